@@ -1,0 +1,80 @@
+"""Cover, shrink and blend: pure functions on arrays."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.uint8]
+Size = tuple[int, int]  # width, height
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+
+def cover_box(background: Size, size: Size, across: float, down: float) -> Box:
+    """The largest box of the shape of `size` in a background, at a place chosen by two numbers in [0, 1).
+
+    Uniform numbers give every offset the same chance, the last one included. Resizing the box to `size`
+    is what "resize to cover, then crop" does, without resizing what is cut away.
+    """
+    scale = max(size[0] / background[0], size[1] / background[1])
+    width = min(background[0], max(1, round(size[0] / scale)))
+    height = min(background[1], max(1, round(size[1] / scale)))
+    x = int(across * (background[0] - width + 1))
+    y = int(down * (background[1] - height + 1))
+    return x, y, width, height
+
+
+def cover(background: Array, box: Box, size: Size) -> Array:
+    """The box of a background (H, W, 3) uint8, resized to `size`: by area where smaller, cubic where larger."""
+    x, y, width, height = box
+    return resize(background[y : y + height, x : x + width], size)
+
+
+def fit(size: Size, longest: int | None) -> Size:
+    """`size` scaled down so that its long edge is at most `longest` px; None leaves it."""
+    if longest is None or max(size) <= longest:
+        return size
+    scale = longest / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize(pixels: Array, size: Size) -> Array:
+    """Pixels (H, W) or (H, W, 3) uint8 at `size` (width, height): by area where smaller, cubic where larger."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    smaller = size[0] * size[1] < width * height
+    method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method).astype(np.uint8, copy=False)
+
+
+def resize_nearest(pixels: Array, size: Size) -> Array:
+    """Labels (H, W) uint8, such as a trimap, at `size` (width, height): no value arises that was not there."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)
+
+
+def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
+    """Straight colours (H, W, 3) uint8 at a smaller `size`, each pixel weighted by its alpha (H, W) uint8.
+
+    What a cut-out holds where alpha is 0 (black, as a rule) must not bleed into its edge.
+    """
+    if alpha.shape[1::-1] == size:
+        return colours
+    weights = alpha.astype(np.float32)
+    summed = cv2.resize(colours * weights[..., None], size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(weights, size, interpolation=cv2.INTER_AREA)[..., None]
+    plain = resize(colours, size)
+    straight = np.rint(summed / np.maximum(total, 1e-6)).clip(0, 255).astype(np.uint8)
+    return np.where(total > 0, straight, plain)
+
+
+def blend(foreground: Array, alpha: Array, background: Array) -> Array:
+    """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha (H, W) uint8 of 255.
+
+    For s = a f + (255 - a) b + 128 the quotient of s - 128 by 255, rounded to nearest, is (s + (s >> 8)) >> 8:
+    exact for all 256^3 triples, and s fits 16 bits.
+    """
+    a = alpha.astype(np.uint16)[..., None]
+    s = foreground * a + background * (255 - a) + np.uint16(128)
+    return ((s + (s >> 8)) >> 8).astype(np.uint8)

@@ -1,0 +1,27 @@
+"""What a user did wrong, or what their files lack, in one sentence."""
+
+from dataclasses import dataclass
+
+
+class ShmDataError(Exception):
+    """A fault of the input: what it is, what was found, what was wanted.
+
+    `ShmDataError("alice.jpg", found="800x600", wanted="at most 512x512")` reads
+    "alice.jpg: found 800x600, wanted at most 512x512".
+    """
+
+    def __init__(self, what: str, *, found: str = "", wanted: str = "") -> None:
+        details = [f"found {found}"] * bool(found) + [f"wanted {wanted}"] * bool(wanted)
+        super().__init__(f"{what}: {', '.join(details)}" if details else what)
+
+
+class WriteError(ShmDataError):
+    """Nothing can be written any more (full disk, lost permission): the whole work stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that was left out, and why; the reason is a phrase many items can share."""
+
+    what: str
+    why: str

@@ -1,0 +1,260 @@
+"""The only module that opens or writes a picture. Arrays are RGB, uint8, upright; files are whole or absent."""
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shm_data.errors import ShmDataError
+from shm_data.layout import write_bytes
+
+Array = NDArray[np.uint8]
+
+EXTENSIONS = frozenset(
+    (
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+    )
+    + (".webp",)
+)
+
+# What Pillow raises for files that are broken, cut short, no pictures at all, or absurdly large.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+# Rounding and JPEG chroma may part the channels of a gray picture by this much.
+_GRAY_TOLERANCE = 12
+
+# EXIF orientation -> what makes the stored array upright.
+_UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's first bytes tell. `size` is (width, height), upright."""
+
+    size: tuple[int, int]
+    lossy: bool
+    has_alpha: bool
+
+
+def find(root: Path) -> list[str]:
+    """The pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
+
+    Hidden files and folders are passed over; links to folders are not followed.
+    Raises ShmDataError where `root` is not a folder.
+    """
+    if not root.is_dir():
+        raise ShmDataError(str(root), found="no folder" if not root.exists() else "a file", wanted="a folder")
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root)
+        found += [
+            (inside / name).as_posix()
+            for name in files
+            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def read_header(path: Path) -> Header:
+    """Reads a picture's header only. Raises ShmDataError where it is no picture."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = _orientation(image) in (5, 6, 7, 8)
+            return Header(
+                (height, width) if turned else (width, height), _is_lossy(path, image), _has_alpha(image)
+            )
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def read_image(path: Path) -> Array:
+    """Reads a photo as (H, W, 3) uint8 RGB. Gray, palette, CMYK and 16-bit pictures are converted, A is dropped.
+
+    Raises ShmDataError where the file is missing, broken or no picture.
+    """
+    pixels = _read(path)
+    colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+
+
+def read_alpha(path: Path) -> Array:
+    """Reads a matte as (H, W) uint8, 0 background to 255 foreground, from wherever the file keeps it.
+
+    That is the A channel where it says anything (is not 255 everywhere), else the gray or the equal colour
+    channels. Raises ShmDataError where the file is broken, or holds a colour picture instead of a matte.
+    """
+    pixels = _read(path)
+    has_alpha = pixels.shape[2] in (2, 4)
+    if has_alpha and pixels[..., -1].min() < 255:
+        return np.ascontiguousarray(pixels[..., -1])
+    return _gray(path, pixels[..., :-1] if has_alpha else pixels, "a matte with equal colour channels")
+
+
+def read_cutout(path: Path) -> tuple[Array, Array]:
+    """Reads an RGBA cut-out as straight colours (H, W, 3) uint8 and alpha (H, W) uint8.
+
+    Raises ShmDataError where the file is broken, or its A channel is missing or 255 everywhere.
+    """
+    pixels = _read(path)
+    if pixels.shape[2] not in (2, 4):
+        raise ShmDataError(
+            str(path), found="no A channel", wanted="an RGBA cut-out, or a folder of alphas with --inalp"
+        )
+    if pixels[..., -1].min() == 255:
+        raise ShmDataError(
+            str(path), found="an A channel of 255 everywhere", wanted="a cut-out with its matte in A"
+        )
+    colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
+
+
+def read_gray(path: Path) -> Array:
+    """Reads a gray picture, such as a trimap, as (H, W) uint8; an A channel is dropped.
+
+    Raises ShmDataError where the file is broken or coloured.
+    """
+    pixels = _read(path)
+    return _gray(path, pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels, "a gray picture")
+
+
+def encode_png(pixels: Array) -> bytes:
+    """A PNG file of (H, W, 3) uint8 RGB or (H, W) uint8 gray."""
+    if pixels.ndim == 2:
+        return _encode(".png", pixels, [])
+    return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _PNG_COLOUR)
+
+
+def write_png(path: Path, pixels: Array) -> None:
+    """Writes (H, W, 3) uint8 RGB or (H, W) uint8 gray as PNG, whole or not at all. Raises WriteError."""
+    write_bytes(path, encode_png(pixels))
+
+
+# Photographs: the Average filter with Huffman coding alone is faster than OpenCV's default, and smaller.
+# Giving a level resets strategy and filter, so it comes first. The filter has no name in older OpenCVs.
+_PNG_COLOUR = [
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+    *((cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()),
+]
+
+
+def _encode(extension: str, pixels: NDArray[np.generic], parameters: list[int]) -> bytes:
+    _, data = cv2.imencode(extension, pixels, parameters)
+    return data.tobytes()
+
+
+def _read(path: Path) -> Array:
+    """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright."""
+    try:
+        with Image.open(path) as image:
+            orientation = _orientation(image)
+            pixels = _read_deep(path) if _is_deep(image) else _read_plain(path, image)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    upright = _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
+    return _to_bytes(upright)
+
+
+def _read_plain(path: Path, image: Image.Image) -> NDArray[np.generic]:
+    """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
+    if image.mode in ("F", "I"):
+        raise ShmDataError(
+            str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel"
+        )
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        return np.asarray(image.convert("RGBA" if _has_alpha(image) else "RGB"))
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        return np.asarray(image.convert("RGBA"))
+    return np.asarray(image)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file has several channels of 16 bits, of which Pillow would keep the upper 8."""
+    return ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
+
+
+def _read_deep(path: Path) -> NDArray[np.generic]:
+    data = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ShmDataError(
+            f"cannot read {path}", found="16-bit pixels that do not decode", wanted="a whole picture"
+        )
+    if pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def _to_bytes(pixels: NDArray[np.generic]) -> Array:
+    """16 bits to 8, rounded to nearest: 65535 becomes 255."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _gray(path: Path, channels: Array, wanted: str) -> Array:
+    """The one channel of a gray picture, however many equal ones it is stored in."""
+    if channels.shape[2] == 1:
+        return np.ascontiguousarray(channels[..., 0])
+    spread = channels.max(axis=2) - channels.min(axis=2)
+    if spread.max() == 0:
+        return np.ascontiguousarray(channels[..., 0])
+    if np.quantile(spread, 0.999) > _GRAY_TOLERANCE:
+        raise ShmDataError(str(path), found="a colour picture", wanted=wanted)
+    return cv2.cvtColor(np.ascontiguousarray(channels), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+
+
+def _is_lossy(path: Path, image: Image.Image) -> bool:
+    """Whether the pixels went through lossy compression; WebP tells it by its first chunk."""
+    if image.format == "WEBP":
+        with path.open("rb") as file:
+            return b"VP8L" not in file.read(64)
+    return image.format in ("JPEG", "MPO", "JPEG2000")
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _unreadable(path: Path, error: BaseException) -> ShmDataError:
+    if isinstance(error, FileNotFoundError):
+        return ShmDataError(f"{path} does not exist")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ShmDataError(f"cannot read {path} as a picture: {reason or type(error).__name__}")

@@ -1,0 +1,79 @@
+"""The choices a user makes, checked at birth and saved with their results."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shm_data.errors import ShmDataError
+
+
+def _odd(width: int | Literal["auto"]) -> int | Literal["auto"]:
+    if width != "auto" and width % 2 == 0:
+        raise ValueError(
+            f"{width} is even, and even kernels shift the trimap: take {width - 1} or {width + 1}"
+        )
+    return width
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from error
+    return pattern
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """The options from plain values. Raises ShmDataError that names the option, what it is and should be."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = "--" + "-".join(str(first["loc"][0]).split("_")) if first["loc"] else "options"
+            raise ShmDataError(option, found=repr(first["input"]), wanted=_plain(first["msg"])) from error
+
+
+def _plain(message: str) -> str:
+    """pydantic's message as the object of "wanted"."""
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return message[:1].lower() + message[1:]
+
+
+class TrimapOptions(_Options):
+    """How trimaps are derived from alphas."""
+
+    trimap: Literal["euclid", "ellipse", "random"] = "euclid"
+    trimap_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], AfterValidator(_odd)] = "auto"
+    seed: int = 0
+
+
+class CompositeOptions(TrimapOptions):
+    """Everything that decides what a data set will hold. Where it is made, and by how many workers, does not."""
+
+    inimg: Path | None = None
+    inalp: Path | None = None
+    intri: Path | None = None
+    pubdir: Path | None = None
+    trimapdir: Path | None = None
+    prefix: Annotated[str, Field(min_length=1)] | None = None
+    resize_alpha: bool = False
+
+    vocroot: tuple[Path, ...] = ()
+    vocset: str | None = None
+    cocoroot: tuple[Path, ...] = ()
+    bgdir: tuple[Path, ...] = ()
+    people: bool = False
+
+    numbg: Annotated[int, Field(ge=0)] = 20
+    originals: bool = True
+    foreground: Literal["estimate", "photo"] = "estimate"
+    maxsize: Annotated[int, Field(ge=16)] | None = None
+
+    trainsplit: Annotated[float, Field(ge=0, le=1)] = 0.8
+    group: Annotated[str, AfterValidator(_regex)] | None = None

@@ -1,0 +1,35 @@
+"""Runs one function over many items on all cores, with progress. The only module that knows joblib."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from joblib import Parallel, delayed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Progress(Protocol):
+    """Shows that `items` pass by, of which `total` are expected, and passes them on."""
+
+    def __call__(self, items: Iterable[Result], total: int, label: str) -> Iterable[Result]: ...
+
+
+def quiet(items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
+    """The progress that shows nothing."""
+    del total, label
+    return items
+
+
+def spread(
+    function: Callable[[Item], Result], items: Iterable[Item], jobs: int = -1, *, ordered: bool = False
+) -> Iterator[Result]:
+    """The results of `function` over `items` as they come (or in order), from `jobs` threads (-1: all cores).
+
+    Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
+    is shared instead of copied. The items are drawn as they are needed.
+    """
+    kind = "generator" if ordered else "generator_unordered"
+    workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
+    results: Iterator[Result] = workers(delayed(function)(item) for item in items)
+    return results
