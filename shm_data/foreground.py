@@ -28,7 +28,7 @@ def estimate(image: Array, alpha: Array) -> Array:
     """
     if not ((alpha > 0) & (alpha < 255)).any():
         return image
-    colours = _multi_level(image.astype(np.float32) / 255, alpha.astype(np.float32) / 255)
+    colours = _multi_level(image / np.float32(255), alpha / np.float32(255))
     estimated = np.rint(colours * 255).clip(0, 255).astype(np.uint8)
     return np.where((alpha == 255)[..., None], image, estimated)
 

@@ -16,24 +16,7 @@ from shm_data.layout import write_bytes
 
 Array = NDArray[np.uint8]
 
-EXTENSIONS = frozenset(
-    (
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-    )
-    + (".webp",)
-)
+EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 
 # What Pillow raises for files that are broken, cut short, no pictures at all, or absurdly large.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -89,9 +72,7 @@ def read_header(path: Path) -> Header:
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in (5, 6, 7, 8)
-            return Header(
-                (height, width) if turned else (width, height), _is_lossy(path, image), _has_alpha(image)
-            )
+            return Header((height, width) if turned else (width, height), _is_lossy(path, image), _has_alpha(image))
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -126,13 +107,9 @@ def read_cutout(path: Path) -> tuple[Array, Array]:
     """
     pixels = _read(path)
     if pixels.shape[2] not in (2, 4):
-        raise ShmDataError(
-            str(path), found="no A channel", wanted="an RGBA cut-out, or a folder of alphas with --inalp"
-        )
+        raise ShmDataError(str(path), found="no A channel", wanted="an RGBA cut-out, or alphas in --inalp")
     if pixels[..., -1].min() == 255:
-        raise ShmDataError(
-            str(path), found="an A channel of 255 everywhere", wanted="a cut-out with its matte in A"
-        )
+        raise ShmDataError(str(path), found="an A channel of 255 everywhere", wanted="a cut-out with its matte in A")
     colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
 
@@ -166,7 +143,7 @@ _PNG_COLOUR = [
 ]
 
 
-def _encode(extension: str, pixels: NDArray[np.generic], parameters: list[int]) -> bytes:
+def _encode(extension: str, pixels: cv2.typing.MatLike, parameters: list[int]) -> bytes:
     _, data = cv2.imencode(extension, pixels, parameters)
     return data.tobytes()
 
@@ -187,9 +164,7 @@ def _read(path: Path) -> Array:
 def _read_plain(path: Path, image: Image.Image) -> NDArray[np.generic]:
     """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
-        raise ShmDataError(
-            str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel"
-        )
+        raise ShmDataError(str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "1":
@@ -210,9 +185,7 @@ def _read_deep(path: Path) -> NDArray[np.generic]:
     data = np.fromfile(path, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ShmDataError(
-            f"cannot read {path}", found="16-bit pixels that do not decode", wanted="a whole picture"
-        )
+        raise ShmDataError(f"cannot read {path}", found="16-bit pixels that do not decode", wanted="a whole picture")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -12,7 +12,8 @@ Result = TypeVar("Result")
 class Progress(Protocol):
     """Shows that `items` pass by, of which `total` are expected, and passes them on."""
 
-    def __call__(self, items: Iterable[Result], total: int, label: str) -> Iterable[Result]: ...
+    def __call__(self, items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
+        """Gives each of `items` while it shows how far they are."""
 
 
 def quiet(items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
