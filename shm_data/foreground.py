@@ -28,9 +28,13 @@ def estimate(image: Array, alpha: Array) -> Array:
     """
     if not ((alpha > 0) & (alpha < 255)).any():
         return image
-    colours = _multi_level(image / np.float32(255), alpha / np.float32(255))
+    colours = _multi_level(_unit(image), _unit(alpha))
     estimated = np.rint(colours * 255).clip(0, 255).astype(np.uint8)
     return np.where((alpha == 255)[..., None], image, estimated)
+
+
+def _unit(pixels: Array) -> Floats:
+    return np.divide(pixels, 255, dtype=np.float32)
 
 
 def _multi_level(image: Floats, alpha: Floats) -> Floats:
