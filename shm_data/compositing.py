@@ -47,6 +47,18 @@ def resize(pixels: Array, size: Size) -> Array:
     return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method).astype(np.uint8, copy=False)
 
 
+def resize_matte(alpha: Array, size: Size) -> Array:
+    """An alpha (H, W) uint8 at `size` (width, height): by area where smaller, linear where larger.
+
+    Cubic interpolation would ring beside a sharp edge, and call background what is foreground by a few levels.
+    """
+    if alpha.shape[::-1] == size:
+        return alpha
+    smaller = size[0] * size[1] < alpha.size
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(alpha, size, interpolation=method).astype(np.uint8, copy=False)
+
+
 def resize_nearest(pixels: Array, size: Size) -> Array:
     """Labels (H, W) uint8, such as a trimap, at `size` (width, height): no value arises that was not there."""
     if pixels.shape[1::-1] == size:

@@ -1,6 +1,8 @@
 """What a user did wrong, or what their files lack, in one sentence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class ShmDataError(Exception):
@@ -13,6 +15,14 @@ class ShmDataError(Exception):
     def __init__(self, what: str, *, found: str = "", wanted: str = "") -> None:
         details = [f"found {found}"] * bool(found) + [f"wanted {wanted}"] * bool(wanted)
         super().__init__(f"{what}: {', '.join(details)}" if details else what)
+
+    @classmethod
+    def of_many(cls, what: str, faults: Sequence[object]) -> Self:
+        """One fault as it is; of several the first ten, a line each, under `what`."""
+        if len(faults) == 1:
+            return cls(str(faults[0]))
+        more = [f"and {len(faults) - 10} more"] * (len(faults) > 10)
+        return cls("\n  ".join([f"{what}:", *map(str, faults[:10]), *more]))
 
 
 class WriteError(ShmDataError):

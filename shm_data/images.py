@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 _ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,21 @@ class Header:
     has_alpha: bool
 
 
-def find(root: Path) -> list[str]:
+def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
     """The pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
 
-    Hidden files and folders are passed over; links to folders are not followed.
+    Folders in `without` are passed over with all they hold, and so are hidden files and folders; links to
+    folders are not followed.
     Raises ShmDataError where `root` is not a folder.
     """
     if not root.is_dir():
         raise ShmDataError(str(root), found="no folder" if not root.exists() else "a file", wanted="a folder")
+    passed_over = {folder.resolve() for folder in without}
     found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for folder, folders, files in os.walk(root, onerror=_not_listed):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(folder, name).resolve() not in passed_over
+        ]
         inside = Path(folder).relative_to(root)
         found += [
             (inside / name).as_posix()
@@ -66,12 +71,16 @@ def find(root: Path) -> list[str]:
     return sorted(found)
 
 
+def _not_listed(error: OSError) -> None:
+    raise ShmDataError(f"cannot list the folder {error.filename}: {error.strerror}") from error
+
+
 def read_header(path: Path) -> Header:
     """Reads a picture's header only. Raises ShmDataError where it is no picture."""
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = _orientation(image) in (5, 6, 7, 8)
+            turned = _orientation(image) in _ON_ITS_SIDE
             return Header((height, width) if turned else (width, height), _is_lossy(path, image), _has_alpha(image))
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -135,6 +144,13 @@ def write_png(path: Path, pixels: Array) -> None:
     write_bytes(path, encode_png(pixels))
 
 
+def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:
+    """Writes (H, W, 3) uint8 RGB as JPEG without subsampling its colours, whole or not at all. Raises WriteError."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    parameters += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    write_bytes(path, _encode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters))
+
+
 # Photographs: the Average filter with Huffman coding alone is faster than OpenCV's default, and smaller.
 # Giving a level resets strategy and filter, so it comes first. The filter has no name in older OpenCVs.
 _PNG_COLOUR = [
@@ -152,8 +168,9 @@ def _read(path: Path) -> Array:
     """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright."""
     try:
         with Image.open(path) as image:
+            # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
+            pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
             orientation = _orientation(image)
-            pixels = _read_deep(path) if _is_deep(image) else _read_plain(path, image)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -161,7 +178,7 @@ def _read(path: Path) -> Array:
     return _to_bytes(upright)
 
 
-def _read_plain(path: Path, image: Image.Image) -> NDArray[np.generic]:
+def _read_by_pillow(path: Path, image: Image.Image) -> NDArray[np.generic]:
     """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
         raise ShmDataError(str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel")
@@ -176,16 +193,17 @@ def _read_plain(path: Path, image: Image.Image) -> NDArray[np.generic]:
     return np.asarray(image)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether the file has several channels of 16 bits, of which Pillow would keep the upper 8."""
-    return ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
+def _beyond_pillow(image: Image.Image) -> bool:
+    """Whether Pillow would keep but the upper 8 of 16 bits, or garble the picture (a TIFF turned on its side)."""
+    deep = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
+    return deep or (image.format == "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE)
 
 
-def _read_deep(path: Path) -> NDArray[np.generic]:
+def _read_by_opencv(path: Path) -> NDArray[np.generic]:
     data = np.fromfile(path, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ShmDataError(f"cannot read {path}", found="16-bit pixels that do not decode", wanted="a whole picture")
+        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -223,7 +241,8 @@ def _is_lossy(path: Path, image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    return int(image.getexif().get(_ORIENTATION, 1))
+    """The EXIF orientation still to be applied: TIFF decoders turn the picture themselves."""
+    return 1 if image.format == "TIFF" else int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _unreadable(path: Path, error: BaseException) -> ShmDataError:

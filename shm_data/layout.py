@@ -65,7 +65,7 @@ class Layout:
 
 def safe_stem(text: str) -> str:
     """`text` as the stem of a file name on one line: no separators, no control characters, not too long."""
-    stem = re.sub(r"[/\\\x00-\x1f\x7f\u2028\u2029]", "_", text)
+    stem = re.sub(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]", "_", text)
     raw = stem.encode("utf-8", "surrogateescape")
     if len(raw) <= _LONGEST_STEM:
         return stem

@@ -11,7 +11,7 @@ from shm_data.errors import ShmDataError
 
 def _odd(width: int | Literal["auto"]) -> int | Literal["auto"]:
     if width != "auto" and width % 2 == 0:
-        raise ValueError(f"{width} is even, and even kernels shift the trimap: take {width - 1} or {width + 1}")
+        raise ValueError(f"an odd width such as {width + 1}, since even kernels shift the trimap")
     return width
 
 

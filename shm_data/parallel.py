@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,3 +34,9 @@ def spread(
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
     results: Iterator[Result] = workers(delayed(function)(item) for item in items)
     return results
+
+
+def workers(jobs: int) -> int:
+    """How many threads `jobs` stands for: -1 is one a core."""
+    count: int = effective_n_jobs(jobs)
+    return count

@@ -45,13 +45,13 @@ def derive(alpha: Array, rule: TrimapRule) -> Array:
     return trimap
 
 
-def auto_width(size: tuple[int, int]) -> int:
-    """The kernel width in px for a picture of `size` (width, height): a radius of 1 % of the long edge.
+def width_for(size: tuple[int, int], wanted: int | Literal["auto"]) -> int:
+    """The kernel width in px for a picture of `size` (width, height): as wanted, or by the size of the picture.
 
-    At 1250 px this is the 25 px ellipse that portrait benchmarks use; it keeps the band the same share
-    of the picture at any resolution.
+    "auto" is a radius of 1 % of the long edge. At 1250 px this is the 25 px kernel that portrait benchmarks use;
+    it keeps the band the same share of the picture at any resolution.
     """
-    return 2 * max(1, round(max(size) / 100)) + 1
+    return 2 * max(1, round(max(size) / 100)) + 1 if wanted == "auto" else wanted
 
 
 def normalise(pixels: Array) -> Array:

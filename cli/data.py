@@ -1,0 +1,192 @@
+"""`shm-data`: makes training sets for human matting."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli.entry import run
+from shm_data import __version__
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Folder(click.Path):
+    """A folder, as a Path; whether it exists is the library's to say."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    name = "folder"
+
+
+_FOLDER = _Folder()
+
+
+def _jobs(function: Command) -> Command:
+    return click.option("--jobs", "-j", type=click.IntRange(min=-1), default=-1, help="Threads; -1 is one a core.")(
+        function
+    )
+
+
+def _trimap_options(function: Command) -> Command:
+    options = [
+        click.option(
+            "--trimap",
+            type=click.Choice(["euclid", "ellipse", "random"]),
+            default="euclid",
+            show_default=True,
+            help="Kernel of erosion and dilation: an exact disc, OpenCV's ellipse, or discs of random sizes.",
+        ),
+        click.option(
+            "--trimap-size",
+            default="auto",
+            show_default=True,
+            metavar="PX",
+            help="Kernel width, odd (for random: the largest); auto is 2 % of the long edge.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other random choices."),
+    ]
+    return _all(options, function)
+
+
+def _composite_options(numbg: int) -> Callable[[Command], Command]:
+    options = [
+        click.option("--inimg", type=_FOLDER, help="Folder of photos, or of RGBA cut-outs if --inalp is not given."),
+        click.option("--inalp", type=_FOLDER, help="Folder of their alphas, paired by name."),
+        click.option("--intri", type=_FOLDER, help="Folder of their trimaps; where there is one, it is taken."),
+        click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]"),
+        click.option("--resize-alpha", is_flag=True, help="Bring alphas of the same shape to their photo's size."),
+        click.option("--vocroot", type=_FOLDER, multiple=True, help="Backgrounds: a Pascal VOC 2007 or 2012 tree."),
+        click.option("--vocset", metavar="NAME", help="Only the photos of ImageSets/Main/NAME.txt, e.g. trainval."),
+        click.option("--cocoroot", type=_FOLDER, multiple=True, help="Backgrounds: COCO images and annotations."),
+        click.option(
+            "--bgdir", type=_FOLDER, multiple=True, help="Backgrounds: any folder of photos without people."
+        ),
+        click.option("--people", is_flag=True, help="Use backgrounds that show people, too."),
+        click.option("--numbg", type=int, default=numbg, show_default=True, help="Backgrounds for each foreground."),
+        click.option(
+            "--originals/--no-originals", default=True, show_default=True, help="Keep the photos as samples."
+        ),
+        click.option(
+            "--foreground",
+            type=click.Choice(["estimate", "photo"]),
+            default="estimate",
+            show_default=True,
+            help="Colours of soft edges: freed of the old background, or as in the photo (halos).",
+        ),
+        click.option("--maxsize", type=int, metavar="PX", help="Scale samples down to this long edge."),
+        click.option("--savedir", type=_FOLDER, required=True, help="Where the data set is made or completed."),
+        click.option(
+            "--trainsplit", type=float, default=0.8, show_default=True, help="Share of foregrounds and backgrounds."
+        ),
+        click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
+        click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
+        _trimap_options,
+        _jobs,
+    ]
+    return lambda function: _all(options, function)
+
+
+def _all(decorators: list[Callable[[Any], Any]], function: Command) -> Command:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="shm-data")
+def data() -> None:
+    """Makes training sets for human matting: composites, alphas, trimaps, train and val lists."""
+
+
+@data.command()
+@_composite_options(numbg=20)
+def composite(**options: Any) -> None:
+    """Composite foregrounds over backgrounds into a training set.
+
+    A second run with the same options completes what the first began.
+    """
+    _composite(**options)
+
+
+@data.command()
+@click.option("--pubdir", type=_FOLDER, help="Folder of photos and alphas mixed, taken over as they are.")
+@click.option("--trimapdir", type=_FOLDER, help="Folder of the trimaps of --pubdir.")
+@_composite_options(numbg=100)
+def prepare(**options: Any) -> None:
+    """Take over a published set (--pubdir), composite your own photos (--inimg), or both in one."""
+    _composite(**options)
+
+
+@data.command()
+@click.option("--inalp", type=_FOLDER, required=True, help="Folder of alphas.")
+@click.option("--savedir", type=_FOLDER, required=True, help="Where the trimaps go, one PNG for each alpha.")
+@_trimap_options
+@_jobs
+def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
+    """Derive a trimap from every alpha in a folder."""
+    from cli.progress import show
+    from shm_data.options import TrimapOptions
+    from shm_data.trimaps import write_trimaps
+
+    remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), _checked_jobs(jobs), show)
+    for remark in remarks:
+        click.echo(f"note: {remark}")
+    click.echo(f"The trimaps are in {savedir}.")
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+@_jobs
+def demo(folder: Path, jobs: int) -> None:
+    """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
+    from cli.progress import show
+    from shm_data.build import composite as build
+    from shm_data.demo import draw_sources, options
+    from shm_data.images import write_png
+    from shm_data.manifest import summary
+    from shm_data.report import sheet_of
+
+    sources, dataset, sheet = folder / "sources", folder / "dataset", folder / "contact_sheet.png"
+    draw_sources(sources)
+    manifest = build(options(sources), dataset, _checked_jobs(jobs), show)
+    write_png(sheet, sheet_of(dataset))
+    _say(summary(manifest))
+    click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
+
+
+def _composite(savedir: Path, jobs: int, dry_run: bool, **options: Any) -> None:
+    from cli.progress import show
+    from shm_data import build
+    from shm_data.decide import decide
+    from shm_data.manifest import summary
+    from shm_data.options import CompositeOptions
+    from shm_data.recipes import to_line
+
+    checked = CompositeOptions.checked(**options)
+    if not dry_run:
+        _say(summary(build.composite(checked, savedir, _checked_jobs(jobs), show)))
+        click.echo(f"The data set is in {savedir}.")
+        return
+    decision = decide(checked, savedir, _checked_jobs(jobs), show)
+    _say(["Nothing is written. It would be:", *summary(decision.manifest)])
+    click.echo(f"about {build.estimate_bytes(decision) / 1e6:.1f} MB on disk; some recipes:")
+    _say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
+
+
+def _checked_jobs(jobs: int) -> int:
+    if jobs == 0:
+        raise click.BadParameter("found 0, wanted -1 or a number of threads", param_hint="--jobs")
+    return jobs
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def main() -> None:
+    """The program `shm-data`."""
+    run(data)

@@ -1,0 +1,31 @@
+"""Runs a group of commands as a program: every fault of the user is one sentence and exit code 1."""
+
+import os
+import sys
+
+import click
+
+from shm_data.errors import ShmDataError
+
+INTERRUPTED = 130
+
+
+def run(group: click.Group) -> None:
+    """Runs the group with the program's arguments and exits. Our own bugs keep their traceback."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except ShmDataError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. What was written is whole; the same command goes on from there.", err=True)
+        # Threads that are in the middle of a sample need not finish it: files are whole or absent.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(1)

@@ -1,0 +1,39 @@
+"""Progress with rate and time left: a bar on a terminal, now and then a line in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import click
+
+Item = TypeVar("Item")
+
+# Seconds between two lines in a log.
+_PAUSE = 10.0
+
+
+def show(items: Iterable[Item], total: int, label: str) -> Iterable[Item]:
+    """Passes the items on and shows on the error stream how many of the `total` have passed."""
+    if total == 0:
+        return items
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bar: Iterable[Item] = tqdm(items, total=total, desc=label, dynamic_ncols=True)
+        return bar
+    return _lines(items, total, label)
+
+
+def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    begun = told = time.monotonic()
+    count = 0
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= _PAUSE:
+            told = now
+            rate = count / (now - begun)
+            left = (total - count) / rate
+            click.echo(f"{label}: {count} of {total}, {rate:.1f}/s, {left:.0f} s left", err=True)
+    click.echo(f"{label}: {count} in {time.monotonic() - begun:.1f} s", err=True)

@@ -1,0 +1,230 @@
+"""Finds foregrounds: images with alphas (and trimaps), in folders or as RGBA cut-outs; reads and checks them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data import images
+from shm_data.compositing import fit, resize_matte, resize_nearest
+from shm_data.errors import ShmDataError, Skipped
+from shm_data.layout import safe_stem, unused
+from shm_data.options import CompositeOptions
+from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Pairs, pair, stem_of, told_apart
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.sources import Files, Foreground, Pixels, path_of
+from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
+
+Array = NDArray[np.uint8]
+
+# Shapes closer than this are one shape, rounded.
+_SAME_SHAPE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The foregrounds in a user's folders, in the order of their names, where they are, and what has no partner."""
+
+    files: tuple[Files, ...]
+    roots: dict[str, Path]
+    skipped: tuple[Skipped, ...]
+
+
+def scan(options: CompositeOptions) -> Found:
+    """Lists and pairs the foregrounds that the options name; opens none of them.
+
+    Raises ShmDataError where a folder is missing, nothing pairs, or a name is ambiguous.
+    """
+    roots = {
+        label: folder
+        for label in ("inimg", "inalp", "intri", "pubdir", "trimapdir")
+        if (folder := getattr(options, label)) is not None
+    }
+    found, skipped = [], []
+    if options.inimg is not None:
+        some, left = _scan_pairs(roots, "inimg", "inalp", "intri", options.prefix)
+        found += some
+        skipped += left
+    if options.pubdir is not None:
+        some, left = _scan_pairs(roots, "pubdir", "pubdir", "trimapdir", options.prefix)
+        found += some
+        skipped += left
+    if not found:
+        raise ShmDataError("no foregrounds: give photos with --inimg and their alphas with --inalp")
+    return Found(_named(found), roots, tuple(skipped))
+
+
+def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> Foreground:
+    """Reads all files of a foreground and checks that they fit. Raises ShmDataError where they do not."""
+    pixels = read(files, roots, resize_alpha=options.resize_alpha)
+    alpha_path = path_of(files.alpha or files.image, roots)
+    tolerance = tolerance_of(pixels.alpha, alpha_path)
+    height, width = pixels.alpha.shape
+    return Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
+
+
+def tolerance_of(alpha: Array, path: Path) -> int:
+    """How far from 0 and 255 an alpha (H, W) uint8 from a file is flat: 5 where it is lossy or never reaches 255.
+
+    Raises ShmDataError where it is empty, or holds labels 0 and 1 instead of opacities.
+    """
+    highest = int(alpha.max())
+    if highest <= 1:
+        found = "only 0" if highest == 0 else "only 0 and 1"
+        raise ShmDataError(f"the matte {path}", found=found, wanted="0 for background to 255 for foreground")
+    return LOSSY_TOLERANCE if highest < 255 or images.read_header(path).lossy else 0
+
+
+def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple[str, ...]:
+    """The classes that the trimap lacks at the size of the samples, with the widest band that can be drawn."""
+    if pixels.trimap is not None:
+        return missing_classes(pixels.trimap)
+    height, width = pixels.alpha.shape
+    size = fit((width, height), options.maxsize)
+    band = width_for(size, options.trimap_size)
+    return missing_classes(derive(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance)))
+
+
+def inspect_all(
+    found: Found, options: CompositeOptions, jobs: int = -1, progress: Progress = quiet
+) -> list[Foreground]:
+    """Inspects every foreground, in parallel. Raises one ShmDataError that names those which cannot be used."""
+
+    def attempt(files: Files) -> Foreground | ShmDataError:
+        try:
+            return inspect(files, found.roots, options)
+        except ShmDataError as error:
+            return error
+
+    results = spread(attempt, found.files, jobs, ordered=True)
+    shown = list(progress(results, len(found.files), "reading foregrounds"))
+    bad = [str(result) for result in shown if isinstance(result, ShmDataError)]
+    if bad:
+        raise ShmDataError.of_many(f"{len(bad)} of {len(shown)} foregrounds cannot be used", bad)
+    return [result for result in shown if isinstance(result, Foreground)]
+
+
+def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False) -> Pixels:
+    """Reads a foreground's pixels. With `resize_alpha` an alpha of the same shape is brought to the image's size.
+
+    Raises ShmDataError where a file is broken or the sizes differ.
+    """
+    image_path = path_of(files.image, roots)
+    if files.alpha is None:
+        image, alpha = images.read_cutout(image_path)
+    else:
+        image = images.read_image(image_path)
+        alpha_path = path_of(files.alpha, roots)
+        alpha = images.read_alpha(alpha_path)
+        if _must_resize(image, image_path, alpha, alpha_path, allowed=resize_alpha):
+            alpha = resize_matte(alpha, image.shape[1::-1])
+    if files.trimap is None:
+        return Pixels(image, alpha, None)
+    return Pixels(image, alpha, _read_trimap(path_of(files.trimap, roots), image, image_path, resize=resize_alpha))
+
+
+def _read_trimap(path: Path, image: Array, image_path: Path, *, resize: bool) -> Array:
+    try:
+        trimap = normalise(images.read_gray(path))
+    except ShmDataError as error:
+        raise error if str(path) in str(error) else ShmDataError(f"{path}: {error}") from error
+    if _must_resize(image, image_path, trimap, path, allowed=resize):
+        return resize_nearest(trimap, image.shape[1::-1])
+    return trimap
+
+
+def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path, *, allowed: bool) -> bool:
+    """Whether `other` is to be brought to the image's size. Raises ShmDataError where that would be wrong."""
+    (height, width), (other_height, other_width) = image.shape[:2], other.shape
+    if (height, width) == (other_height, other_width):
+        return False
+    same_shape = abs(width * other_height / (height * other_width) - 1) < _SAME_SHAPE
+    if allowed and same_shape:
+        return True
+    wanted = "the same size, or --resize-alpha" if same_shape else "the same size"
+    raise ShmDataError(
+        f"{image_path} and {other_path}",
+        found=f"{width}x{height} and {other_width}x{other_height}",
+        wanted=wanted,
+    )
+
+
+def _scan_pairs(
+    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
+) -> tuple[list[Files], list[Skipped]]:
+    """The foregrounds of one folder of images; their `name` is still the image's path."""
+    images_there, alphas_there, trimaps_there = _listings(roots, image_root, alpha_root, trimap_root, prefix)
+    alphas: dict[str, str | None] = dict.fromkeys(images_there)
+    skipped: list[Skipped] = []
+    if alpha_root in roots:
+        words, literal = _alpha_words(prefix)
+        pairs = pair(images_there, alphas_there, words, literal=literal)
+        _require_some(pairs, roots[image_root], roots[alpha_root], prefix)
+        alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
+        skipped = _left(pairs, image_root, alpha_root)
+    trimaps = pair(list(alphas), trimaps_there, TRIMAP_WORDS)
+    skipped += [Skipped(f"{trimap_root}/{left}", "is a trimap of no image") for left in trimaps.others_left]
+    keys = {image: f"{trimap_root}/{trimap}" for image, trimap in trimaps.matched.items()}
+    ready = image_root == "pubdir"
+    files = [
+        Files(stem_of(image), f"{image_root}/{image}", alpha, keys.get(image), ready)
+        for image, alpha in alphas.items()
+    ]
+    return files, skipped
+
+
+def _listings(
+    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
+) -> tuple[list[str], list[str], list[str]]:
+    """The images, alphas and trimaps in their folders, told apart by name where folders are one and the same."""
+    here = roots[image_root]
+    others = [folder for folder in roots.values() if not _same(here, folder)]
+    images_there = images.find(here, without=others)
+    words, literal = _alpha_words(prefix)
+    mixed = told_apart(images_there, words, literal=literal)
+    alphas = mixed.alphas if _same(here, roots.get(alpha_root)) else _find(roots, alpha_root)
+    trimaps = mixed.trimaps if _same(here, roots.get(trimap_root)) else _find(roots, trimap_root)
+    return (mixed.images if _same(here, roots.get(alpha_root)) else images_there), alphas, trimaps
+
+
+def _find(roots: Mapping[str, Path], root: str) -> list[str]:
+    return images.find(roots[root]) if root in roots else []
+
+
+def _alpha_words(prefix: str | None) -> tuple[Sequence[str], bool]:
+    return ((prefix,), True) if prefix else (ALPHA_WORDS, False)
+
+
+def _require_some(pairs: Pairs, image_folder: Path, alpha_folder: Path, prefix: str | None) -> None:
+    if pairs.matched:
+        return
+    found = f"{_some(pairs.images_left)} and {_some(pairs.others_left)}"
+    wanted = "equal names" + (
+        f" up to {prefix!r}" if prefix else ", or a common word in the alphas' given by --prefix"
+    )
+    raise ShmDataError(f"no image in {image_folder} has an alpha in {alpha_folder}", found=found, wanted=wanted)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:2]) + (" ..." if len(names) > 2 else "") if names else "nothing"
+
+
+def _left(pairs: Pairs, image_root: str, alpha_root: str) -> list[Skipped]:
+    images_left = [Skipped(f"{image_root}/{left}", "is an image without alpha") for left in pairs.images_left]
+    return images_left + [Skipped(f"{alpha_root}/{left}", "is an alpha without image") for left in pairs.others_left]
+
+
+def _named(found: Sequence[Files]) -> tuple[Files, ...]:
+    """The foregrounds in the order of their paths, each with a name of its own."""
+    taken: set[str] = set()
+    ordered = sorted(found, key=lambda files: (files.name, files.image))
+    return tuple(
+        Files(unused(safe_stem(files.name), taken), files.image, files.alpha, files.trimap, files.ready)
+        for files in ordered
+    )
+
+
+def _same(one: Path, other: Path | None) -> bool:
+    return other is not None and one.resolve() == other.resolve()

@@ -1,0 +1,193 @@
+"""Recipes: every random choice of a data set, drawn once and written down. The only module with a generator."""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from shm_data.backgrounds import Background
+from shm_data.compositing import Box, Size, cover_box, fit
+from shm_data.errors import ShmDataError
+from shm_data.layout import safe_stem, unused, write_lines
+from shm_data.options import CompositeOptions, TrimapOptions
+from shm_data.sources import Foreground
+from shm_data.splits import group_of, split
+from shm_data.trimap import TrimapRule, width_for
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one sample is made.
+
+    `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
+    original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
+    (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
+    `trimap` is None where the user's own trimap is taken.
+    """
+
+    name: str
+    split: str
+    foreground: str
+    index: int
+    size: Size
+    background: str | None
+    crop: Box | None
+    trimap: TrimapRule | None
+
+
+def draws(seed: int, *key: str | int) -> random.Random:
+    """The generator of one thing, named by its key. Python promises the same numbers in every version."""
+    return random.Random(json.dumps([seed, *key]))
+
+
+def plan(
+    foregrounds: Sequence[Foreground],
+    backgrounds: Sequence[Background],
+    options: CompositeOptions,
+    *,
+    unusable: AbstractSet[str] = frozenset(),
+    known: Mapping[str, str] | None = None,
+) -> Iterator[Recipe]:
+    """The recipes of a data set, foreground by foreground: first the original, then its composites.
+
+    Foregrounds that come later disturb no recipe. `unusable` are keys of backgrounds that turned out broken;
+    only draws that would have hit them change. `known` are the splits of foregrounds already recorded.
+    Raises ShmDataError where there are too few backgrounds for both splits.
+    """
+    sides = split_foregrounds(foregrounds, options, known or {})
+    wanted = splits_to_composite(foregrounds, sides, options)
+    pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
+    taken: set[str] = set()
+    for foreground in foregrounds:
+        name = foreground.files.name
+        size = fit(foreground.size, options.maxsize)
+        side = sides[name]
+        if _has_original(foreground, options):
+            rule = _rule(foreground, size, options, 0)
+            yield Recipe(f"{unused(name, taken)}.png", side, name, 0, size, None, None, rule)
+        if foreground.files.ready or options.numbg == 0:
+            continue
+        chosen = _draw_backgrounds(pools[side], options, name, unusable)
+        for index, (background, across, down) in enumerate(chosen, 1):
+            stem = unused(safe_stem(f"{name}_{PurePosixPath(background.key).stem}"), taken)
+            crop = cover_box(background.size, size, across, down)
+            rule = _rule(foreground, size, options, index)
+            yield Recipe(f"{stem}.png", side, name, index, size, background.key, crop, rule)
+
+
+def split_foregrounds(
+    foregrounds: Sequence[Foreground], options: CompositeOptions, known: Mapping[str, str]
+) -> dict[str, str]:
+    """The split of each foreground by name; those of one group go together."""
+    groups = {f.files.name: group_of(f.files.name, options.group) for f in foregrounds}
+    known_groups = {groups[name]: side for name, side in known.items() if name in groups}
+    sides = split("foreground", groups.values(), options.trainsplit, options.seed, known_groups)
+    return {name: sides[group] for name, group in groups.items()}
+
+
+def splits_to_composite(
+    foregrounds: Sequence[Foreground], sides: Mapping[str, str], options: CompositeOptions
+) -> set[str]:
+    """The splits that need backgrounds."""
+    if options.numbg == 0:
+        return set()
+    return {sides[foreground.files.name] for foreground in foregrounds if not foreground.files.ready}
+
+
+def split_backgrounds(
+    backgrounds: Sequence[Background], options: CompositeOptions, wanted: AbstractSet[str]
+) -> dict[str, tuple[Background, ...]]:
+    """The backgrounds of each of the `wanted` splits, in the order of their keys; no background serves two.
+
+    Raises ShmDataError where a split has none.
+    """
+    ordered = sorted(backgrounds, key=lambda background: background.key)
+    sides = split("background", (b.key for b in ordered), options.trainsplit, options.seed)
+    if len(ordered) == len(wanted) == 1:
+        sides = dict.fromkeys(sides, *wanted)
+    pools = {side: tuple(b for b in ordered if sides[b.key] == side) for side in wanted}
+    if not all(pools.values()):
+        raise ShmDataError(
+            "too few backgrounds (--vocroot, --cocoroot, --bgdir) for splits that share none",
+            found=str(len(ordered)),
+            wanted=f"at least {len(wanted)}",
+        )
+    return pools
+
+
+def trimap_rule(name: str, size: Size, tolerance: int, options: TrimapOptions, index: int = 0) -> TrimapRule:
+    """The rule for the trimap of a sample; `random` draws both widths from 1 to the size, each for itself."""
+    width = width_for(size, options.trimap_size)
+    if options.trimap != "random":
+        return TrimapRule(options.trimap, width, width, tolerance)
+    generator = draws(options.seed, "trimap", name, index)
+    erode, dilate = (2 * int(generator.random() * (width // 2 + 1)) + 1 for _ in range(2))
+    return TrimapRule("euclid", erode, dilate, tolerance)
+
+
+def write_recipes(path: Path, recipes: Iterable[Recipe]) -> None:
+    """Writes recipes, one JSON object a line, whole or not at all."""
+    write_lines(path, (to_line(recipe) for recipe in recipes))
+
+
+def read_recipes(path: Path) -> Iterator[Recipe]:
+    """Reads recipes one by one. Raises ShmDataError that names a broken line."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield from_line(line)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ShmDataError(f"{path}, line {number}", found=line.strip()[:80], wanted="a recipe") from error
+
+
+def to_line(recipe: Recipe) -> str:
+    """A recipe as a JSON object on one line."""
+    rule = recipe.trimap
+    plain = {name: getattr(recipe, name) for name in Recipe.__slots__}
+    plain["trimap"] = rule and {name: getattr(rule, name) for name in TrimapRule.__slots__}
+    return json.dumps(plain)
+
+
+def from_line(line: str) -> Recipe:
+    """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
+    plain: dict[str, Any] = json.loads(line)
+    crop, rule = plain.pop("crop"), plain.pop("trimap")
+    return Recipe(
+        **plain | {"size": tuple(plain["size"])},
+        crop=None if crop is None else tuple(crop),
+        trimap=None if rule is None else TrimapRule(**rule),
+    )
+
+
+def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: int) -> TrimapRule | None:
+    """The rule for a sample's trimap, None where the foreground has a trimap of its own."""
+    if foreground.files.trimap is not None:
+        return None
+    return trimap_rule(foreground.files.name, size, foreground.tolerance, options, index)
+
+
+def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
+    """A cut-out has no original photo: what it holds behind its edge is no background."""
+    return foreground.files.ready or (options.originals and foreground.files.alpha is not None)
+
+
+def _draw_backgrounds(
+    pool: Sequence[Background], options: CompositeOptions, name: str, unusable: AbstractSet[str]
+) -> Iterator[tuple[Background, float, float]]:
+    """Backgrounds for a foreground with the places of their crops: all different, until all were drawn."""
+    broken = {place for place, background in enumerate(pool) if background.key in unusable}
+    if len(broken) == len(pool):
+        raise ShmDataError("no background can be read", found=f"{len(pool)} broken files", wanted="whole pictures")
+    used = set(broken)
+    for index in range(1, options.numbg + 1):
+        if len(used) == len(pool):
+            used = set(broken)
+        generator = draws(options.seed, "background", name, index)
+        place = int(generator.random() * len(pool))
+        while place in used:
+            place = int(generator.random() * len(pool))
+        used.add(place)
+        yield pool[place], generator.random(), generator.random()

@@ -1,0 +1,77 @@
+"""Recipe + pixels -> sample: pure, and without any choice of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data.compositing import Size, blend, cover, resize, resize_matte, resize_nearest, resize_straight
+from shm_data.errors import ShmDataError
+from shm_data.foreground import estimate
+from shm_data.recipes import Recipe
+from shm_data.sources import Pixels
+from shm_data.trimap import TrimapRule, derive
+
+Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a data set: image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, all uint8."""
+
+    image: Array
+    alpha: Array
+    trimap: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W)."""
+
+    photo: Array
+    colours: Array
+    alpha: Array
+    trimap: Array | None
+
+
+def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> Subject:
+    """Brings a foreground to `size` and finds its colours, once for all its samples.
+
+    The colours of a `straight` cut-out are true as they are; of a photo they are estimated, or, not
+    `estimated`, the photo itself with the old background in its soft edges.
+    """
+    alpha = resize_matte(pixels.alpha, size)
+    trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
+    if straight:
+        colours = resize_straight(pixels.image, pixels.alpha, size)
+        return Subject(colours, colours, alpha, trimap)
+    photo = resize(pixels.image, size)
+    return Subject(photo, estimate(photo, alpha) if estimated else photo, alpha, trimap)
+
+
+def render(recipe: Recipe, subject: Subject, background: Array | None) -> Sample:
+    """The sample of a recipe, from its foreground at size and its background photo (H, W, 3) uint8."""
+    return Sample(render_image(recipe, subject, background), subject.alpha, render_trimap(recipe.trimap, subject))
+
+
+def render_image(recipe: Recipe, subject: Subject, background: Array | None) -> Array:
+    """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original."""
+    if background is None or recipe.crop is None:
+        return subject.photo
+    x, y, width, height = recipe.crop
+    if background.shape[0] < y + height or background.shape[1] < x + width:
+        raise ShmDataError(
+            f"background {recipe.background} of {recipe.name}",
+            found=f"{background.shape[1]}x{background.shape[0]}",
+            wanted=f"at least {x + width}x{y + height}, as it was when the recipe was drawn",
+        )
+    return blend(subject.colours, subject.alpha, cover(background, recipe.crop, recipe.size))
+
+
+def render_trimap(rule: TrimapRule | None, subject: Subject) -> Array:
+    """The trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
+    if rule is not None:
+        return derive(subject.alpha, rule)
+    if subject.trimap is None:
+        raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
+    return subject.trimap

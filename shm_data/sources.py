@@ -1,0 +1,57 @@
+"""What foregrounds and backgrounds are, once found; no file is touched here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one foreground. Keys are ROOT/relative/path.
+
+    `name` is the stem of its samples, of which no other foreground has the same. `alpha` is None for a cut-out.
+    `ready` marks what is taken over as it is, without composites.
+    """
+
+    name: str
+    image: str
+    alpha: str | None
+    trimap: str | None
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground:
+    """A foreground that was read and found good. `size` is (width, height).
+
+    `tolerance` is how far from 0 and 255 its alpha counts as flat: more than 0 where the matte is lossy.
+    `missing` names the classes that its trimap lacks.
+    """
+
+    files: Files
+    size: tuple[int, int]
+    tolerance: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What the files hold: image (H, W, 3), alpha (H, W) and the user's trimap (H, W) in {0, 128, 255}, all uint8.
+
+    For a cut-out `image` holds its straight colours.
+    """
+
+    image: Array
+    alpha: Array
+    trimap: Array | None
+
+
+def path_of(key: str, roots: Mapping[str, Path]) -> Path:
+    """The path of a key ROOT/relative/path."""
+    root, _, inside = key.partition("/")
+    return roots[root] / inside

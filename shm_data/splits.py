@@ -1,0 +1,42 @@
+"""Foregrounds and backgrounds -> train or val, before anything is composited."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+
+def split(
+    kind: str, keys: Iterable[str], ratio: float, seed: int, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Puts each key of a kind of thing into "train", with probability `ratio`, or "val".
+
+    Where a key goes is decided by itself and the seed alone, so keys that come later move none. One exception:
+    of two keys or more neither split stays empty (unless `ratio` is 0 or 1), so the key nearest to the bar
+    crosses it. Sides already `known` are kept.
+    """
+    places = {key: place(kind, key, seed) for key in sorted(set(keys))}
+    sides = {key: "train" if where < ratio else "val" for key, where in places.items()}
+    sides |= {key: side for key, side in (known or {}).items() if key in places}
+    present = set(sides.values())
+    if len(places) > 1 and 0 < ratio < 1 and len(present) == 1:
+        farthest = max if present == {"train"} else min
+        crossing = farthest(places, key=lambda key: places[key])
+        sides[crossing] = "val" if present == {"train"} else "train"
+    return sides
+
+
+def place(kind: str, key: str, seed: int) -> float:
+    """A number in [0, 1), uniform over keys and fixed for each."""
+    digest = hashlib.blake2b(f"{seed}/{kind}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
+
+
+def group_of(name: str, pattern: str | None) -> str:
+    """What photos of one person share: the first group `pattern` finds in the name, or all that it finds.
+
+    Without a pattern, or where it finds nothing, each name is a group of its own.
+    """
+    found = re.search(pattern, name) if pattern else None
+    if found is None:
+        return name
+    return next((part for part in found.groups() if part is not None), found.group())

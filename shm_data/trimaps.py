@@ -1,0 +1,58 @@
+"""A folder of alphas -> a folder of trimaps."""
+
+from pathlib import Path
+
+import numpy as np
+
+from shm_data import images
+from shm_data.errors import ShmDataError
+from shm_data.foregrounds import tolerance_of
+from shm_data.layout import make_folders, unused
+from shm_data.options import TrimapOptions
+from shm_data.pairing import stem_of
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.recipes import trimap_rule
+from shm_data.trimap import derive, missing_classes
+
+
+def write_trimaps(
+    inalp: Path, savedir: Path, options: TrimapOptions, jobs: int = -1, progress: Progress = quiet
+) -> list[str]:
+    """Writes a trimap STEM.png for every alpha in a folder and its subfolders, and gives remarks on them.
+
+    A trimap that is there already is left if it is the same, and never overwritten if it is not.
+    Raises ShmDataError that names the alphas of which no trimap was made, once all others are.
+    """
+    if savedir.resolve().is_relative_to(inalp.resolve()):
+        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", wanted="a folder outside the alphas")
+    alphas = images.find(inalp)
+    if not alphas:
+        raise ShmDataError(str(inalp), found="no pictures", wanted="alphas")
+    taken: set[str] = set()
+    targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
+    make_folders(*{target.parent for target in targets.values()})
+
+    def attempt(alpha: str) -> tuple[str, str] | ShmDataError:
+        try:
+            return alpha, _write_trimap(inalp / alpha, targets[alpha], alpha, options)
+        except ShmDataError as error:
+            return error
+
+    results = list(progress(spread(attempt, alphas, jobs, ordered=True), len(alphas), "trimaps"))
+    faults = [result for result in results if isinstance(result, ShmDataError)]
+    if faults:
+        raise ShmDataError.of_many(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults)
+    return [f"{alpha}: {remark}" for alpha, remark in (r for r in results if isinstance(r, tuple)) if remark]
+
+
+def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions) -> str:
+    """Writes one trimap; what should be known about it, or nothing."""
+    alpha = images.read_alpha(source)
+    height, width = alpha.shape
+    trimap = derive(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
+    if not target.exists():
+        images.write_png(target, trimap)
+    elif not np.array_equal(images.read_gray(target), trimap):
+        raise ShmDataError(str(target), found="another trimap", wanted="a new --savedir: nothing is overwritten")
+    missing = missing_classes(trimap)
+    return f"no {' and no '.join(missing)}" if missing else ""

@@ -1,0 +1,92 @@
+"""Blending is exact, covering is fair, resizing keeps what matters."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shm_data.compositing import blend, cover, cover_box, fit, resize, resize_matte, resize_nearest, resize_straight
+
+SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
+UNIT = st.floats(0, 1, exclude_max=True)
+
+
+def test_blend_is_exact_for_all_triples():
+    f, b = (grid.astype(np.uint8) for grid in np.meshgrid(np.arange(256), np.arange(256)))
+    foreground, background = (np.repeat(grid[..., None], 3, axis=2) for grid in (f, b))
+    f, b = f.astype(np.int64), b.astype(np.int64)
+    for a in range(256):
+        # rint(x / 255) without a half ever arising, since 255 is odd
+        exact = (2 * (a * f + (255 - a) * b) + 255) // 510
+        got = blend(foreground, np.full(f.shape, a, np.uint8), background)
+        assert np.array_equal(got[..., 0], exact), a
+        assert np.array_equal(got[..., 2], exact), a
+
+
+def test_blend_keeps_each_picture_where_the_other_is_absent():
+    rng = np.random.default_rng(1)
+    foreground, background = rng.integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    alpha = rng.choice(np.array([0, 255], np.uint8), (20, 30))
+    assert np.array_equal(
+        blend(foreground, alpha, background), np.where(alpha[..., None] > 0, foreground, background)
+    )
+
+
+@given(background=SIZES, size=SIZES, across=UNIT, down=UNIT)
+def test_a_cover_box_lies_inside_and_is_as_large_as_its_shape_allows(background, size, across, down):
+    x, y, width, height = cover_box(background, size, across, down)
+    assert x >= 0 and y >= 0 and x + width <= background[0] and y + height <= background[1]
+    assert width == background[0] or height == background[1]
+    scale = max(size[0] / background[0], size[1] / background[1])
+    assert abs(width - size[0] / scale) <= 1 and abs(height - size[1] / scale) <= 1
+
+
+def test_every_offset_is_reached_the_last_included():
+    boxes = {cover_box((14, 10), (10, 10), across / 50, 0.5)[0] for across in range(50)}
+    assert boxes == {0, 1, 2, 3, 4}
+    assert cover_box((14, 10), (10, 10), np.nextafter(1, 0), 0)[0] == 4
+
+
+def test_cover_at_its_own_size_is_the_crop():
+    photo = np.random.default_rng(2).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    assert np.array_equal(cover(photo, (7, 9, 20, 30), (20, 30)), photo[9:39, 7:27])
+
+
+@pytest.mark.parametrize("size", [(30, 20), (300, 200), (45, 70)])
+def test_a_flat_picture_stays_flat_at_any_size(size):
+    flat = np.full((40, 60, 3), 201, np.uint8)
+    assert resize(flat, size).shape == (size[1], size[0], 3)
+    assert (resize(flat, size) == 201).all()
+
+
+@given(SIZES, st.none() | st.integers(16, 500))
+def test_fit_caps_the_long_edge_and_keeps_the_shape(size, longest):
+    width, height = fit(size, longest)
+    if longest is None or max(size) <= longest:
+        assert (width, height) == size
+    else:
+        assert max(width, height) == longest
+        scale = longest / max(size)
+        assert abs(width - size[0] * scale) <= 1 and abs(height - size[1] * scale) <= 1
+
+
+def test_an_enlarged_matte_does_not_ring():
+    edge = np.zeros((20, 20), np.uint8)
+    edge[:, 10:] = 255
+    row = resize_matte(edge, (80, 80))[40].astype(int)
+    assert (np.diff(row) >= 0).all()
+
+
+def test_nearest_invents_no_label():
+    labels = np.random.default_rng(3).choice(np.array([0, 128, 255], np.uint8), (33, 47))
+    assert set(np.unique(resize_nearest(labels, (20, 11)))) <= {0, 128, 255}
+
+
+def test_what_lies_behind_a_cutout_does_not_bleed_into_its_edge():
+    alpha = np.zeros((40, 40), np.uint8)
+    alpha[:, 15:] = 255
+    colours = np.zeros((40, 40, 3), np.uint8)
+    colours[alpha > 0] = (200, 100, 50)
+    small, small_alpha = resize_straight(colours, alpha, (13, 13)), resize_matte(alpha, (13, 13))
+    assert ((small_alpha > 0) & (small_alpha < 255)).any()
+    assert (small[small_alpha > 0] == (200, 100, 50)).all()

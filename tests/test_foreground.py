@@ -1,0 +1,59 @@
+"""Estimated foreground colours are free of the old background."""
+
+import numpy as np
+import pytest
+
+from shm_data import images
+from shm_data.compositing import blend, cover, cover_box
+from shm_data.foreground import estimate
+from shm_data.parallel import spread
+
+
+def _psnr(one, other, where):
+    error = np.mean((one[where].astype(float) - other[where]) ** 2)
+    return 10 * np.log10(255**2 / error)
+
+
+@pytest.fixture(scope="module")
+def lemur(realdata):
+    folder = realdata / "fg" / "pymatting_lemur"
+    beach = images.read_image(folder / "beach.png")
+    alpha = images.read_alpha(folder / "lemur_alpha.png")
+    size = alpha.shape[::-1]
+    return {
+        "colours": images.read_image(folder / "lemur_foreground.png"),
+        "alpha": alpha,
+        "forest": images.read_image(folder / "lemur_background.png"),
+        "beach": cover(beach, cover_box(beach.shape[1::-1], size, 0.5, 0.5), size),
+    }
+
+
+@pytest.mark.parametrize(("old", "new"), [("forest", "beach"), ("beach", "forest")])
+def test_known_colours_on_an_old_background_reach_38_db_on_a_new_one(lemur, old, new):
+    colours, alpha = lemur["colours"], lemur["alpha"]
+    photo = blend(colours, alpha, lemur[old])
+    truth = blend(colours, alpha, lemur[new])
+    fractional = (alpha > 0) & (alpha < 255)
+    reached = _psnr(blend(estimate(photo, alpha), alpha, lemur[new]), truth, fractional)
+    plain = _psnr(blend(photo, alpha, lemur[new]), truth, fractional)
+    assert reached >= 38
+    assert reached > plain + 5
+
+
+def test_the_photo_is_kept_where_alpha_is_255(lemur):
+    photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
+    opaque = lemur["alpha"] == 255
+    assert np.array_equal(estimate(photo, lemur["alpha"])[opaque], photo[opaque])
+
+
+def test_a_binary_alpha_needs_no_estimate():
+    photo = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    alpha = np.where(np.eye(9) > 0, 255, 0).astype(np.uint8)
+    assert np.array_equal(estimate(photo, alpha), photo)
+
+
+def test_estimates_made_at_once_are_the_same_as_one_by_one(lemur):
+    photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
+    alone = estimate(photo, lemur["alpha"])
+    together = spread(lambda _: estimate(photo, lemur["alpha"]), range(6), jobs=3)
+    assert all(np.array_equal(other, alone) for other in together)

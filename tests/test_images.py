@@ -1,0 +1,212 @@
+"""Every way to store a picture is read for what it is."""
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from shm_data import images
+from shm_data.errors import ShmDataError
+
+RAMP = np.add.outer(np.arange(40), 3 * np.arange(30)).astype(np.uint8)
+COLOURS = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
+
+
+def _save(path, pixels, mode=None, **options):
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("extension", ["png", "PNG", "bmp", "tif", "TIFF", "ppm"])
+def test_lossless_formats_come_back_exactly(tmp_path, extension):
+    assert np.array_equal(images.read_image(_save(tmp_path / f"a.{extension}", COLOURS)), COLOURS)
+
+
+def test_webp_lossless_and_lossy_are_told_apart(tmp_path):
+    exact = _save(tmp_path / "a.webp", COLOURS, lossless=True)
+    lossy = _save(tmp_path / "b.webp", COLOURS, quality=90)
+    assert np.array_equal(images.read_image(exact), COLOURS)
+    assert not images.read_header(exact).lossy
+    assert images.read_header(lossy).lossy
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
+def test_any_mode_becomes_rgb(tmp_path, mode):
+    extension = "tif" if mode in ("CMYK", "PA") else "png"
+    source = RAMP.astype(np.uint16) * 257 if mode == "I;16" else COLOURS
+    pixels = images.read_image(_save(tmp_path / f"a.{extension}", source, None if mode == "I;16" else mode))
+    assert pixels.shape == (40, 30, 3)
+    assert pixels.dtype == np.uint8
+    if mode == "I;16":
+        assert np.array_equal(pixels[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("extension", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_rounded_not_cut(tmp_path, extension, channels):
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, channels), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / f"a.{extension}"), deep)
+    nearest = np.rint(deep / 257).astype(np.uint8)
+    expected = nearest[..., [2, 1, 0]] if channels > 1 else nearest.repeat(3, axis=2)
+    assert np.array_equal(images.read_image(tmp_path / f"a.{extension}"), expected)
+
+
+UPRIGHT = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.fliplr(np.rot90(a, 3)),
+    6: lambda a: np.rot90(a, 3),
+    7: lambda a: np.fliplr(np.rot90(a, 1)),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(("extension", "options"), [("png", {}), ("tif", {}), ("tif", {"compression": "tiff_lzw"})])
+def test_orientation_is_applied_to_image_alpha_and_size_alike(tmp_path, orientation, extension, options):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{extension}"
+    Image.fromarray(RAMP).save(path, exif=exif, **options)
+    upright = UPRIGHT[orientation](RAMP)
+    assert np.array_equal(images.read_alpha(path), upright)
+    assert np.array_equal(images.read_image(path)[..., 0], upright)
+    assert images.read_header(path).size == upright.shape[::-1]
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_orientation_of_a_jpeg_is_applied_as_pillow_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RAMP).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored))
+    assert np.array_equal(images.read_alpha(tmp_path / "a.jpg"), upright)
+    assert images.read_header(tmp_path / "a.jpg").size == upright.shape[::-1]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_turned_16_bit_tiff_stands_upright(tmp_path, orientation):
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    tag = (0x0112, 3, 1, orientation, True)
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extratags=[tag])
+    upright = np.rot90(np.rint(deep / 257), {1: 0, 3: 2, 6: 3}[orientation])
+    assert np.array_equal(images.read_image(tmp_path / "a.tif"), upright)
+    assert images.read_header(tmp_path / "a.tif").size == upright.shape[1::-1]
+
+
+def test_a_matte_is_found_wherever_it_is_kept(tmp_path):
+    opaque = np.full_like(RAMP, 255)
+    kept = {
+        "gray": RAMP,
+        "rgb": np.stack([RAMP] * 3, axis=2),
+        "rgba, A says nothing": np.dstack([RAMP, RAMP, RAMP, opaque]),
+        "rgba, matte in A": np.dstack([COLOURS, RAMP]),
+    }
+    for name, pixels in kept.items():
+        assert np.array_equal(images.read_alpha(_save(tmp_path / f"{name}.png", pixels)), RAMP), name
+    Image.merge("LA", [Image.fromarray(opaque), Image.fromarray(RAMP)]).save(tmp_path / "la.png")
+    Image.merge("LA", [Image.fromarray(RAMP), Image.fromarray(opaque)]).save(tmp_path / "al.png")
+    assert np.array_equal(images.read_alpha(tmp_path / "la.png"), RAMP)
+    assert np.array_equal(images.read_alpha(tmp_path / "al.png"), RAMP)
+
+
+def test_a_palette_matte_is_read_through_its_palette(tmp_path):
+    labels = Image.new("P", (30, 40))
+    labels.putdata((RAMP // 100).ravel().tolist())
+    labels.putpalette([0, 0, 0, 128, 128, 128, 255, 255, 255])
+    labels.save(tmp_path / "a.png")
+    assert np.array_equal(images.read_alpha(tmp_path / "a.png"), np.array([0, 128, 255], np.uint8)[RAMP // 100])
+
+
+def test_a_one_bit_matte_has_0_and_255(tmp_path):
+    path = _save(tmp_path / "a.png", RAMP, "1")
+    assert set(np.unique(images.read_alpha(path))) == {0, 255}
+
+
+def test_a_colour_picture_is_no_matte(tmp_path):
+    with pytest.raises(ShmDataError, match="a colour picture, wanted a matte"):
+        images.read_alpha(_save(tmp_path / "a.png", COLOURS))
+
+
+def test_a_cutout_gives_its_colours_and_its_matte(tmp_path):
+    colours, alpha = images.read_cutout(_save(tmp_path / "a.png", np.dstack([COLOURS, RAMP])))
+    assert np.array_equal(colours, COLOURS)
+    assert np.array_equal(alpha, RAMP)
+
+
+@pytest.mark.parametrize("pixels", [COLOURS, np.dstack([COLOURS, np.full_like(RAMP, 255)])])
+def test_a_cutout_without_matte_is_refused(tmp_path, pixels):
+    with pytest.raises(ShmDataError, match=r"found .*, wanted"):
+        images.read_cutout(_save(tmp_path / "a.png", pixels))
+
+
+@pytest.mark.parametrize("pixels", [RAMP, COLOURS])
+def test_what_is_written_comes_back(tmp_path, pixels):
+    images.write_png(tmp_path / "a.png", pixels)
+    read = images.read_alpha(tmp_path / "a.png") if pixels.ndim == 2 else images.read_image(tmp_path / "a.png")
+    assert np.array_equal(read, pixels)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == ("L" if pixels.ndim == 2 else "RGB")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 20, 200, 500])
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of some before it gives up
+def test_a_file_cut_short_is_named(tmp_path, extension, keep):
+    path = _save(tmp_path / f"a.{extension}", np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ShmDataError, match=rf"cannot read .*a\.{extension}"):
+        images.read_image(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ShmDataError, match=r"nothing\.png does not exist"):
+        images.read_image(tmp_path / "nothing.png")
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ShmDataError, match="floating-point"):
+        images.read_alpha(tmp_path / "a.tif")
+
+
+def test_find_sorts_and_passes_over_what_is_hidden_or_no_picture(tmp_path):
+    for name in ["b.JPG", "a.png", "sub/c.webp", ".hidden.png", ".cache/d.png", "notes.txt", "out/e.png"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert images.find(tmp_path, without=[tmp_path / "out"]) == ["a.png", "b.JPG", "sub/c.webp"]
+
+
+def test_find_wants_a_folder(tmp_path):
+    with pytest.raises(ShmDataError, match="found no folder"):
+        images.find(tmp_path / "absent")
+
+
+def test_every_real_picture_is_read_at_the_size_its_header_tells(realdata):
+    for name in images.find(realdata):
+        height, width = images.read_image(realdata / name).shape[:2]
+        assert images.read_header(realdata / name).size == (width, height), name
+
+
+def test_photos_from_a_turned_camera_stand_upright(realdata):
+    folder = realdata / "odd" / "exif_orientation"
+    assert images.read_image(folder / "Portrait_6.jpg").shape == (1800, 1200, 3)
+    assert images.read_image(folder / "Landscape_8.jpg").shape == (1200, 1800, 3)
+
+
+def test_real_mattes_are_read_from_where_they_are(realdata):
+    fg = realdata / "fg"
+    hidden_in_rgb = images.read_alpha(fg / "bluestyle97_shm" / "sample_alpha.png")
+    assert hidden_in_rgb.min() == 0
+    hidden_in_a = images.read_alpha(fg / "tsing90_shm" / "0000-AIT.png")
+    assert hidden_in_a.min() == 0
+    assert images.read_alpha(fg / "carvekit_docs" / "1_bg_removed.png").max() == 254
+    assert images.read_header(fg / "mmagic_matting_dataset" / "alpha" / "GT05.jpg").lossy
+    trimap = images.read_gray(fg / "alphamatting_gt27" / "trimap" / "Trimap1" / "GT01.png")
+    assert set(np.unique(trimap)) == {0, 128, 255}

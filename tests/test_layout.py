@@ -1,0 +1,78 @@
+"""Names are safe, files are whole or absent, lists never leave the data set."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.layout import Layout, read_names, safe_stem, unused, whole_file, write_names
+
+
+def test_names_come_back_as_they_were_written(tmp_path):
+    names = ["a.png", "with space.png", "Zoë.png", "-dash.png", "a.b.c.png"]
+    write_names(tmp_path, "train", names)
+    assert read_names(tmp_path, "train") == names
+    assert (tmp_path / "train.txt").read_text(encoding="utf-8") == "".join(f"{name}\n" for name in names)
+
+
+def test_lists_with_crlf_and_blank_lines_are_read(tmp_path):
+    (tmp_path / "val.txt").write_bytes(b"a.png\r\n\r\nb.png\r\n")
+    assert read_names(tmp_path, "val") == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "a/b.png", "..", "..\\a.png"])
+def test_a_list_that_leaves_the_data_set_is_refused(tmp_path, name):
+    (tmp_path / "train.txt").write_text(f"good.png\n{name}\n")
+    with pytest.raises(ShmDataError, match="outside the data set"):
+        read_names(tmp_path, "train")
+
+
+@given(st.text(min_size=1))
+def test_any_text_gives_a_file_name_on_one_line(text):
+    stem = safe_stem(text)
+    assert "/" not in stem and "\0" not in stem and len(stem.splitlines()) <= 1
+    assert len(f"{stem}_99.png".encode("utf-8", "surrogateescape")) <= 255
+
+
+@given(st.text("abc/_", min_size=1, max_size=20))
+def test_a_harmless_stem_stays_as_it_is(text):
+    assert safe_stem(text) == text.replace("/", "_")
+
+
+def test_long_names_that_differ_at_the_end_stay_different():
+    assert safe_stem("x" * 300 + "a") != safe_stem("x" * 300 + "b")
+
+
+@given(st.lists(st.sampled_from(["a", "A", "a_2", "b"])))
+def test_unused_names_never_collide_even_without_regard_to_case(stems):
+    taken: set[str] = set()
+    given_out = [unused(stem, taken) for stem in stems]
+    assert len({name.casefold() for name in given_out}) == len(stems)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with (
+        pytest.raises(WriteError, match=r"cannot write .*absent.*a\.txt"),
+        whole_file(tmp_path / "absent" / "a.txt") as f,
+    ):
+        f.write_text("x")
+
+
+def test_only_samples_with_all_three_files_are_present(tmp_path):
+    layout = Layout(tmp_path)
+    assert layout.present() == set()
+    for folder in layout.folders:
+        folder.mkdir()
+        (folder / "whole.png").touch()
+    (layout.input / "half.png").touch()
+    assert layout.present() == {"whole.png"}

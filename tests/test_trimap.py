@@ -1,0 +1,134 @@
+"""A trimap never calls a fractional pixel known, and its band is as wide as asked."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shm_data import images
+from shm_data.errors import ShmDataError
+from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
+
+RULES = [TrimapRule(method, 9, 15) for method in ("euclid", "ellipse")]
+
+
+def _disc(size=200, radius=60.0):
+    y, x = np.mgrid[:size, :size] - size / 2
+    return np.clip((radius - np.hypot(x, y)) * 255 + 127, 0, 255).astype(np.uint8)
+
+
+def _truth(alpha, rule):
+    """The definition, pixel by pixel: known is what has only its own kind within the radius."""
+    trimap = np.full(alpha.shape, 128, np.uint8)
+    for region, width, value in ((alpha == 255, rule.erode, 255), (alpha == 0, rule.dilate, 0)):
+        others = np.argwhere(~region)
+        for place in np.argwhere(region):
+            if not len(others) or np.min(((others - place) ** 2).sum(axis=1)) > (width // 2) ** 2:
+                trimap[tuple(place)] = value
+    return trimap
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 5, 9]), st.sampled_from([1, 3, 7]))
+def test_euclid_is_the_definition(seed, erode, dilate):
+    rng = np.random.default_rng(seed)
+    coarse = rng.choice(np.array([0, 0, 0, 90, 255, 255], np.uint8), (4, 5))
+    alpha = np.kron(coarse, np.ones((7, 6), np.uint8))
+    rule = TrimapRule("euclid", erode, dilate)
+    assert np.array_equal(derive(alpha, rule), _truth(alpha, rule))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.method)
+def test_the_band_reaches_half_the_width_to_every_side(rule):
+    alpha = np.zeros((101, 101), np.uint8)
+    alpha[:, 50:] = 255
+    for view in (lambda a: a, lambda a: a[:, ::-1], lambda a: a.T, lambda a: a.T[::-1]):
+        trimap = derive(view(alpha).copy(), rule)
+        inside = (view(alpha) == 255) & (trimap == 128)
+        outside = (view(alpha) == 0) & (trimap == 128)
+        assert inside.sum() == 101 * (rule.erode // 2)
+        assert outside.sum() == 101 * (rule.dilate // 2)
+
+
+@pytest.mark.parametrize("method", ["euclid", "ellipse"])
+def test_the_border_of_the_picture_erodes_nothing(method):
+    whole = np.full((30, 40), 255, np.uint8)
+    assert (derive(whole, TrimapRule(method, 21, 21)) == 255).all()
+    assert (derive(0 * whole, TrimapRule(method, 21, 21)) == 0).all()
+
+
+@pytest.mark.parametrize("method", ["euclid", "ellipse"])
+def test_wider_bands_hold_narrower_ones(method):
+    alpha, before = _disc(), None
+    for width in (1, 3, 9, 21, 41):
+        unknown = derive(alpha, TrimapRule(method, width, width)) == 128
+        assert before is None or (unknown | ~before).all()
+        before = unknown
+
+
+def test_the_two_kernels_nearly_agree():
+    alpha = _disc()
+    euclid, ellipse = (derive(alpha, TrimapRule(method, 25, 25)) for method in ("euclid", "ellipse"))
+    assert np.mean(euclid != ellipse) < 0.02
+
+
+def test_tolerance_calls_noise_flat():
+    alpha = _disc()
+    noisy = np.where(alpha == 0, 3, np.where(alpha == 255, 252, alpha)).astype(np.uint8)
+    exact, tolerant = TrimapRule("euclid", 9, 9), TrimapRule("euclid", 9, 9, LOSSY_TOLERANCE)
+    assert (derive(noisy, exact) == 128).all()
+    assert np.mean(derive(noisy, tolerant) != derive(alpha, exact)) < 0.01
+
+
+@pytest.mark.parametrize("unknown", [102, 127, 128])
+def test_conventions_are_normalised(unknown):
+    trimap = np.array([[0, unknown, 255]], np.uint8)
+    assert normalise(trimap).tolist() == [[0, 128, 255]]
+    assert normalise(np.array([[0, 1, 2]], np.uint8)).tolist() == [[0, 128, 255]]
+
+
+def test_a_matte_is_not_taken_for_a_trimap(realdata):
+    with pytest.raises(ShmDataError, match="many gray levels"):
+        normalise(images.read_alpha(realdata / "fg" / "pymatting_lemur" / "lemur_alpha.png"))
+
+
+def test_missing_classes_are_named():
+    assert missing_classes(np.array([[0, 128]], np.uint8)) == ("foreground",)
+    assert missing_classes(np.array([[0, 128, 255]], np.uint8)) == ()
+
+
+def test_auto_width_is_odd_and_grows_with_the_picture():
+    widths = [width_for((long, 90), "auto") for long in (100, 800, 1250, 4000)]
+    assert widths == [3, 17, 25, 81]
+    assert width_for((4000, 3000), 7) == 7
+
+
+REAL_MATTES = [
+    "bluestyle97_shm/sample_alpha.png",
+    "tsing90_shm/0000-AIT.png",
+    "p3m_demo/alpha/p_51c916fc.png",
+    "p3m_demo/alpha/p_bd6af989.png",
+    "gfm_samples/result_alpha/1.png",
+    "alphamatting_gt27/GT/GT13.png",
+    "pymatting_lemur/lemur_alpha.png",
+    "vikram_humanseg/Ground_Truth/56.png",
+]
+
+
+@pytest.mark.parametrize("name", REAL_MATTES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.method)
+def test_every_fractional_pixel_of_real_mattes_is_unknown(realdata, name, rule):
+    alpha = images.read_alpha(realdata / "fg" / name)
+    trimap = derive(alpha, rule)
+    assert set(np.unique(trimap)) <= {0, 128, 255}
+    assert (trimap[(alpha > 0) & (alpha < 255)] == 128).all()
+    assert (alpha[trimap == 255] == 255).all()
+    assert (alpha[trimap == 0] == 0).all()
+
+
+def test_real_trimaps_of_every_convention_are_read(realdata):
+    for name in ("pymatting_lemur/lemur_trimap.png", "bluestyle97_shm/sample_trimap.png"):
+        trimap = normalise(images.read_gray(realdata / "fg" / name))
+        assert missing_classes(trimap) == ()
+    for file in sorted((realdata / "fg" / "alphamatting_gt27" / "trimap" / "Trimap1").iterdir()):
+        assert missing_classes(normalise(images.read_gray(file))) == ()
