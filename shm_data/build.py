@@ -56,6 +56,7 @@ def carry_out(decision: Decision, layout: Layout, jobs: int = -1, progress: Prog
     Raises ShmDataError that names the samples which could not be made, once all others are.
     """
     make_folders(*layout.folders)
+    layout.clear_leftovers()
     present = layout.present()
     missing = sum(recipe.name not in present for recipe in decision.recipes())
     tasks = _tasks(decision, present, share=-(-missing // (4 * workers(jobs))))

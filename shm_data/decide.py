@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shm_data import backgrounds, foregrounds, images
-from shm_data.backgrounds import Background, Pool
+from shm_data.backgrounds import Pool
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.layout import SPLITS, Layout, make_folders
 from shm_data.manifest import (
@@ -30,7 +30,7 @@ from shm_data.recipes import (
     splits_to_composite,
     write_recipes,
 )
-from shm_data.sources import Foreground
+from shm_data.sources import Background, Foreground
 
 
 @dataclass(frozen=True, slots=True)

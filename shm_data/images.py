@@ -50,18 +50,22 @@ class Header:
 def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
     """The pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
 
-    Folders in `without` are passed over with all they hold, and so are hidden files and folders; links to
-    folders are not followed.
+    Folders in `without` are passed over with all they hold, and so are hidden files and folders. Links to
+    folders are followed, but no folder is entered twice.
     Raises ShmDataError where `root` is not a folder.
     """
     if not root.is_dir():
         raise ShmDataError(str(root), found="no folder" if not root.exists() else "a file", wanted="a folder")
-    passed_over = {folder.resolve() for folder in without}
+    entered = {folder.resolve() for folder in (root, *without)}
     found = []
-    for folder, folders, files in os.walk(root, onerror=_not_listed):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(folder, name).resolve() not in passed_over
-        ]
+    for folder, folders, files in os.walk(root, onerror=_not_listed, followlinks=True):
+        unseen: list[str] = []
+        for name in sorted(folders):
+            place = Path(folder, name).resolve()
+            if not name.startswith(".") and place not in entered:
+                entered.add(place)
+                unseen.append(name)
+        folders[:] = unseen
         inside = Path(folder).relative_to(root)
         found += [
             (inside / name).as_posix()

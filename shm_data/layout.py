@@ -16,6 +16,8 @@ SPLITS = ("train", "val")
 # A file name may hold 255 bytes on the common file systems; a numbered twin needs a few more.
 _LONGEST_STEM = 240
 
+_UNFINISHED = ".shm-tmp"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -61,6 +63,12 @@ class Layout:
         """The names of the samples of which all three files exist."""
         listings = [set(os.listdir(folder)) if folder.is_dir() else set() for folder in self.folders]
         return set.intersection(*listings)
+
+    def clear_leftovers(self) -> None:
+        """Removes what a run that was killed in the middle of a file left beside it."""
+        for folder in (self.root, *self.folders):
+            for path in folder.glob(f".*{_UNFINISHED}"):
+                path.unlink(missing_ok=True)
 
 
 def safe_stem(text: str) -> str:
@@ -126,7 +134,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises WriteError where the file system refuses.
     """
-    target = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    target = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
     try:
         yield target
         target.replace(path)

@@ -123,12 +123,16 @@ def versions() -> dict[str, str]:
 def summary(manifest: Manifest) -> list[str]:
     """What a data set holds, what to know about it, and what was left out, in lines for people."""
     counts = manifest.counts
-    made_of = f"from {counts.foregrounds} foregrounds and {counts.backgrounds} backgrounds"
-    lines = [f"{counts.samples} samples ({counts.train} train, {counts.val} val) {made_of}"]
+    made_of = f"from {_some(counts.foregrounds, 'foreground')} and {_some(counts.backgrounds, 'background')}"
+    lines = [f"{_some(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
     lines += [f"note: {note}" for note in manifest.notes]
     for why, what in manifest.skipped.items():
         lines.append(f"left out: {len(what)}, each {why}: {', '.join(what[:3])}{' ...' * (len(what) > 3)}")
     return lines
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shm_data.backgrounds import Background
 from shm_data.compositing import Box, Size, cover_box, fit
 from shm_data.errors import ShmDataError
 from shm_data.layout import safe_stem, unused, write_lines
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.sources import Foreground
+from shm_data.sources import Background, Foreground
 from shm_data.splits import group_of, split
 from shm_data.trimap import TrimapRule, width_for
 
@@ -140,7 +139,9 @@ def read_recipes(path: Path) -> Iterator[Recipe]:
             try:
                 yield from_line(line)
             except (ValueError, TypeError, KeyError) as error:
-                raise ShmDataError(f"{path}, line {number}", found=line.strip()[:80], wanted="a recipe") from error
+                raise ShmDataError(
+                    f"{path}, line {number}", found=repr(line.strip()[:80]), wanted="a recipe"
+                ) from error
 
 
 def to_line(recipe: Recipe) -> str:

@@ -51,6 +51,15 @@ class Pixels:
     trimap: Array | None
 
 
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A usable background. `key` is ROOT/relative/path, `size` (width, height)."""
+
+    key: str
+    path: Path
+    size: tuple[int, int]
+
+
 def path_of(key: str, roots: Mapping[str, Path]) -> Path:
     """The path of a key ROOT/relative/path."""
     root, _, inside = key.partition("/")

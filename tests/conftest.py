@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from small import matte, photo
+
+from shm_data import images
 
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 
@@ -14,3 +17,17 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip(f"no real pictures at {REALDATA}; SHM_REALDATA names their folder")
     return REALDATA
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Four small foregrounds and nine backgrounds: what each test may add to or break."""
+    folder = tmp_path / "sources"
+    for name in ("photos", "alphas", "places"):
+        (folder / name).mkdir(parents=True)
+    for number in range(4):
+        images.write_png(folder / "photos" / f"p{number}.png", photo(number))
+        images.write_png(folder / "alphas" / f"p{number}.png", matte(number))
+    for number in range(9):
+        images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128 + 8 * number, 200)))
+    return folder

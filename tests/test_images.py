@@ -210,3 +210,14 @@ def test_real_mattes_are_read_from_where_they_are(realdata):
     assert images.read_header(fg / "mmagic_matting_dataset" / "alpha" / "GT05.jpg").lossy
     trimap = images.read_gray(fg / "alphamatting_gt27" / "trimap" / "Trimap1" / "GT01.png")
     assert set(np.unique(trimap)) == {0, 128, 255}
+
+
+def test_linked_folders_are_found_once_and_loops_end(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.png").touch()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "train").symlink_to(tmp_path / "store")
+    (root / "again").symlink_to(tmp_path / "store")
+    (root / "loop").symlink_to(root)
+    assert images.find(root) == ["again/a.png"]

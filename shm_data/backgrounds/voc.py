@@ -1,0 +1,107 @@
+"""Pascal VOC: JPEGImages with their Annotations and the lists in ImageSets/Main."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import ParseError
+
+from defusedxml.ElementTree import parse
+
+from shm_data.backgrounds.folder import Candidate, pictures, verdict
+from shm_data.errors import ShmDataError
+from shm_data.parallel import spread
+
+PHOTOS = "JPEGImages"
+
+# A bomb of entities and a character that is not what the declaration says are ValueErrors, an encoding
+# that nobody knows is a LookupError.
+_UNREADABLE = (ParseError, ValueError, LookupError, OSError)
+
+
+def trees(root: Path) -> list[Path]:
+    """The VOC trees at `root` or up to two levels below it, as in VOCdevkit/VOC2012.
+
+    Raises ShmDataError where no folder there holds JPEGImages.
+    """
+    found = [root] if (root / PHOTOS).is_dir() else []
+    found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
+    if not found:
+        there = _some(sorted(os.listdir(root)), "an empty folder") if root.is_dir() else "no folder"
+        raise ShmDataError(str(root), found=there, wanted=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
+    return found
+
+
+def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) -> list[Candidate]:
+    """The photos of a VOC tree, or those of its list `vocset`, judged by whether they show a person.
+
+    Raises ShmDataError where there are no photos, or the list is missing or holds anything but plain ids.
+    """
+    names = pictures(tree / PHOTOS)
+    ids = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
+    listed = set(ids.values()) if vocset is None else _listed(tree, vocset)
+    shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
+    present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), wanted=ids[name] in listed) for name in names]
+    missing = sorted(listed.difference(ids.values()))
+    return present + [Candidate(f"{PHOTOS}/{id_}", f"is in {vocset}.txt, but has no picture") for id_ in missing]
+
+
+def _listed(tree: Path, vocset: str) -> set[str]:
+    """The ids in ImageSets/Main/VOCSET.txt."""
+    path = _lists(tree) / f"{vocset}.txt"
+    if not _is_plain(vocset) or not path.is_file():
+        there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
+        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), wanted="one of those")
+    ids = {words[0] for words in _words(path)}
+    for id_ in sorted(ids):
+        if not _is_plain(id_):
+            raise ShmDataError(str(path), found=repr(id_), wanted="plain ids, such as 2007_000027")
+    return ids
+
+
+def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]:
+    """Whether each photo shows a person: by its XML, else by the person lists, else unknown (None)."""
+    by_list = _shown_by_lists(tree)
+
+    def judge(name: str) -> bool | None:
+        by_xml = _shown_by_xml(tree / "Annotations" / f"{ids[name]}.xml")
+        return by_list.get(ids[name]) if by_xml is None else by_xml
+
+    return dict(zip(ids, spread(judge, ids, jobs, ordered=True), strict=True))
+
+
+def _shown_by_xml(path: Path) -> bool | None:
+    """Whether any object, however difficult, is a person; None where the file is missing or broken."""
+    try:
+        root = parse(path).getroot()
+    except _UNREADABLE:
+        return None
+    if root.tag != "annotation":
+        return None
+    return any((thing.findtext("name") or "").strip().casefold() == "person" for thing in root.iter("object"))
+
+
+def _shown_by_lists(tree: Path) -> dict[str, bool]:
+    """What person_train.txt and its like say: -1 is nobody, 1 a person, 0 one that is difficult to see."""
+    shown: dict[str, bool] = {}
+    for path in _lists(tree).glob("person_*.txt"):
+        for words in _words(path):
+            if len(words) == 2:
+                shown[words[0]] = shown.get(words[0], False) or words[1] != "-1"
+    return shown
+
+
+def _lists(tree: Path) -> Path:
+    return tree / "ImageSets" / "Main"
+
+
+def _words(path: Path) -> Iterator[list[str]]:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return (line.split() for line in lines if line.strip())
+
+
+def _is_plain(name: str) -> bool:
+    return not {"/", "\\"} & set(name) and ".." not in name
+
+
+def _some(names: list[str], none: str) -> str:
+    return ", ".join(names[:25]) + ", ..." * (len(names) > 25) or none

@@ -1,0 +1,23 @@
+"""Small generated pictures, and what is in a data set."""
+
+import json
+
+import numpy as np
+
+
+def contents(root):
+    """Every file of a data set by name; dataset.json without what tells where the sources lie."""
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    record = json.loads(files.pop("dataset.json"))
+    return files, {key: record[key] for key in ("counts", "notes", "skipped", "foregrounds", "complete")}
+
+
+def photo(seed, size=(48, 64)):
+    coarse = np.random.default_rng(seed).integers(0, 256, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+
+
+def matte(seed, size=(48, 64)):
+    y, x = np.mgrid[: size[0], : size[1]]
+    distance = np.hypot(y - size[0] / 2, (x - size[1] / 2) * (0.8 + seed % 5 / 10))
+    return np.clip((size[0] / 3 - distance) * 40 + 128, 0, 255).astype(np.uint8)

@@ -1,0 +1,330 @@
+"""The main job: the same bytes however it is run, resumed wherever it stopped, never mixed, never overwritten."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from small import contents, matte, photo
+
+from shm_data import images
+from shm_data.build import composite, estimate_bytes
+from shm_data.compositing import blend, cover
+from shm_data.decide import decide
+from shm_data.errors import ShmDataError
+from shm_data.foreground import estimate
+from shm_data.layout import Layout, read_names
+from shm_data.options import CompositeOptions
+from shm_data.recipes import read_recipes
+from shm_data.sources import path_of
+
+
+def options(folder, **more):
+    plain = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",), "numbg": 3}
+    return CompositeOptions(**plain | more)
+
+
+def test_the_layout_is_exact(sources, tmp_path):
+    manifest = composite(options(sources), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["input", "mask", "trimap", "train.txt", "val.txt", "recipes.jsonl", "dataset.json"]
+    )
+    layout = Layout(tmp_path / "out")
+    names = {split: read_names(layout.root, split) for split in ("train", "val")}
+    recipes = list(read_recipes(layout.recipes))
+    assert sorted(names["train"] + names["val"]) == sorted(recipe.name for recipe in recipes)
+    assert len(recipes) == manifest.counts.samples == 4 * (1 + 3)
+    for folder in layout.folders:
+        assert {path.name for path in folder.iterdir()} == {recipe.name for recipe in recipes}
+    for recipe in recipes:
+        assert images.read_image(layout.input / recipe.name).shape == (48, 64, 3)
+        assert set(np.unique(images.read_gray(layout.trimap / recipe.name))) <= {0, 128, 255}
+        assert recipe.name in names[recipe.split]
+
+
+def test_each_sample_is_what_its_recipe_says(sources, tmp_path):
+    manifest = composite(options(sources), tmp_path / "out")
+    layout = Layout(tmp_path / "out")
+    for recipe in read_recipes(layout.recipes):
+        original = images.read_image(sources / "photos" / f"{recipe.foreground}.png")
+        alpha = images.read_alpha(sources / "alphas" / f"{recipe.foreground}.png")
+        assert np.array_equal(images.read_alpha(layout.mask / recipe.name), alpha)
+        expected = original
+        if recipe.background:
+            background = images.read_image(path_of(recipe.background, manifest.roots))
+            expected = blend(estimate(original, alpha), alpha, cover(background, recipe.crop, recipe.size))
+        assert np.array_equal(images.read_image(layout.input / recipe.name), expected)
+
+
+def test_the_photo_as_foreground_is_kept_where_asked(sources, tmp_path):
+    manifest = composite(options(sources, foreground="photo"), tmp_path / "out")
+    recipe = next(r for r in read_recipes(Layout(tmp_path / "out").recipes) if r.background)
+    original = images.read_image(sources / "photos" / f"{recipe.foreground}.png")
+    alpha = images.read_alpha(sources / "alphas" / f"{recipe.foreground}.png")
+    background = images.read_image(path_of(recipe.background, manifest.roots))
+    expected = blend(original, alpha, cover(background, recipe.crop, recipe.size))
+    assert np.array_equal(images.read_image(tmp_path / "out" / "input" / recipe.name), expected)
+
+
+@pytest.mark.parametrize("more", [{}, {"trimap": "random"}, {"maxsize": 40, "originals": False}])
+def test_any_number_of_workers_makes_the_same_bytes(sources, tmp_path, more):
+    composite(options(sources, **more), tmp_path / "one", jobs=1)
+    composite(options(sources, **more), tmp_path / "many", jobs=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+
+
+def test_a_seed_gives_other_recipes_and_the_same_seed_the_same(sources, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        composite(options(sources, seed=seed), tmp_path / name)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert (tmp_path / "a" / "recipes.jsonl").read_bytes() != (tmp_path / "c" / "recipes.jsonl").read_bytes()
+
+
+def test_where_the_sources_lie_decides_nothing(sources, tmp_path):
+    composite(options(sources), tmp_path / "a")
+    moved = sources.rename(tmp_path / "elsewhere")
+    composite(options(moved), tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_lost_files_are_made_again_and_whole_ones_are_left(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    lost = sorted(path for folder in Layout(root).folders for path in folder.iterdir())[::5]
+    for path in lost:
+        path.unlink()
+    (root / "train.txt").unlink()
+    kept = {path: path.stat().st_mtime_ns for path in (root / "input").iterdir()}
+    names = {path.name for path in lost}
+    composite(options(sources), root)
+    assert contents(root) == before
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items() if path.name not in names)
+
+
+def test_leftovers_of_a_killed_run_are_cleared(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    for folder in (root, root / "mask"):
+        (folder / ".0123456789abcdef.shm-tmp").write_bytes(b"half")
+    composite(options(sources), root)
+    assert contents(root) == before
+
+
+def test_other_options_are_refused_with_a_way_out(sources, tmp_path):
+    composite(options(sources), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(ShmDataError, match=r"found --numbg 5, wanted 3 as before, or another --savedir"):
+        composite(options(sources, numbg=5), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_foreground_that_comes_later_joins_and_moves_nothing(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    files, _ = contents(root)
+    lists = {split: read_names(root, split) for split in ("train", "val")}
+    images.write_png(sources / "photos" / "newcomer.png", photo(50))
+    images.write_png(sources / "alphas" / "newcomer.png", matte(50))
+    manifest = composite(options(sources), root)
+    assert manifest.counts.samples == 20
+    after, _ = contents(root)
+    assert {name: after[name] for name in files if "/" in name} == {n: d for n, d in files.items() if "/" in n}
+    for split, names in lists.items():
+        assert set(names) <= set(read_names(root, split))
+
+
+@pytest.mark.parametrize("lost", ["photos/p1.png", "places/b3.png"])
+def test_sources_that_no_longer_fit_the_recipes_are_refused(sources, tmp_path, lost):
+    composite(options(sources), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    (sources / lost).unlink()
+    with pytest.raises(ShmDataError, match="was made from other sources: found no way to make"):
+        composite(options(sources), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_folder_of_somebody_else_is_left_alone(sources, tmp_path):
+    (tmp_path / "out" / "input").mkdir(parents=True)
+    (tmp_path / "out" / "input" / "theirs.png").write_bytes(b"x")
+    with pytest.raises(ShmDataError, match=r"without dataset\.json: found input"):
+        composite(options(sources), tmp_path / "out")
+    assert (tmp_path / "out" / "input" / "theirs.png").read_bytes() == b"x"
+
+
+def test_the_data_set_must_not_lie_in_its_sources(sources):
+    with pytest.raises(ShmDataError, match="wanted a folder outside the sources"):
+        composite(options(sources), sources / "photos" / "out")
+
+
+def test_broken_and_tiny_backgrounds_are_skipped_and_named(sources, tmp_path):
+    whole = (sources / "places" / "b0.png").read_bytes()
+    for number in range(1, 7):
+        (sources / "places" / f"b{number}.png").write_bytes(whole[: len(whole) // 2])
+    (sources / "places" / "empty.jpg").touch()
+    images.write_png(sources / "places" / "small.png", photo(1))
+    manifest = composite(options(sources, trainsplit=1), tmp_path / "out")
+    skipped = {what: why for why, items in manifest.skipped.items() for what in items}
+    assert {f"bgdir/b{number}.png" for number in range(1, 7)} | {"bgdir/empty.jpg", "bgdir/small.png"} == set(skipped)
+    assert "tiny" in skipped["bgdir/small.png"]
+    used = {recipe.background for recipe in read_recipes(Layout(tmp_path / "out").recipes)} - {None}
+    assert used == {"bgdir/b0.png", "bgdir/b7.png", "bgdir/b8.png"}
+
+
+def test_too_few_backgrounds_are_drawn_again_with_other_crops_and_it_says_so(sources, tmp_path):
+    manifest = composite(options(sources, numbg=12), tmp_path / "out")
+    assert any("drawn again, with other crops" in note for note in manifest.notes)
+    drawn = [r for r in read_recipes(Layout(tmp_path / "out").recipes) if r.background and r.foreground == "p0"]
+    assert len(drawn) == 12 and len({(recipe.background, recipe.crop) for recipe in drawn}) > len(
+        {recipe.background for recipe in drawn}
+    )
+
+
+def test_a_source_that_breaks_during_the_work_costs_its_samples_only(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    for path in (root / "input").glob("p2*"):
+        path.unlink()
+    whole = (sources / "photos" / "p2.png").read_bytes()
+    (sources / "photos" / "p2.png").write_bytes(b"")
+    (next((root / "input").glob("p1_*"))).unlink()
+    with pytest.raises(ShmDataError, match=r"(?s)4 of 16 samples could not be made; the others are kept:.*p2"):
+        composite(options(sources), root)
+    assert len(list((root / "input").glob("p1*"))) == 4
+    (sources / "photos" / "p2.png").write_bytes(whole)
+    composite(options(sources), root)
+    assert contents(root) == before
+
+
+def test_a_decision_writes_nothing(sources, tmp_path):
+    decision = decide(options(sources), tmp_path / "out")
+    estimated = estimate_bytes(decision)
+    assert not (tmp_path / "out").exists()
+    composite(options(sources), tmp_path / "out")
+    pictures = sum(path.stat().st_size for f in Layout(tmp_path / "out").folders for path in f.iterdir())
+    assert 0.5 < estimated / pictures < 2
+
+
+def test_nothing_to_make_is_an_error(sources, tmp_path):
+    with pytest.raises(ShmDataError, match="nothing to make"):
+        composite(options(sources, numbg=0, originals=False), tmp_path / "out")
+
+
+def test_cutouts_composite_with_their_own_colours(tmp_path):
+    cutout = np.dstack([photo(1), matte(1)])
+    (tmp_path / "cutouts").mkdir()
+    (tmp_path / "places").mkdir()
+    from PIL import Image
+
+    Image.fromarray(cutout).save(tmp_path / "cutouts" / "c.png")
+    images.write_png(tmp_path / "places" / "b.png", photo(2, (128, 160)))
+    manifest = composite(
+        CompositeOptions(inimg=tmp_path / "cutouts", bgdir=(tmp_path / "places",), numbg=1), tmp_path / "out"
+    )
+    (recipe,) = read_recipes(Layout(tmp_path / "out").recipes)
+    background = images.read_image(tmp_path / "places" / "b.png")
+    expected = blend(photo(1), matte(1), cover(background, recipe.crop, recipe.size))
+    assert np.array_equal(images.read_image(tmp_path / "out" / "input" / recipe.name), expected)
+    assert any("cut-outs have no original" in note for note in manifest.notes)
+
+
+def test_a_users_trimap_wins(sources, tmp_path):
+    (sources / "tri").mkdir()
+    own = np.full((48, 64), 102, np.uint8)
+    own[:10], own[-10:] = 0, 255
+    images.write_png(sources / "tri" / "p0.png", own)
+    composite(options(sources, intri=sources / "tri"), tmp_path / "out")
+    written = images.read_gray(tmp_path / "out" / "trimap" / "p0.png")
+    assert np.array_equal(written, np.where(own == 102, 128, own))
+    assert not np.array_equal(images.read_gray(tmp_path / "out" / "trimap" / "p1.png"), written)
+
+
+def _start(sources, root):
+    command = [sys.executable, "-c", "from cli.data import main; main()", "composite", "--numbg", "40", "--jobs", "2"]
+    folders = ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "places"]
+    return subprocess.Popen(
+        [*command, *map(str, folders), "--savedir", str(root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("after", [1, 40, 120])
+def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(sources, tmp_path, how, after):
+    composite(options(sources, numbg=40), tmp_path / "whole")
+    job = _start(sources, tmp_path / "out")
+    deadline = time.monotonic() + 60
+    while job.poll() is None and time.monotonic() < deadline:
+        if (tmp_path / "out" / "input").is_dir() and len(os.listdir(tmp_path / "out" / "input")) >= after:
+            job.send_signal(how)
+            break
+        time.sleep(0.002)
+    _, errors = job.communicate(timeout=60)
+    if how == signal.SIGINT and job.returncode:
+        assert job.returncode == 130
+        assert b"the same command goes on from there" in errors
+    for path in (tmp_path / "out" / "input").glob("*.png"):
+        images.read_image(path)
+    composite(options(sources, numbg=40), tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+# Real photographs: groups of people on VOC, COCO and plain backgrounds.
+
+
+def test_real_people_on_voc_and_coco(realdata, tmp_path):
+    given = CompositeOptions(
+        inimg=realdata / "fg" / "p3m_demo" / "original",
+        inalp=realdata / "fg" / "p3m_demo" / "alpha",
+        vocroot=(realdata / "voc_mini" / "VOC2012",),
+        cocoroot=(realdata / "coco_mini",),
+        bgdir=(realdata / "bg_plain",),
+        numbg=6,
+        maxsize=400,
+    )
+    manifest = composite(given, tmp_path / "one", jobs=1)
+    composite(given, tmp_path / "two", jobs=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert manifest.counts.samples == 3 * 7 and manifest.counts.val > 0
+    assert len(manifest.skipped["shows a person"]) == 21 + 17 + 5
+    recipes = list(read_recipes(Layout(tmp_path / "one").recipes))
+    shown = set(manifest.skipped["shows a person"])
+    assert not shown & {recipe.background for recipe in recipes}
+    for field in ("foreground", "background"):
+        train, val = ({getattr(r, field) for r in recipes if r.split == side} - {None} for side in ("train", "val"))
+        assert not train & val
+    for recipe in recipes:
+        alpha = images.read_alpha(tmp_path / "one" / "mask" / recipe.name)
+        trimap = images.read_gray(tmp_path / "one" / "trimap" / recipe.name)
+        assert max(alpha.shape) == 400 and alpha.shape[::-1] == recipe.size
+        assert (trimap[(alpha > 0) & (alpha < 255)] == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        ("bluestyle97_shm", {"inalp": ".", "intri": "."}),
+        ("tsing90_shm", {"inalp": ".", "prefix": "AIT"}),
+        ("carvekit_docs", {"inalp": ".", "prefix": "bg_removed"}),
+        ("pifu_sample", {"inalp": "."}),
+        ("vikram_humanseg", {"inimg": "Training_Images", "inalp": "Ground_Truth", "resize_alpha": True}),
+        ("gfm_samples", {"inimg": "original", "inalp": "result_alpha", "resize_alpha": True}),
+        ("alphamatting_gt27", {"inimg": "input", "inalp": "GT", "intri": "trimap/Trimap1"}),
+        ("mmagic_matting_dataset", {"inimg": "fg", "inalp": "alpha", "intri": "trimap"}),
+    ],
+)
+def test_every_real_group_goes_all_the_way(realdata, tmp_path, group, given):
+    folder = realdata / "fg" / group
+    folders = {k: folder / v for k, v in ({"inimg": "."} | given).items() if k in ("inimg", "inalp", "intri")}
+    manifest = composite(
+        CompositeOptions(**given | folders, vocroot=(realdata / "voc_mini",), numbg=2, maxsize=320), tmp_path / "out"
+    )
+    present = Layout(tmp_path / "out").present()
+    assert len(present) == manifest.counts.samples == 3 * manifest.counts.foregrounds
+    for name in present:
+        image = images.read_image(tmp_path / "out" / "input" / name)
+        assert max(image.shape) <= 320 and image.std() > 0

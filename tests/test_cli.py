@@ -1,0 +1,152 @@
+"""What users type: help is light, mistakes are one sentence, the seed's options work."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small import contents, matte, photo
+
+from shm_data import __version__, images
+
+HEAVY = ("numpy", "cv2", "torch", "PIL", "numba", "pymatting", "skimage", "joblib", "pydantic")
+
+
+def shm_data(*arguments, **options):
+    command = [sys.executable, "-c", "from cli.data import main; main()", *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+
+
+def folders(sources):
+    return ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "places", "--numbg", 2]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["composite", "--help"], ["prepare", "-h"], ["trimap", "-h"]]
+)
+def test_help_loads_nothing_heavy(arguments):
+    script = f"""
+import sys
+sys.argv = ["shm-data", *{arguments!r}]
+from cli.data import main
+try:
+    main()
+finally:
+    print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_version():
+    assert __version__ in shm_data("--version").stdout
+
+
+def test_composite_prints_what_it_made(sources, tmp_path):
+    result = shm_data("composite", *folders(sources), "--savedir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("12 samples (")
+    assert "compositing: 12 in" in result.stderr
+    again = shm_data("composite", *folders(sources), "--savedir", tmp_path / "out")
+    assert again.returncode == 0 and again.stdout == result.stdout
+    assert "compositing" not in again.stderr
+
+
+def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
+    result = shm_data("composite", *folders(sources), "--savedir", tmp_path / "out", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "MB on disk" in result.stdout
+    recipes = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert len(recipes) == 3
+    assert {"name", "split", "foreground", "background"} <= set(recipes[0])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--numbg", "-1"], "--numbg: found -1, wanted greater than or equal to 0"),
+        (["--trimap-size", "4"], "--trimap-size: found '4', wanted an odd width such as 5"),
+        (["--trimap-size", "big"], "--trimap-size: found 'big', wanted"),
+        (["--trainsplit", "1.5"], "--trainsplit: found 1.5, wanted less than or equal to 1"),
+        (["--group", "("], "--group: found '(', wanted a regular expression"),
+        (["--numbg", "many"], "'many' is not a valid integer"),
+        (["--inimg", "/absent"], "/absent: found no folder, wanted a folder"),
+        (["--jobs", "0"], "--jobs"),
+        (["--nubmg", "3"], "No such option"),
+        (["--vocroot", "/absent"], "/absent: found no folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_1(sources, tmp_path, arguments, message):
+    result = shm_data("composite", *folders(sources), "--savedir", tmp_path / "out", *arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ") and message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_without_its_folder_says_so():
+    result = shm_data("composite")
+    assert (result.returncode, result.stderr) == (1, "Error: Missing option '--savedir'.\n")
+
+
+def test_prepare_takes_over_and_composites_in_one(sources, tmp_path):
+    public = tmp_path / "public"
+    public.mkdir()
+    for number in range(3):
+        images.write_png(public / f"q{number}.png", photo(200 + number))
+        images.write_png(public / f"q{number}_matte.png", matte(number))
+    result = shm_data(
+        "prepare", "--pubdir", public, "--prefix", "matte", *folders(sources), "--savedir", tmp_path / "out"
+    )
+    assert result.returncode == 0, result.stderr
+    files, record = contents(tmp_path / "out")
+    assert record["counts"]["samples"] == 3 + 4 * 3
+    assert np.array_equal(images.read_image(tmp_path / "out" / "input" / "q1.png"), photo(201))
+    assert np.array_equal(images.read_alpha(tmp_path / "out" / "mask" / "q1.png"), matte(1))
+    assert {"trimap/q0.png", "trimap/q1.png", "trimap/q2.png"} <= set(files)
+
+
+def test_prepare_needs_no_backgrounds_for_a_published_set_alone(tmp_path):
+    (tmp_path / "public").mkdir()
+    images.write_png(tmp_path / "public" / "a.png", photo(1))
+    images.write_png(tmp_path / "public" / "a_matte.png", matte(1))
+    result = shm_data("prepare", "--pubdir", tmp_path / "public", "--savedir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("1 sample ")
+
+
+def test_trimap_writes_one_for_each_alpha_and_overwrites_none(tmp_path):
+    (tmp_path / "alphas" / "sub").mkdir(parents=True)
+    for name in ("a", "b_alpha", "sub/c"):
+        images.write_png(tmp_path / "alphas" / f"{name}.png", matte(1))
+    command = ["trimap", "--inalp", tmp_path / "alphas", "--savedir", tmp_path / "trimaps"]
+    assert shm_data(*command).returncode == 0
+    assert images.find(tmp_path / "trimaps") == ["a.png", "b_alpha.png", "sub/c.png"]
+    stamp = (tmp_path / "trimaps" / "a.png").stat().st_mtime_ns
+    assert shm_data(*command).returncode == 0
+    assert (tmp_path / "trimaps" / "a.png").stat().st_mtime_ns == stamp
+    other = shm_data(*command, "--trimap-size", 15)
+    assert other.returncode == 1 and "nothing is overwritten" in other.stderr
+    assert (tmp_path / "trimaps" / "a.png").stat().st_mtime_ns == stamp
+
+
+def test_trimap_names_what_it_could_not_read_and_makes_the_rest(tmp_path):
+    (tmp_path / "alphas").mkdir()
+    images.write_png(tmp_path / "alphas" / "good.png", matte(1))
+    (tmp_path / "alphas" / "bad.png").write_bytes(b"no picture")
+    result = shm_data("trimap", "--inalp", tmp_path / "alphas", "--savedir", tmp_path / "trimaps")
+    assert result.returncode == 1 and "bad.png" in result.stderr and "Traceback" not in result.stderr
+    assert images.find(tmp_path / "trimaps") == ["good.png"]
+
+
+def test_trimaps_of_real_mattes(realdata, tmp_path):
+    for group in ("p3m_demo/alpha", "alphamatting_gt27/GT"):
+        target = tmp_path / group
+        assert shm_data("trimap", "--inalp", realdata / "fg" / group, "--savedir", target).returncode == 0
+        for name in images.find(target):
+            alpha, trimap = images.read_alpha(realdata / "fg" / group / name), images.read_gray(target / name)
+            assert (trimap[(alpha > 0) & (alpha < 255)] == 128).all()
+            assert set(np.unique(trimap)) == {0, 128, 255}

@@ -1,0 +1,84 @@
+"""Files are paired by name, whatever their order, and never by guess."""
+
+import random
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shm_data.errors import ShmDataError
+from shm_data.pairing import ALPHA_WORDS, pair, stem_of, told_apart
+
+NAMES = st.lists(st.text("abcXY019_-. é", min_size=1, max_size=8), unique_by=str.casefold, max_size=12)
+
+
+@given(NAMES, st.randoms())
+def test_equal_names_pair_in_any_order(names, shuffle):
+    images, alphas = [f"{name}.jpg" for name in names], [f"{name}.png" for name in names]
+    shuffle.shuffle(alphas)
+    pairs = pair(images, alphas, ALPHA_WORDS)
+    assert pairs.matched == {f"{name}.jpg": f"{name}.png" for name in names}
+    assert not pairs.images_left and not pairs.others_left
+
+
+@pytest.mark.parametrize("form", ["{}_alpha", "{}-matte", "{}.mask", "alpha_{}", "MASK-{}", "matte {}"])
+def test_common_words_are_recognised(form):
+    assert pair(["a.b.jpg"], [form.format("a.b") + ".png"], ALPHA_WORDS).matched == {
+        "a.b.jpg": form.format("a.b") + ".png"
+    }
+
+
+@pytest.mark.parametrize(("prefix", "alpha"), [("AIT", "0000-AIT"), ("-AIT", "0000-AIT"), ("fg", "fg0000")])
+def test_a_users_own_word_is_recognised(prefix, alpha):
+    assert pair(["0000.jpg"], [f"{alpha}.png"], (prefix,), literal=True).matched == {"0000.jpg": f"{alpha}.png"}
+
+
+def test_a_word_must_be_set_off():
+    assert not pair(["un.jpg"], ["unmask.png"], ALPHA_WORDS).matched
+
+
+def test_names_that_differ_after_a_dot_are_different():
+    pairs = pair(["a.b.jpg", "a.c.jpg"], ["a.c.png", "a.b.png"], ALPHA_WORDS)
+    assert pairs.matched == {"a.b.jpg": "a.b.png", "a.c.jpg": "a.c.png"}
+
+
+def test_case_and_normal_form_matter_only_where_they_decide():
+    assert pair(["IMG_1.JPG"], ["img_1.png"], ALPHA_WORDS).matched == {"IMG_1.JPG": "img_1.png"}
+    decomposed = unicodedata.normalize("NFD", "Zoë.png")
+    assert pair(["Zoë.jpg"], [decomposed], ALPHA_WORDS).matched == {"Zoë.jpg": decomposed}
+    both = pair(["a.jpg", "A.jpg"], ["A.png", "a.png"], ALPHA_WORDS)
+    assert both.matched == {"a.jpg": "a.png", "A.jpg": "A.png"}
+
+
+def test_subfolders_are_part_of_the_name():
+    pairs = pair(["x/1.jpg", "y/1.jpg"], ["y/1.png", "x/1_alpha.png"], ALPHA_WORDS)
+    assert pairs.matched == {"x/1.jpg": "x/1_alpha.png", "y/1.jpg": "y/1.png"}
+
+
+@pytest.mark.parametrize(
+    ("images", "alphas"),
+    [(["a.jpg", "a.png"], ["a.png"]), (["a.jpg"], ["a.png", "a.tif"]), (["a.jpg"], ["a_mask.png", "mask_a.png"])],
+)
+def test_a_name_that_fits_several_files_is_an_error(images, alphas):
+    with pytest.raises(ShmDataError, match=r"fits several .* found .* and .*, wanted one of them"):
+        pair(images, alphas, ALPHA_WORDS)
+
+
+def test_what_has_no_partner_is_told():
+    pairs = pair(["a.jpg", "b.jpg"], ["b.png", "c.png"], ALPHA_WORDS)
+    assert (pairs.images_left, pairs.others_left) == (("a.jpg",), ("c.png",))
+
+
+def test_a_mixed_folder_is_told_apart_in_any_order():
+    files = ["s_image.png", "s_alpha.png", "s_trimap.png", "mask_party.jpg", "mask_party_mask.png", "lone_mask.png"]
+    for seed in range(5):
+        random.Random(seed).shuffle(files)
+        mixed = told_apart(files, ALPHA_WORDS)
+        assert sorted(mixed.images) == ["lone_mask.png", "mask_party.jpg", "s_image.png"]
+        assert sorted(mixed.alphas) == ["mask_party_mask.png", "s_alpha.png"]
+        assert mixed.trimaps == ["s_trimap.png"]
+
+
+def test_only_the_last_extension_is_cut():
+    assert stem_of("x/a.b.tar.png") == "x/a.b.tar"
