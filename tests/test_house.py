@@ -1,0 +1,24 @@
+"""The rules of the house that a machine can hold."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(path for room in ("shm_data", "cli") for path in (ROOT / room).rglob("*.py"))
+LONGEST = 60
+
+
+def test_imports_run_one_way():
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml")) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_can_be_read_at_a_glance_and_randomness_has_one_home(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= LONGEST, node.name
+        if isinstance(node, ast.Import) and "demo" not in path.parts:
+            assert path.name == "recipes.py" or "random" not in [alias.name for alias in node.names]
