@@ -110,7 +110,7 @@ def record(decision: Decision, layout: Layout) -> None:
 def _scan_backgrounds(options: CompositeOptions, jobs: int, progress: Progress) -> Pool:
     if options.numbg == 0 or options.inimg is None:
         return Pool((), {}, ())
-    return backgrounds.scan(
+    pool = backgrounds.scan(
         vocroot=options.vocroot,
         vocset=options.vocset,
         cocoroot=options.cocoroot,
@@ -119,6 +119,14 @@ def _scan_backgrounds(options: CompositeOptions, jobs: int, progress: Progress) 
         jobs=jobs,
         progress=progress,
     )
+    if not pool.backgrounds and pool.skipped:
+        why = "; ".join(f"{len(what)} ({reason})" for reason, what in by_reason(pool.skipped).items())
+        raise ShmDataError(
+            "no usable backgrounds",
+            found=f"{len(pool.skipped)} left out: {why}",
+            wanted="photos known to show nobody, a --bgdir, or --people",
+        )
+    return pool
 
 
 def _find_broken(planned: Planned, jobs: int, progress: Progress) -> dict[str, Skipped]:

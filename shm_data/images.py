@@ -52,27 +52,35 @@ def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
 
     Folders in `without` are passed over with all they hold, and so are hidden files and folders. Links to
     folders are followed, but no folder is entered twice.
-    Raises ShmDataError where `root` is not a folder.
+    Raises ShmDataError where `root` is not a folder, or a name is not UTF-8.
     """
     if not root.is_dir():
         raise ShmDataError(str(root), found="no folder" if not root.exists() else "a file", wanted="a folder")
     entered = {folder.resolve() for folder in (root, *without)}
     found = []
     for folder, folders, files in os.walk(root, onerror=_not_listed, followlinks=True):
-        unseen: list[str] = []
-        for name in sorted(folders):
-            place = Path(folder, name).resolve()
-            if not name.startswith(".") and place not in entered:
-                entered.add(place)
-                unseen.append(name)
-        folders[:] = unseen
+        folders[:] = _not_entered(Path(folder), folders, entered)
         inside = Path(folder).relative_to(root)
-        found += [
-            (inside / name).as_posix()
-            for name in files
-            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
-        ]
+        found += [(inside / name).as_posix() for name in files if _is_picture(name)]
+    for name in found:
+        if not name.isprintable() and name != name.encode("utf-8", "replace").decode():
+            raise ShmDataError(str(root), found=f"the file name {os.fsencode(name)!r}", wanted="names in UTF-8")
     return sorted(found)
+
+
+def _not_entered(folder: Path, names: list[str], entered: set[Path]) -> list[str]:
+    """The subfolders to enter, in order; marks them as entered."""
+    unseen = []
+    for name in sorted(names):
+        place = (folder / name).resolve()
+        if not name.startswith(".") and place not in entered:
+            entered.add(place)
+            unseen.append(name)
+    return unseen
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
 
 
 def _not_listed(error: OSError) -> None:

@@ -127,7 +127,7 @@ def summary(manifest: Manifest) -> list[str]:
     lines = [f"{_some(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
     lines += [f"note: {note}" for note in manifest.notes]
     for why, what in manifest.skipped.items():
-        lines.append(f"left out: {len(what)}, each {why}: {', '.join(what[:3])}{' ...' * (len(what) > 3)}")
+        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:3])}{' ...' * (len(what) > 3)}")
     return lines
 
 

@@ -133,15 +133,13 @@ def write_recipes(path: Path, recipes: Iterable[Recipe]) -> None:
 
 
 def read_recipes(path: Path) -> Iterator[Recipe]:
-    """Reads recipes one by one. Raises ShmDataError that names a broken line."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield from_line(line)
-            except (ValueError, TypeError, KeyError) as error:
-                raise ShmDataError(
-                    f"{path}, line {number}", found=repr(line.strip()[:80]), wanted="a recipe"
-                ) from error
+    """Reads recipes one by one. Raises ShmDataError where the file is missing, or that names a broken line."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield _parsed(line, f"{path}, line {number}")
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def to_line(recipe: Recipe) -> str:
@@ -161,6 +159,13 @@ def from_line(line: str) -> Recipe:
         crop=None if crop is None else tuple(crop),
         trimap=None if rule is None else TrimapRule(**rule),
     )
+
+
+def _parsed(line: str, where: str) -> Recipe:
+    try:
+        return from_line(line)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ShmDataError(where, found=repr(line.strip()[:80]), wanted="a recipe") from error
 
 
 def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: int) -> TrimapRule | None:

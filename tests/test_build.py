@@ -210,6 +210,25 @@ def test_a_decision_writes_nothing(sources, tmp_path):
     assert 0.5 < estimated / pictures < 2
 
 
+def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp_path):
+    (sources / "voc").mkdir()
+    (sources / "places").rename(sources / "voc" / "JPEGImages")
+    given = options(sources, bgdir=(), vocroot=(sources / "voc",))
+    with pytest.raises(
+        ShmDataError, match=r"9 left out: 9 \(has no annotation, so it may show a person\), wanted .*--people"
+    ):
+        composite(given, tmp_path / "out")
+    manifest = composite(options(sources, bgdir=(), vocroot=(sources / "voc",), people=True), tmp_path / "out")
+    assert manifest.counts.samples == 16
+
+
+def test_lost_recipes_are_told(sources, tmp_path):
+    composite(options(sources), tmp_path / "out")
+    (tmp_path / "out" / "recipes.jsonl").unlink()
+    with pytest.raises(ShmDataError, match=r"cannot read .*recipes\.jsonl"):
+        composite(options(sources), tmp_path / "out")
+
+
 def test_nothing_to_make_is_an_error(sources, tmp_path):
     with pytest.raises(ShmDataError, match="nothing to make"):
         composite(options(sources, numbg=0, originals=False), tmp_path / "out")

@@ -1,5 +1,8 @@
 """Every way to store a picture is read for what it is."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -221,3 +224,9 @@ def test_linked_folders_are_found_once_and_loops_end(tmp_path):
     (root / "again").symlink_to(tmp_path / "store")
     (root / "loop").symlink_to(root)
     assert images.find(root) == ["again/a.png"]
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path):
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png"))).touch()
+    with pytest.raises(ShmDataError, match="wanted names in UTF-8"):
+        images.find(tmp_path)
