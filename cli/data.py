@@ -12,16 +12,8 @@ from shm_data import __version__
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Folder(click.Path):
-    """A folder, as a Path; whether it exists is the library's to say."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    name = "folder"
-
-
-_FOLDER = _Folder()
+# Whether a folder exists is the library's to say.
+_FOLDER = click.Path(path_type=Path)
 
 
 def _jobs(function: Command) -> Command:
@@ -78,9 +70,7 @@ def _composite_options(numbg: int) -> Callable[[Command], Command]:
         ),
         click.option("--maxsize", type=int, metavar="PX", help="Scale samples down to this long edge."),
         click.option("--savedir", type=_FOLDER, required=True, help="Where the data set is made or completed."),
-        click.option(
-            "--trainsplit", type=float, default=0.8, show_default=True, help="Share of foregrounds and backgrounds."
-        ),
+        click.option("--trainsplit", type=float, default=0.8, show_default=True, help="Share that goes to train."),
         click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
         click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
         _trimap_options,

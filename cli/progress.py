@@ -1,5 +1,6 @@
 """Progress with rate and time left: a bar on a terminal, now and then a line in a log."""
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,9 @@ def show(items: Iterable[Item], total: int, label: str) -> Iterable[Item]:
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        bar: Iterable[Item] = tqdm(items, total=total, desc=label, dynamic_ncols=True)
+        # A terminal that tells no size, as in a container, counts as 80x24; tqdm would show nothing there.
+        columns, lines = shutil.get_terminal_size()
+        bar: Iterable[Item] = tqdm(items, total=total, desc=label, ncols=columns, nrows=lines)
         return bar
     return _lines(items, total, label)
 
