@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -39,7 +40,7 @@ def _unit(pixels: Array) -> Floats:
 
 def _multi_level(image: Floats, alpha: Floats) -> Floats:
     # Imported here: numba takes a second to load, and not every job needs it.
-    with _told_if_slow():
+    with _one_at_a_time, _told_if_slow():
         import numba  # noqa: PLC0415
         from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml  # noqa: PLC0415
 
@@ -51,6 +52,9 @@ def _multi_level(image: Floats, alpha: Floats) -> Floats:
 
 @contextlib.contextmanager
 def _told_if_slow() -> Iterator[None]:
+    if "pymatting" in sys.modules:
+        yield
+        return
     message = "compiling the estimator of foreground colours: once after an installation, about half a minute"
     timer = threading.Timer(_COMPILING, _log.warning, [message])
     timer.start()

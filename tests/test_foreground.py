@@ -1,5 +1,8 @@
 """Estimated foreground colours are free of the old background."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,28 @@ def test_estimates_made_at_once_are_the_same_as_one_by_one(lemur):
     alone = estimate(photo, lemur["alpha"])
     together = spread(lambda _: estimate(photo, lemur["alpha"]), range(6), jobs=3)
     assert all(np.array_equal(other, alone) for other in together)
+
+
+def test_a_slow_first_use_is_told_once():
+    script = """
+import sys, threading, time
+import subprocess
+import sys
+
+import numpy as np
+import shm_data.foreground as foreground
+
+class Slow:  # an import that takes its time, as compiling does
+    def find_spec(self, name, path=None, target=None):
+        if name == "pymatting":
+            time.sleep(0.3)
+
+sys.meta_path.insert(0, Slow())
+foreground._COMPILING = 0.1
+image, alpha = np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 100, np.uint8)
+threads = [threading.Thread(target=foreground.estimate, args=(image, alpha)) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stderr.count("compiling the estimator of foreground colours") == 1
