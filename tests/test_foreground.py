@@ -8,7 +8,7 @@ import pytest
 
 from shm_data import images
 from shm_data.compositing import blend, cover, cover_box
-from shm_data.foreground import estimate
+from shm_data.foreground import estimate, separate
 from shm_data.parallel import spread
 
 
@@ -47,6 +47,13 @@ def test_the_photo_is_kept_where_alpha_is_255(lemur):
     photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
     opaque = lemur["alpha"] == 255
     assert np.array_equal(estimate(photo, lemur["alpha"])[opaque], photo[opaque])
+
+
+def test_both_colours_mixed_again_give_the_photo(lemur):
+    photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
+    foreground, background = separate(photo, lemur["alpha"])
+    assert np.array_equal(background[lemur["alpha"] == 0], photo[lemur["alpha"] == 0])
+    assert _psnr(blend(foreground, lemur["alpha"], background), photo, lemur["alpha"] >= 0) > 40
 
 
 def test_a_binary_alpha_needs_no_estimate():

@@ -158,6 +158,12 @@ def test_what_is_written_comes_back(tmp_path, pixels):
         assert image.mode == ("L" if pixels.ndim == 2 else "RGB")
 
 
+def test_a_written_cutout_comes_back(tmp_path):
+    images.write_png(tmp_path / "a.png", np.dstack([COLOURS, RAMP]))
+    colours, alpha = images.read_cutout(tmp_path / "a.png")
+    assert np.array_equal(colours, COLOURS) and np.array_equal(alpha, RAMP)
+
+
 @pytest.mark.parametrize("keep", [0, 1, 20, 200, 500])
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of some before it gives up

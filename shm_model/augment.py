@@ -1,0 +1,74 @@
+"""Augmentation: what to do is drawn first, from a generator of its own for each sample and epoch; then it is done."""
+
+import json
+import random
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.uint8]
+Square = tuple[int, int, int]  # x, y, side
+
+# The paper rotates but does not say how far; portraits stand upright.
+_STEEPEST = 10.0
+
+# Kernels of trimaps for pretraining M-Net, in px of the crop: wide enough to be wrong, as a T-Net's will be.
+_WIDEST = 29
+
+
+def draws(seed: int, epoch: int, index: int) -> random.Random:
+    """The generator of one sample in one epoch: the same whichever worker makes the sample."""
+    return random.Random(json.dumps([seed, epoch, index]))
+
+
+def draw_crop(generator: random.Random, size: tuple[int, int], least: float = 0.5) -> Square:
+    """A square of a picture of `size` (width, height): side from `least` to all of the short edge, anywhere."""
+    short = min(size)
+    side = max(1, round(short * (least + (1 - least) * generator.random())))
+    return _within(generator, size, side)
+
+
+def draw_patch(generator: random.Random, trimap: Array, side: int) -> Square:
+    """A square around an unknown pixel of a trimap (H, W) uint8, moved inside; anywhere if none is unknown."""
+    height, width = trimap.shape
+    side = min(side, height, width)
+    unknown = np.flatnonzero(trimap == 128)
+    if not unknown.size:
+        return _within(generator, (width, height), side)
+    y, x = divmod(int(unknown[int(generator.random() * unknown.size)]), width)
+    return _clamped(x - side // 2, width - side), _clamped(y - side // 2, height - side), side
+
+
+def draw_turn(generator: random.Random) -> tuple[bool, float]:
+    """Whether to flip, and by how many degrees to rotate."""
+    return generator.random() < 0.5, (2 * generator.random() - 1) * _STEEPEST
+
+
+def draw_widths(generator: random.Random) -> tuple[int, int]:
+    """Two odd kernel widths, for erosion and dilation, from 1 to 29 px."""
+    erode, dilate = (2 * int(generator.random() * (_WIDEST // 2 + 1)) + 1 for _ in range(2))
+    return erode, dilate
+
+
+def turn(pixels: Array, flip: bool, angle: float, *, labels: bool = False) -> Array:
+    """Pixels (H, W) or (H, W, 3) uint8, mirrored and rotated about the middle; the border is reflected.
+
+    The same call on image and alpha moves both alike; `labels` invents no value between.
+    """
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    method = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
+    turned = cv2.warpAffine(pixels, matrix, (width, height), flags=method, borderMode=cv2.BORDER_REFLECT_101)
+    mirrored = turned[:, ::-1] if flip else turned
+    return np.ascontiguousarray(mirrored).astype(np.uint8, copy=False)
+
+
+def _within(generator: random.Random, size: tuple[int, int], side: int) -> Square:
+    x = int(generator.random() * (size[0] - side + 1))
+    y = int(generator.random() * (size[1] - side + 1))
+    return x, y, side
+
+
+def _clamped(value: int, most: int) -> int:
+    return min(max(value, 0), most)

@@ -1,0 +1,114 @@
+"""Networks from configurations and files. A checkpoint holds plain values and tensors, its configuration inside."""
+
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from shm_data.errors import ShmDataError
+from shm_data.layout import make_folders, write_bytes
+from shm_model.config import Config, config_of
+from shm_model.mnet import MNet, load_vgg16_bn
+from shm_model.resnet import load_resnet
+from shm_model.shm import SHM
+from shm_model.tnet import TNet
+
+# What torch.load raises for files that are broken, cut short, or hold more than plain values.
+_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a file holds: the configuration, the weights, and where the run stood (`epoch` epochs are done)."""
+
+    config: Config
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    epoch: int
+    best: float
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint, whole or not at all. Raises WriteError."""
+    plain = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    plain["config"] = checkpoint.config.model_dump(mode="json")
+    buffer = io.BytesIO()
+    torch.save(plain, buffer)
+    make_folders(path.parent)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
+    try:
+        plain = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ShmDataError(f"the checkpoint {path} does not exist") from error
+    except _UNREADABLE as error:
+        raise ShmDataError(
+            str(path), found="no checkpoint that can be read", wanted="a file that training wrote"
+        ) from error
+    if not isinstance(plain, dict) or set(plain) != set(Checkpoint.__slots__):
+        raise ShmDataError(str(path), found="other contents", wanted="a checkpoint that training wrote")
+    return Checkpoint(**plain | {"config": config_of(plain["config"], str(path))})
+
+
+def new_network(config: Config) -> nn.Module:
+    """The network that a configuration trains, with the weights it names.
+
+    Raises ShmDataError where a file is missing or does not fit: end to end never starts untrained.
+    """
+    if config.mode == "pretrain_tnet":
+        tnet = TNet(config.backbone, config.output_stride)
+        if config.backbone_weights:
+            load_resnet(tnet.backbone, config.backbone_weights)
+        return tnet
+    if config.mode == "pretrain_mnet":
+        mnet = MNet(config.mnet_width)
+        if config.vgg_weights:
+            load_vgg16_bn(mnet, config.vgg_weights)
+        return mnet
+    if config.shm_checkpoint:
+        return _trained(config, "shm_checkpoint", "end_to_end", "backbone", "output_stride", "mnet_width")
+    trained_tnet = _trained(config, "tnet_checkpoint", "pretrain_tnet", "backbone", "output_stride")
+    trained_mnet = _trained(config, "mnet_checkpoint", "pretrain_mnet", "mnet_width")
+    return SHM(cast(TNet, trained_tnet), cast(MNet, trained_mnet))
+
+
+def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
+    """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit."""
+    network = _empty(checkpoint.config)
+    try:
+        network.load_state_dict(checkpoint.network)
+    except RuntimeError as error:
+        raise ShmDataError(str(path), found="weights of another network", wanted=checkpoint.config.mode) from error
+    return network
+
+
+def _empty(config: Config) -> nn.Module:
+    if config.mode == "pretrain_tnet":
+        return TNet(config.backbone, config.output_stride)
+    if config.mode == "pretrain_mnet":
+        return MNet(config.mnet_width)
+    return SHM(TNet(config.backbone, config.output_stride), MNet(config.mnet_width))
+
+
+def _trained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
+    """The network of the checkpoint under `key`, which must be of a mode and agree with the configuration."""
+    path = getattr(config, key)
+    checkpoint = load(path)
+    if checkpoint.config.mode != mode:
+        raise ShmDataError(
+            f"{key} {path}", found=f"a checkpoint of {checkpoint.config.mode}", wanted=f"one of {mode}"
+        )
+    for field in fields:
+        there, here = getattr(checkpoint.config, field), getattr(config, field)
+        if there != here:
+            raise ShmDataError(f"{key} {path}", found=f"{field} {there}", wanted=f"{here} as in the configuration")
+    return restored(checkpoint, path)

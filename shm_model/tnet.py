@@ -1,0 +1,71 @@
+"""T-Net: an image to its trimap. PSPNet over a dilated ResNet."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shm_model.resnet import Backbone, OutputStride, ResNet
+
+CLASSES = 3  # background, unknown, foreground
+
+
+class Pyramid(nn.Module):
+    """Features beside their means over 1, 4, 9 and 36 parts of the image: what is near, and where it is.
+
+    The branches normalise by group, not by batch: a bin gives a sample as few as one value a channel, and
+    batch norm cannot train on one value, which is what a GPU with a single large crop has.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(bins),
+                nn.Conv2d(channels, channels // 4, 1, bias=False),
+                nn.GroupNorm(8, channels // 4),
+                nn.ReLU(inplace=True),
+            )
+            for bins in (1, 2, 3, 6)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels, h, w) -> (N, 2 channels, h, w)."""
+        size = features.shape[2:]
+        pooled = [F.interpolate(branch(features), size, mode="bilinear") for branch in self.branches]
+        return torch.cat([features, *pooled], 1)
+
+
+class TNet(nn.Module):
+    """PSPNet: ResNet, pyramid pooling, classifier.
+
+    PSPNet's dropout is left out, so that a step needs no random state and a resumed run repeats exactly.
+    """
+
+    def __init__(self, backbone: Backbone = "resnet50", output_stride: OutputStride = 8) -> None:
+        super().__init__()
+        self.output_stride = output_stride
+        self.backbone = ResNet(backbone, output_stride)
+        channels = self.backbone.channels
+        self.pyramid = Pyramid(channels)
+        self.reduce = nn.Sequential(
+            nn.Conv2d(2 * channels, channels // 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels // 4),
+            nn.ReLU(inplace=True),
+        )
+        self.classify = nn.Conv2d(channels // 4, CLASSES, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (N, 3, H, W) RGB in [0, 1] -> logits (N, 3, H, W) of background, unknown, foreground.
+
+        Any H and W of at least 16: the image is continued to a multiple of the stride, and the logits cropped,
+        so that a feature covers the same number of pixels at every size.
+        """
+        height, width = image.shape[2:]
+        stride = self.output_stride
+        padded = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
+        _, features = self.backbone(padded)
+        features = self.reduce(self.pyramid(features))
+        # In half precision probabilities would come in steps that a matte shows.
+        with torch.autocast(image.device.type, enabled=False):
+            logits = self.classify(features.to(self.classify.weight.dtype))
+        return F.interpolate(logits, scale_factor=float(stride), mode="bilinear")[..., :height, :width]

@@ -1,0 +1,418 @@
+"""Training: what is drawn, what is fed, what is saved, and that it learns."""
+
+import itertools
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import matte, photo
+
+from shm_data import images
+from shm_data.build import composite
+from shm_data.errors import ShmDataError
+from shm_data.layout import Layout, read_names
+from shm_data.options import CompositeOptions
+from shm_model import augment
+from shm_model.checkpoint import load, new_network, save
+from shm_model.config import Config
+from shm_model.dataset import Batches, TrainingSet, loader, read_sample
+from shm_model.evaluate import evaluate, means
+from shm_model.predict import Predictor, predictor_of
+from shm_model.train import Place, rate, start, train, train_step
+
+CPU = Place(torch.device("cpu"), 0, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small tensors on shared cores: threads would only wait for each other, and sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A tiny data set: six people of ellipses on coloured squares."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for name in ("photos", "alphas", "places"):
+        (folder / name).mkdir()
+    for number in range(6):
+        # People are bright, backgrounds dark: something that a small network can learn in seconds.
+        bright = 160 + photo(number, (96, 96)) // 4
+        seen = np.where(matte(number, (96, 96))[..., None] > 0, bright, photo(50 + number, (96, 96)) // 4)
+        images.write_png(folder / "photos" / f"p{number}.png", seen.astype(np.uint8))
+        images.write_png(folder / "alphas" / f"p{number}.png", matte(number, (96, 96)))
+    for number in range(6):
+        images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128, 136)) // 3)
+    options = CompositeOptions(
+        inimg=folder / "photos", inalp=folder / "alphas", bgdir=(folder / "places",), numbg=2, trimap_size=9
+    )
+    composite(options, folder / "set")
+    return folder / "set"
+
+
+def config(root, mode="pretrain_tnet", **more):
+    small = {
+        "cuda": False, "backbone": "resnet18", "output_stride": 16, "mnet_width": 0.125, "tnet_size": 64,
+        "mnet_size": 48, "end_size": 64, "patch_sizes": (48, 64), "batch_size": 4, "lr": 2e-3, "num_workers": 0,
+        "max_epoch": 2, "eval": False, "sample_period": 100, "checkpoint_period": 100,
+    }  # fmt: skip
+    return Config(mode=mode, data_root=root, **small | more)
+
+
+# What is drawn.
+
+
+def test_each_sample_and_epoch_has_its_own_generator():
+    numbers = {augment.draws(seed, epoch, index).random() for seed in (0, 1) for epoch in (0, 1) for index in (0, 1)}
+    assert len(numbers) == 8
+    assert augment.draws(3, 4, 5).random() == augment.draws(3, 4, 5).random()
+
+
+def test_crops_lie_inside_and_patches_hold_unknown_pixels():
+    trimap = np.zeros((70, 90), np.uint8)
+    trimap[5, 80] = 128
+    for seed in range(200):
+        x, y, side = augment.draw_crop(augment.draws(seed, 0, 0), (90, 70))
+        assert 35 <= side <= 70 and 0 <= x <= 90 - side and 0 <= y <= 70 - side
+        x, y, side = augment.draw_patch(augment.draws(seed, 0, 0), trimap, 40)
+        assert (trimap[y : y + side, x : x + side] == 128).any() and side == 40
+    assert augment.draw_patch(augment.draws(0, 0, 0), trimap, 500)[2] == 70
+
+
+@pytest.mark.parametrize(("flip", "angle"), [(False, 0.0), (True, 0.0), (False, 7.0), (True, -10.0)])
+def test_image_and_alpha_turn_alike(flip, angle):
+    alpha = matte(1, (60, 80))
+    turned = augment.turn(np.repeat(alpha[..., None], 3, axis=2), flip, angle)
+    assert np.array_equal(turned[..., 0], augment.turn(alpha, flip, angle))
+    if angle == 0:
+        assert np.array_equal(turned[..., 0], alpha[:, ::-1] if flip else alpha)
+    labels = augment.turn((alpha // 128 * 128).astype(np.uint8), flip, angle, labels=True)
+    assert set(np.unique(labels)) <= {0, 128}
+
+
+# What is fed.
+
+
+@pytest.mark.parametrize(("mode", "keys"), [
+    ("pretrain_tnet", {"image", "labels"}),
+    ("pretrain_mnet", {"labels", "patch", "alpha", "foreground", "background"}),
+    ("end_to_end", {"image", "labels", "box", "patch", "alpha", "foreground", "background"}),
+])  # fmt: skip
+def test_items_are_uint8_and_fit_their_stage(root, mode, keys):
+    more = {"tnet_checkpoint": Path("t"), "mnet_checkpoint": Path("m")} if mode == "end_to_end" else {}
+    dataset = TrainingSet(config(root, mode, **more))
+    item = dataset[(0, 1)]
+    assert set(item) == keys | {"name"}
+    assert all(item[key].dtype == torch.uint8 for key in keys - {"box"})
+    assert set(np.unique(item["labels"])) <= {0, 1, 2}
+    again, other = dataset[(0, 1)], dataset[(1, 1)]
+    assert all(torch.equal(item[key], again[key]) for key in keys)
+    assert any(not torch.equal(item[key], other[key]) for key in keys)
+    if "patch" in keys:
+        alpha = item["alpha"].float() / 255
+        mixed = alpha * item["foreground"] + (1 - alpha) * item["background"]
+        assert (mixed - item["patch"]).abs().mean() < 3
+
+
+def test_batches_hold_each_sample_once_an_epoch_in_ever_other_orders():
+    given = config(Path("x"), batch_size=3)
+    one = list(Batches(12, given, range(2)))
+    assert [len(batch) for batch in one] == [3] * 8
+    for epoch in (0, 1):
+        assert sorted(key for batch in one for key in batch if key[0] == epoch) == [(epoch, i) for i in range(12)]
+    assert [key[1] for batch in one[:4] for key in batch] != [key[1] for batch in one[4:] for key in batch]
+    shares = [{key for batch in Batches(12, given, range(1), rank, 2) for key in batch} for rank in (0, 1)]
+    assert not shares[0] & shares[1] and len(shares[0] | shares[1]) == 12
+    assert list(Batches(12, given, range(1, 2))) == one[4:]
+
+
+def test_what_is_fed_does_not_depend_on_workers(root):
+    fed = []
+    for workers in (0, 2):
+        dataset = TrainingSet(config(root, num_workers=workers))
+        fed.append(list(loader(dataset, Batches(len(dataset), dataset.config, range(1)))))
+    for one, other in zip(*fed, strict=True):
+        assert one["name"] == other["name"] and torch.equal(one["image"], other["image"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_sample_stops_with_its_name(root, tmp_path, workers):
+    copy = tmp_path / "set"
+    for path in root.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    name = read_names(copy, "train")[3]
+    images.write_png(copy / "mask" / name, np.zeros((5, 5), np.uint8))
+    with pytest.raises(
+        ShmDataError, match=rf"^sample {name} .*96x96 in input and 5x5 in mask, wanted the same size$"
+    ):
+        train(config(copy, savedir=tmp_path / "run", num_workers=workers))
+    (copy / "trimap" / name).unlink()
+    with pytest.raises(ShmDataError, match=rf"sample {name} .*found no trimap/{name}"):
+        TrainingSet(config(copy))
+
+
+# What is saved.
+
+
+def _losses(savedir):
+    return [json.loads(line) for line in (savedir / "log.jsonl").read_text().splitlines()]
+
+
+def _command(root, savedir, *more):
+    text = json.dumps(config(root, savedir=savedir, max_epoch=6, accumulate=2, warmup=3).model_dump(mode="json"))
+    script = """
+import sys, json, torch
+torch.set_num_threads(1)
+from shm_model.config import config_of
+from shm_model.train import train
+train(config_of(json.loads(sys.argv[1]), "x"))
+"""
+    return [sys.executable, "-c", script, text, *more]
+
+
+@pytest.mark.parametrize("kill_at", [2, 7])
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(root, tmp_path, kill_at):
+    subprocess.run(_command(root, tmp_path / "whole"), check=True, timeout=120)
+    job = subprocess.Popen(_command(root, tmp_path / "killed"))
+    log = tmp_path / "killed" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while job.poll() is None and time.monotonic() < deadline:
+        if log.exists() and len(log.read_bytes().splitlines()) > kill_at:
+            job.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert job.wait(60) == -signal.SIGKILL
+    subprocess.run(_command(root, tmp_path / "killed"), check=True, timeout=120)
+    assert _losses(tmp_path / "killed") == _losses(tmp_path / "whole")
+    one, other = (load(tmp_path / name / "last.pt") for name in ("whole", "killed"))
+    assert one.epoch == other.epoch == 6
+    assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
+
+
+def test_another_run_is_not_resumed(root, tmp_path):
+    train(config(root, savedir=tmp_path))
+    with pytest.raises(ShmDataError, match=r"last\.pt is of another run: found seed 0, wanted 1"):
+        train(config(root, savedir=tmp_path, seed=1))
+
+
+def test_checkpoints_come_back_and_nothing_else_is_taken(root, tmp_path):
+    path = train(config(root, savedir=tmp_path, max_epoch=1, checkpoint_period=1, eval=True))
+    assert {"last.pt", "best.pt", "epoch_0001.pt"} <= {file.name for file in tmp_path.iterdir()}
+    checkpoint = load(path)
+    assert checkpoint.config.backbone == "resnet18" and checkpoint.epoch == 1
+    save(tmp_path / "again.pt", checkpoint)
+    assert load(tmp_path / "again.pt").config == checkpoint.config
+
+
+class _Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def _broken_files(tmp_path):
+    whole = tmp_path / "whole.pt"
+    torch.save({"config": {}}, whole)
+    yield "other contents", whole.read_bytes()
+    yield "no checkpoint", whole.read_bytes()[:100]
+    yield "no checkpoint", b""
+    yield "no checkpoint", b"not a checkpoint at all"
+    yield "no checkpoint", pickle.dumps(_Harmful())
+    torch.save({"config": _Harmful()}, whole)
+    yield "no checkpoint", whole.read_bytes()
+
+
+def test_files_that_are_no_checkpoints_are_refused_and_run_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for message, data in _broken_files(tmp_path):
+        (tmp_path / "x.pt").write_bytes(data)
+        with pytest.raises(ShmDataError, match=message):
+            load(tmp_path / "x.pt")
+    assert not (tmp_path / "harm").exists()
+    with pytest.raises(ShmDataError, match="does not exist"):
+        load(tmp_path / "absent.pt")
+
+
+# How it learns.
+
+
+def test_the_rate_warms_up_and_falls():
+    given = config(Path("x"), lr=1.0, warmup=4, schedule="cosine")
+    rates = [rate(step, 20, given) for step in range(21)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0 and abs(rates[20]) < 1e-9
+    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+    assert rate(1000, 20, config(Path("x"), lr=1.0)) == 1.0
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_path):
+    run = start(config(root, savedir=tmp_path), CPU)
+    next(iter(run.network.parameters())).data.fill_(float("nan"))
+    dataset = TrainingSet(run.config)
+    batch = next(iter(loader(dataset, Batches(len(dataset), run.config, range(1)))))
+    with pytest.raises(ShmDataError, match=rf"the loss at step 5: found nan for {batch['name'][0]}"):
+        train_step(run, batch, 5, 10)
+
+
+def test_accumulated_batches_move_as_one(root, tmp_path):
+    torch.manual_seed(0)
+    run = start(config(root, savedir=tmp_path, accumulate=2), CPU)
+    before = [parameter.clone() for parameter in run.network.parameters()]
+    dataset = TrainingSet(run.config)
+    feed = iter(loader(dataset, Batches(len(dataset), run.config, range(1))))
+    train_step(run, next(feed), 0, 10)
+    assert all(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
+    train_step(run, next(feed), 1, 10)
+    assert any(not torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
+
+
+def test_several_gpus_need_a_launch(root, tmp_path):
+    with pytest.raises(ShmDataError, match=r"ngpu: found 2 .*torchrun --nproc_per_node=2"):
+        train(config(root, savedir=tmp_path, ngpu=2))
+
+
+def test_end_to_end_never_starts_untrained(root, tmp_path):
+    absent = {"tnet_checkpoint": tmp_path / "t.pt", "mnet_checkpoint": tmp_path / "m.pt"}
+    with pytest.raises(ShmDataError, match=r"t\.pt does not exist"):
+        new_network(config(root, "end_to_end", **absent))
+
+
+@pytest.fixture(scope="module")
+def stages(root, tmp_path_factory):
+    """All three stages trained for a few seconds, and where their checkpoints are."""
+    folder = tmp_path_factory.mktemp("runs")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tnet = train(config(root, savedir=folder / "tnet", max_epoch=15))
+    mnet = train(config(root, "pretrain_mnet", savedir=folder / "mnet", max_epoch=15))
+    both = {"tnet_checkpoint": tnet, "mnet_checkpoint": mnet, "lr": 5e-4}
+    shm = train(config(root, "end_to_end", savedir=folder / "shm", max_epoch=8, **both))
+    torch.set_num_threads(before)
+    return {"tnet": tnet, "mnet": mnet, "shm": shm}
+
+
+def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
+    val = {name: means(evaluate(predictor_of(path, CPU.device), root)).whole.sad for name, path in stages.items()}
+    assert val["shm"] < 0.8 * val["tnet"]
+    blank = 0.0
+    for name in read_names(root, "val"):
+        blank += np.abs(read_sample(root, name)[1] / 255 - 0.5).sum() / 1000
+    assert val["tnet"] < 0.5 * blank / len(read_names(root, "val"))
+
+
+def test_weights_of_one_network_are_not_taken_for_another(root, stages):
+    swapped = {"tnet_checkpoint": stages["mnet"], "mnet_checkpoint": stages["tnet"]}
+    with pytest.raises(ShmDataError, match=r"tnet_checkpoint .*found a checkpoint of pretrain_mnet"):
+        new_network(config(root, "end_to_end", **swapped))
+    right = {"tnet_checkpoint": stages["tnet"], "mnet_checkpoint": stages["mnet"]}
+    with pytest.raises(ShmDataError, match=r"found backbone resnet18, wanted resnet34"):
+        new_network(config(root, "end_to_end", **right | {"backbone": "resnet34"}))
+
+
+def test_predictions_have_the_size_of_the_picture_whatever_it_is(root, stages):
+    image, _, trimap = read_sample(root, read_names(root, "val")[0])
+    for name, path in stages.items():
+        predictor = predictor_of(path, CPU.device)
+        for cut in (image, image[:77, :53], image[::2]):
+            prediction = predictor(cut, trimap[: cut.shape[0], : cut.shape[1]] if name == "mnet" else None)
+            assert prediction.alpha.shape == cut.shape[:2]
+            assert prediction.alpha.min() >= 0 and prediction.alpha.max() <= 1
+    small = Predictor(predictor_of(stages["shm"], CPU.device).network, CPU.device, longest=48)
+    assert small(image).alpha.shape == image.shape[:2]
+
+
+def _shm_model(*arguments):
+    command = [sys.executable, "-m", "cli.model", *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+
+def test_the_commands_score_and_predict(root, stages, tmp_path):
+    result = _shm_model("evaluate", "--checkpoint", stages["shm"], "--data", root, "--savedir", tmp_path / "e")
+    assert result.returncode == 0, result.stderr
+    assert "SAD/1000" in result.stdout and "unknown" in result.stdout
+    report = json.loads((tmp_path / "e" / "scores.json").read_text())
+    assert len(report["images"]) == len(read_names(root, "val"))
+    assert (tmp_path / "e" / "scores.csv").read_text().count("\n") == 2 * (len(report["images"]) + 1) + 1
+    assert images.read_image(tmp_path / "e" / "samples.png").shape[2] == 3
+    folder, name = Layout(root).input, read_names(root, "val")[0]
+    result = _shm_model("predict", "--checkpoint", stages["shm"], folder / name, "--savedir", tmp_path / "p")
+    assert result.returncode == 0, result.stderr
+    alpha = images.read_alpha(tmp_path / "p" / name)
+    colours, cut = images.read_cutout(tmp_path / "p" / f"{Path(name).stem}_cutout.png")
+    assert np.array_equal(alpha, cut) and colours.shape[:2] == alpha.shape
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["predict", "--checkpoint", "absent.pt", "a.png"], "absent.pt does not exist"),
+    (["train", "absent.yaml"], "cannot read the configuration absent.yaml"),
+    (["evaluate", "--data", "x"], "Missing option '--checkpoint'"),
+])  # fmt: skip
+def test_a_mistake_is_one_sentence(arguments, message):
+    result = _shm_model(*arguments)
+    assert result.returncode == 1 and result.stderr.startswith("Error: ") and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_mnet_alone_needs_a_trimap(root, stages, tmp_path):
+    name = read_names(root, "val")[0]
+    command = ["predict", "--checkpoint", stages["mnet"], Layout(root).input / name, "--savedir", tmp_path]
+    without = _shm_model(*command)
+    assert without.returncode == 1 and "wanted --trimap" in without.stderr
+    assert _shm_model(*command, "--trimap", Layout(root).trimap / name).returncode == 0
+
+
+def test_help_of_training_loads_nothing_heavy():
+    script = "import sys, cli.model; print([m for m in ('torch', 'numpy', 'cv2', 'yaml') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+DDP = """
+import json, os, sys, torch
+torch.set_num_threads(1)
+import shm_model.train as training
+from shm_model.config import config_of
+from shm_model.dataset import Batches, TrainingSet, loader
+config = config_of(json.loads(sys.argv[1]), "x")
+place = training.find_place(config)
+run = training.start(config, place)
+run.network.eval()
+run.network.train = lambda mode=True: run.network  # batch norm sees other batches in each process, so it is fixed
+training.update = lambda run: None
+dataset = TrainingSet(config)
+batch = next(iter(loader(dataset, Batches(len(dataset), config, range(1), place.rank, place.world))))
+training.train_step(run, batch, 0, 10)
+if place.rank == 0:
+    torch.save({name: p.grad for name, p in run.network.named_parameters()}, sys.argv[2])
+"""
+
+
+def test_two_processes_move_as_one_with_the_joint_batch(root, tmp_path):
+    def launch(rank, world, batch, port):
+        text = json.dumps(config(root, savedir=tmp_path / "none", batch_size=batch).model_dump(mode="json"))
+        place = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": world,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        environment = os.environ | {key: str(value) for key, value in place.items()} | {"GLOO_SOCKET_IFNAME": "lo"}
+        return subprocess.Popen([sys.executable, "-c", DDP, text, str(tmp_path / f"{world}.pt")], env=environment)
+
+    jobs = [launch(rank, 2, 3, 29611) for rank in (0, 1)] + [launch(0, 1, 6, 29612)]
+    assert [job.wait(120) for job in jobs] == [0, 0, 0]
+    joint, split = (torch.load(tmp_path / f"{world}.pt", weights_only=True) for world in (1, 2))
+    for name, gradient in joint.items():
+        assert torch.allclose(gradient, split[name], rtol=1e-3, atol=1e-5), name
