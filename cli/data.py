@@ -134,12 +134,13 @@ def demo(folder: Path, jobs: int) -> None:
     """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
     from shm_data.build import composite as build
-    from shm_data.demo import draw_sources, options
+    from shm_data.demo import draw_sources, options, refuse_other
     from shm_data.images import write_png
     from shm_data.manifest import summary
     from shm_data.report import sheet_of
 
     sources, dataset, sheet = folder / "sources", folder / "dataset", folder / "contact_sheet.png"
+    refuse_other(folder)
     draw_sources(sources)
     manifest = build(options(sources), dataset, _checked_jobs(jobs), show)
     write_png(sheet, sheet_of(dataset))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shm_data import foregrounds, images
+from shm_data.compositing import fit
 from shm_data.decide import Decision, decide, record
 from shm_data.errors import ShmDataError
 from shm_data.layout import SPLITS, Layout, make_folders, write_bytes, write_names
@@ -13,7 +14,7 @@ from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
 from shm_data.recipes import Recipe
-from shm_data.render import Subject, prepare, render_image, render_trimap
+from shm_data.render import Prepared, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
 
@@ -45,7 +46,7 @@ def composite(options: CompositeOptions, savedir: Path, jobs: int = -1, progress
     """
     decision = decide(options, savedir, jobs, progress)
     layout = Layout(savedir)
-    record(decision, layout)
+    decision = record(decision, layout)
     carry_out(decision, layout, jobs, progress)
     return finish(decision, layout)
 
@@ -84,17 +85,17 @@ def finish(decision: Decision, layout: Layout) -> Manifest:
 def build_task(task: Task, manifest: Manifest, layout: Layout) -> list[Outcome]:
     """Makes the samples of a task: the foreground is read and prepared, its alpha encoded, once for all of them."""
     try:
-        subject = _prepare(task, manifest)
+        prepared = _prepare(task, manifest)
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
-    alpha = images.encode_png(subject.alpha)
+    alpha = images.encode_png(prepared.alpha)
     trimaps: dict[TrimapRule | None, bytes] = {}
     outcomes = []
     for recipe in task.recipes:
         if recipe.trimap not in trimaps:
-            trimaps[recipe.trimap] = images.encode_png(render_trimap(recipe.trimap, subject))
+            trimaps[recipe.trimap] = images.encode_png(render_trimap(recipe.trimap, prepared))
         try:
-            image = render_image(recipe, subject, _read_background(recipe, manifest))
+            image = render_image(recipe, prepared, _read_background(recipe, manifest))
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
             continue
@@ -107,35 +108,38 @@ def build_task(task: Task, manifest: Manifest, layout: Layout) -> list[Outcome]:
 
 def estimate_bytes(decision: Decision, count: int = 4) -> int:
     """About how many bytes the whole data set will take, from `count` samples made in memory."""
-    recipes = some_recipes(decision, count)
     by_name = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
     size, area = 0, 0
-    for recipe in recipes:
-        subject = _prepare(Task(by_name[recipe.foreground], (recipe,)), decision.manifest)
-        image = render_image(recipe, subject, _read_background(recipe, decision.manifest))
-        trimap = render_trimap(recipe.trimap, subject)
-        size += sum(len(images.encode_png(pixels)) for pixels in (image, subject.alpha, trimap))
+    for recipe in some_recipes(decision, count):
+        prepared = _prepare(Task(by_name[recipe.foreground], (recipe,)), decision.manifest)
+        sample = render(recipe, prepared, _read_background(recipe, decision.manifest))
+        size += sum(len(images.encode_png(pixels)) for pixels in (sample.image, sample.alpha, sample.trimap))
         area += recipe.size[0] * recipe.size[1]
     return round(size / area * sum(recipe.size[0] * recipe.size[1] for recipe in decision.recipes()))
 
 
 def some_recipes(decision: Decision, count: int) -> list[Recipe]:
-    """About `count` recipes, spread over the whole plan."""
-    step = max(1, decision.manifest.counts.samples // count)
-    return list(itertools.islice(decision.recipes(), 0, None, step))[:count]
+    """`count` recipes or all, spread over the whole plan: the middle ones of so many equal parts."""
+    total = decision.manifest.counts.samples
+    count = min(count, total)
+    wanted = {(2 * part + 1) * total // (2 * count) for part in range(count)}
+    return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
 
 
 def _read_background(recipe: Recipe, manifest: Manifest) -> images.Array | None:
     return None if recipe.background is None else images.read_image(path_of(recipe.background, manifest.roots))
 
 
-def _prepare(task: Task, manifest: Manifest) -> Subject:
+def _prepare(task: Task, manifest: Manifest) -> Prepared:
     options, files = manifest.options, task.foreground.files
     pixels = foregrounds.read(files, manifest.roots, resize_alpha=options.resize_alpha)
-    composited = any(recipe.background is not None for recipe in task.recipes)
+    size, composited = task.recipes[0].size, any(recipe.background is not None for recipe in task.recipes)
+    if fit(pixels.image.shape[1::-1], options.maxsize) != size:
+        found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
+        raise ShmDataError(f"the foreground {files.name}", found=found, wanted="its size when the recipe was drawn")
     return prepare(
         pixels,
-        task.recipes[0].size,
+        size,
         straight=files.alpha is None,
         estimated=composited and options.foreground == "estimate",
     )

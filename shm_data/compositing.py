@@ -9,15 +9,16 @@ Size = tuple[int, int]  # width, height
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 
-def cover_box(background: Size, size: Size, across: float, down: float) -> Box:
+def cover_box(background: Size, size: Size, across: float, down: float, share: float = 1.0) -> Box:
     """The largest box of the shape of `size` in a background, at a place chosen by two numbers in [0, 1).
 
     Uniform numbers give every offset the same chance, the last one included. Resizing the box to `size`
-    is what "resize to cover, then crop" does, without resizing what is cut away.
+    is what "resize to cover, then crop" does, without resizing what is cut away. With `share` below 1 the
+    box's sides are that part of the largest.
     """
     scale = max(size[0] / background[0], size[1] / background[1])
-    width = min(background[0], max(1, round(size[0] / scale)))
-    height = min(background[1], max(1, round(size[1] / scale)))
+    width = min(background[0], max(1, round(share * size[0] / scale)))
+    height = min(background[1], max(1, round(share * size[1] / scale)))
     x = int(across * (background[0] - width + 1))
     y = int(down * (background[1] - height + 1))
     return x, y, width, height

@@ -1,13 +1,16 @@
 """Decides what a data set will hold: scans the sources and plans, or takes up the plan that is recorded."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shm_data import backgrounds, foregrounds, images
 from shm_data.backgrounds import Pool
-from shm_data.errors import ShmDataError, Skipped
+from shm_data.errors import ShmDataError, Skipped, without_path
+from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout, make_folders
 from shm_data.manifest import (
     Counts,
@@ -15,7 +18,9 @@ from shm_data.manifest import (
     by_reason,
     fingerprint,
     read_manifest,
+    refuse_changed_sources,
     refuse_other_options,
+    size_of,
     versions,
     write_manifest,
 )
@@ -23,6 +28,7 @@ from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import (
     Recipe,
+    digest_of,
     plan,
     read_recipes,
     split_backgrounds,
@@ -31,6 +37,7 @@ from shm_data.recipes import (
     write_recipes,
 )
 from shm_data.sources import Background, Foreground
+from shm_data.splits import group_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,55 +66,94 @@ class Planned:
 def decide(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Decision:
     """Scans the sources and plans, or takes up the plan recorded in `savedir`; writes nothing.
 
-    Raises ShmDataError where a source is at fault, or `savedir` holds another data set.
+    Raises ShmDataError where a source is at fault, or `savedir` holds a set of other options or sources.
     """
     layout = Layout(savedir)
     _refuse_inside(savedir, options)
     old = read_manifest(layout)
     if old is not None:
         refuse_other_options(old, options, layout)
-    found = foregrounds.scan(options)
-    pool = _scan_backgrounds(options, jobs, progress)
-    roots = {label: path.absolute() for label, path in (found.roots | pool.roots).items()}
+    found = foregrounds.scan(options, [foreground.files for foreground in old.foregrounds] if old else ())
+    pool = _scan_backgrounds(options, found, jobs, progress)
+    roots = _absolute(found.roots | pool.roots)
+    if old is not None:
+        refuse_changed_sources(old, roots)
     mark = fingerprint(found, pool)
     if old is not None and old.fingerprint == mark:
-        moved = old.model_copy(update={"roots": roots, "options": options, "complete": False})
-        return Decision(moved, lambda: read_recipes(layout.recipes), recorded=True)
-    subjects = foregrounds.inspect_all(found, options, jobs, progress)
-    known = {} if old is None else {recipe.foreground: recipe.split for recipe in read_recipes(layout.recipes)}
-    planned = Planned(tuple(subjects), pool.backgrounds, options, known)
-    broken = _find_broken(planned, jobs, progress)
-
-    def recipes() -> Iterator[Recipe]:
-        return planned.recipes(broken.keys())
-
-    if old is not None:
-        _require_extension(layout, recipes())
-    manifest = Manifest(
-        complete=False,
-        options=options,
-        versions=versions(),
-        roots=roots,
-        counts=_count(recipes()),
-        notes=tuple(_notes(planned)),
-        skipped=by_reason([*found.skipped, *pool.skipped, *broken.values()]),
-        fingerprint=mark,
-        foregrounds=planned.foregrounds,
+        return _resumed(old, options, roots, layout)
+    known = {} if old is None else {recipe.foreground: recipe.split for recipe in _recorded(old, layout)}
+    planned = Planned(
+        tuple(foregrounds.inspect_all(found, options, jobs, progress)), pool.backgrounds, options, known
     )
-    if manifest.counts.samples == 0:
-        raise ShmDataError("nothing to make", found="--numbg 0 without originals", wanted="--numbg 1 or more")
-    return Decision(manifest, recipes, recorded=False)
+    broken = _find_broken(planned, jobs, progress)
+    if old is not None:
+        _require_extension(_recorded(old, layout), planned.recipes(broken.keys()), layout)
+    skipped = [*found.skipped, *pool.skipped, *broken.values()]
+    manifest = _manifest(planned, broken.keys(), roots, by_reason(skipped), mark)
+    return Decision(manifest, lambda: planned.recipes(broken.keys()), recorded=False)
 
 
-def record(decision: Decision, layout: Layout) -> None:
-    """Writes the plan down: first the recipes, then the record that vouches for them."""
+def record(decision: Decision, layout: Layout) -> Decision:
+    """Writes the plan down: first the recipes, then the record that vouches for them.
+
+    A run killed between the two leaves recipes that the old record, if any, still finds its own among.
+    """
     make_folders(layout.root)
+    manifest = decision.manifest
     if not decision.recorded:
         write_recipes(layout.recipes, decision.recipes())
-    write_manifest(layout, decision.manifest)
+        digest = digest_of(layout.recipes, manifest.counts.samples)
+        manifest = manifest.model_copy(update={"digest": digest})
+    write_manifest(layout, manifest)
+    return Decision(manifest, lambda: _recorded(manifest, layout), recorded=True)
 
 
-def _scan_backgrounds(options: CompositeOptions, jobs: int, progress: Progress) -> Pool:
+def _recorded(manifest: Manifest, layout: Layout) -> Iterator[Recipe]:
+    return read_recipes(layout.recipes, manifest.counts.samples)
+
+
+def _resumed(old: Manifest, options: CompositeOptions, roots: dict[str, Path], layout: Layout) -> Decision:
+    """The recorded plan, to be gone on with."""
+    changed = [f"{name} {now}" for name, now in versions().items() if old.versions.get(name) != now]
+    notes = [f"gone on with {', '.join(changed)}: new files may differ in their last bits"] if changed else []
+    update = {
+        "roots": roots,
+        "options": options,
+        "complete": False,
+        "notes": tuple(dict.fromkeys([*old.notes, *notes])),
+    }
+    return Decision(old.model_copy(update=update), lambda: _recorded(old, layout), recorded=True)
+
+
+def _manifest(
+    planned: Planned,
+    unusable: AbstractSet[str],
+    roots: dict[str, Path],
+    skipped: dict[str, tuple[str, ...]],
+    mark: str,
+) -> Manifest:
+    counts, used = _count(planned.recipes(unusable))
+    if counts.samples == 0:
+        raise ShmDataError("nothing to make", found="--numbg 0 without originals", wanted="--numbg 1 or more")
+    files = [(f.files.image, f.files.alpha, f.files.trimap) for f in planned.foregrounds]
+    keys = [*sorted(used), *(key for some in files for key in some if key is not None)]
+    return Manifest(
+        complete=False,
+        options=planned.options,
+        versions=versions(),
+        roots=roots,
+        counts=counts,
+        notes=tuple(_notes(planned, unusable)),
+        skipped=skipped,
+        sources={key: size_of(key, roots) or 0 for key in keys},
+        fingerprint=mark,
+        digest="",
+        foregrounds=planned.foregrounds,
+    )
+
+
+def _scan_backgrounds(options: CompositeOptions, found: Found, jobs: int, progress: Progress) -> Pool:
+    """The backgrounds, without files that are or may be foregrounds, alphas or trimaps of this very set."""
     if options.numbg == 0 or options.inimg is None:
         return Pool((), {}, ())
     pool = backgrounds.scan(
@@ -119,6 +165,7 @@ def _scan_backgrounds(options: CompositeOptions, jobs: int, progress: Progress) 
         jobs=jobs,
         progress=progress,
     )
+    pool = _without_foregrounds(pool, found)
     if not pool.backgrounds and pool.skipped:
         why = "; ".join(f"{len(what)} ({reason})" for reason, what in by_reason(pool.skipped).items())
         raise ShmDataError(
@@ -127,6 +174,20 @@ def _scan_backgrounds(options: CompositeOptions, jobs: int, progress: Progress) 
             wanted="photos known to show nobody, a --bgdir, or --people",
         )
     return pool
+
+
+def _without_foregrounds(pool: Pool, found: Found) -> Pool:
+    """Drops what lies in a folder of foregrounds, unless the backgrounds' own folder lies deeper in it."""
+    homes = {root.resolve() for root in found.roots.values()}
+    strange = {label: homes - set(root.resolve().parents) for label, root in pool.roots.items()}
+    own = {
+        background
+        for background in pool.backgrounds
+        if strange[background.key.partition("/")[0]] & set(background.path.resolve().parents)
+    }
+    skipped = [Skipped(b.key, "lies in a folder of the foregrounds") for b in pool.backgrounds if b in own]
+    usable = tuple(background for background in pool.backgrounds if background not in own)
+    return replace(pool, backgrounds=usable, skipped=(*pool.skipped, *skipped))
 
 
 def _find_broken(planned: Planned, jobs: int, progress: Progress) -> dict[str, Skipped]:
@@ -148,52 +209,72 @@ def _find_broken(planned: Planned, jobs: int, progress: Progress) -> dict[str, S
 def _try_background(background: Background) -> Skipped | None:
     try:
         images.read_image(background.path)
-    except ShmDataError:
-        return Skipped(background.key, "is broken")
+    except ShmDataError as error:
+        return Skipped(background.key, without_path(str(error), background.path))
     return None
 
 
-def _require_extension(layout: Layout, recipes: Iterable[Recipe]) -> None:
-    """Raises ShmDataError unless the new plan holds every recipe of the old one, in its order, and adds to them."""
-    recorded = read_recipes(layout.recipes)
-    awaited = next(recorded, None)
-    for recipe in recipes:
-        if recipe == awaited:
-            awaited = next(recorded, None)
-    if awaited is not None:
-        raise ShmDataError(
-            f"{layout.root} was made from other sources",
-            found=f"no way to make {awaited.name} as it was recorded",
-            wanted="all the foregrounds and backgrounds of then (more foregrounds are welcome), or another --savedir",
-        )
+def _require_extension(recorded: Iterator[Recipe], recipes: Iterator[Recipe], layout: Layout) -> None:
+    """Raises ShmDataError unless the new plan begins with the recorded one."""
+    for awaited in recorded:
+        if next(recipes, None) != awaited:
+            raise ShmDataError(
+                f"{layout.root} was made from other sources",
+                found=f"another recipe for {awaited.name}",
+                wanted="the same backgrounds as then (foregrounds may be added), or another --savedir",
+            )
 
 
-def _count(recipes: Iterable[Recipe]) -> Counts:
+def _count(recipes: Iterable[Recipe]) -> tuple[Counts, set[str]]:
+    """How many samples there are, and the keys of the backgrounds that are used."""
     splits = dict.fromkeys(SPLITS, 0)
-    subjects, used = set(), set()
+    names: set[str] = set()
+    used: set[str] = set()
     for recipe in recipes:
         splits[recipe.split] += 1
-        subjects.add(recipe.foreground)
-        used.add(recipe.background)
-    return Counts(samples=sum(splits.values()), **splits, foregrounds=len(subjects), backgrounds=len(used - {None}))
+        names.add(recipe.foreground)
+        if recipe.background is not None:
+            used.add(recipe.background)
+    samples = sum(splits.values())
+    return Counts(samples=samples, **splits, foregrounds=len(names), backgrounds=len(used)), used
 
 
-def _notes(planned: Planned) -> Iterator[str]:
+def _absolute(roots: Mapping[str, Path]) -> dict[str, Path]:
+    """Where the sources are, wherever the next run starts. Raises ShmDataError for a path that JSON cannot hold."""
+    for path in roots.values():
+        try:
+            str(path.absolute()).encode()
+        except UnicodeEncodeError as error:
+            raise ShmDataError(f"the folder {os.fsencode(path)!r}", wanted="a path in UTF-8") from error
+    return {label: path.absolute() for label, path in roots.items()}
+
+
+def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
     """What a user should know before training on the set."""
     options, subjects = planned.options, planned.foregrounds
     sides = split_foregrounds(subjects, options, planned.known)
     wanted = splits_to_composite(subjects, sides, options)
     pools = split_backgrounds(planned.backgrounds, options, wanted) if wanted else {}
     for side, some in sorted(pools.items()):
-        if len(some) < options.numbg:
-            yield f"{side} has {len(some)} backgrounds for --numbg {options.numbg}: drawn again, with other crops"
+        usable = sum(background.key not in unusable for background in some)
+        if usable < options.numbg:
+            some_backgrounds = f"{usable} background{'s' * (usable != 1)}"
+            yield f"{side} has {some_backgrounds} for --numbg {options.numbg}: drawn again, with other crops"
     if len(set(sides.values())) == 1 and 0 < options.trainsplit < 1:
         yield f"all foregrounds are in {sides[subjects[0].files.name]}: the other split has no samples"
+    if options.group:
+        yield _note_on_groups([subject.files.name for subject in subjects], options.group)
     if options.originals and any(subject.files.alpha is None for subject in subjects):
         yield "cut-outs have no original photo: they give composites only"
     for subject in subjects:
         if subject.missing:
             yield f"{subject.files.name}: its trimap has no {' and no '.join(subject.missing)}"
+
+
+def _note_on_groups(names: Sequence[str], pattern: str) -> str:
+    fitting = sum(re.search(pattern, name) is not None for name in names)
+    groups = len({group_of(name, pattern) for name in names})
+    return f"--group fits {fitting} of {len(names)} names; all in all there are {groups} groups"
 
 
 def _refuse_inside(savedir: Path, options: CompositeOptions) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 
@@ -23,6 +24,11 @@ class ShmDataError(Exception):
             return cls(str(faults[0]))
         more = [f"and {len(faults) - 10} more"] * (len(faults) > 10)
         return cls("\n  ".join([f"{what}:", *map(str, faults[:10]), *more]))
+
+
+def without_path(message: str, path: Path) -> str:
+    """The message without the path, so that files with the same fault have the same reason."""
+    return message.replace(f" {str(path)!r}", "").replace(f" {path}", "")
 
 
 class WriteError(ShmDataError):

@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 # Seconds after which the first use is surely compiling rather than loading.
 _COMPILING = 5.0
 
+# The estimate starts from a picture of a few pixels; less than that cannot be halved.
+_SMALLEST = 4
+
 _one_at_a_time = threading.Lock()
 
 
@@ -27,31 +30,44 @@ def estimate(image: Array, alpha: Array) -> Array:
     does it by default. Where alpha is 255 the photo is kept; a binary alpha needs no estimate.
     The first use after an installation compiles for about half a minute, which is logged.
     """
-    if not ((alpha > 0) & (alpha < 255)).any():
-        return image
-    colours = _multi_level(_unit(image), _unit(alpha))
-    estimated = np.rint(colours * 255).clip(0, 255).astype(np.uint8)
-    return np.where((alpha == 255)[..., None], image, estimated)
+    return separate(image, alpha)[0]
+
+
+def separate(image: Array, alpha: Array) -> tuple[Array, Array]:
+    """The colours F and B (H, W, 3) uint8 that an image (H, W, 3) uint8 mixes by its alpha (H, W) uint8.
+
+    Both are estimated together, as in `estimate`; the photo is kept as F where alpha is 255 and as B where it is 0.
+    """
+    if not ((alpha > 0) & (alpha < 255)).any() or min(alpha.shape) < _SMALLEST:
+        return image, image
+    foreground, background = (_bytes(colours) for colours in _multi_level(_unit(image), _unit(alpha)))
+    kept = alpha[..., None]
+    return np.where(kept == 255, image, foreground), np.where(kept == 0, image, background)
+
+
+def _bytes(colours: Floats) -> Array:
+    return np.rint(colours * 255).clip(0, 255).astype(np.uint8)
 
 
 def _unit(pixels: Array) -> Floats:
     return np.divide(pixels, 255, dtype=np.float32)
 
 
-def _multi_level(image: Floats, alpha: Floats) -> Floats:
+def _multi_level(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
     # Imported here: numba takes a second to load, and not every job needs it.
-    with _one_at_a_time, _told_if_slow():
+    with _one_at_a_time, told_if_slow():
         import numba  # noqa: PLC0415
         from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml  # noqa: PLC0415
 
     numba.set_num_threads(1)  # of this thread: its callers are many already
     with _gate(numba):
-        colours: Floats = estimate_foreground_ml(image, alpha)
-    return colours
+        foreground, background = estimate_foreground_ml(image, alpha, return_background=True)
+    return foreground, background
 
 
 @contextlib.contextmanager
-def _told_if_slow() -> Iterator[None]:
+def told_if_slow() -> Iterator[None]:
+    """Around an import of pymatting: logs a line if it takes so long that it must be compiling."""
     if "pymatting" in sys.modules:
         yield
         return

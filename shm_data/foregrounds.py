@@ -1,7 +1,7 @@
 """Finds foregrounds: images with alphas (and trimaps), in folders or as RGBA cut-outs; reads and checks them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from shm_data.compositing import fit, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.layout import safe_stem, unused
 from shm_data.options import CompositeOptions
-from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Pairs, pair, stem_of, told_apart
+from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem_of, told_apart
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, Foreground, Pixels, path_of
 from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
@@ -32,10 +32,11 @@ class Found:
     skipped: tuple[Skipped, ...]
 
 
-def scan(options: CompositeOptions) -> Found:
+def scan(options: CompositeOptions, recorded: Sequence[Files] = ()) -> Found:
     """Lists and pairs the foregrounds that the options name; opens none of them.
 
-    Raises ShmDataError where a folder is missing, nothing pairs, or a name is ambiguous.
+    Those already `recorded` in a data set come first and keep their names; the others follow in order.
+    Raises ShmDataError where a folder is missing, nothing pairs, a name is ambiguous, or a recorded one is gone.
     """
     roots = {
         label: folder
@@ -43,17 +44,15 @@ def scan(options: CompositeOptions) -> Found:
         if (folder := getattr(options, label)) is not None
     }
     found, skipped = [], []
-    if options.inimg is not None:
-        some, left = _scan_pairs(roots, "inimg", "inalp", "intri", options.prefix)
-        found += some
-        skipped += left
-    if options.pubdir is not None:
-        some, left = _scan_pairs(roots, "pubdir", "pubdir", "trimapdir", options.prefix)
-        found += some
-        skipped += left
+    for rooms in (("inimg", "inalp", "intri"), ("pubdir", "pubdir", "trimapdir")):
+        if rooms[0] in roots:
+            some, left = _scan_pairs(roots, *rooms, prefix=options.prefix)
+            found += some
+            skipped += left
     if not found:
-        raise ShmDataError("no foregrounds: give photos with --inimg and their alphas with --inalp")
-    return Found(_named(found), roots, tuple(skipped))
+        raise ShmDataError("no foregrounds", wanted="photos by --inimg and their alphas by --inalp, or --pubdir")
+    distinct, twice = _distinct(found, roots)
+    return Found(_named(distinct, recorded), roots, (*skipped, *twice))
 
 
 def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> Foreground:
@@ -152,24 +151,31 @@ def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path,
 
 
 def _scan_pairs(
-    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
+    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, *, prefix: str | None
 ) -> tuple[list[Files], list[Skipped]]:
     """The foregrounds of one folder of images; their `name` is still the image's path."""
-    images_there, alphas_there, trimaps_there = _listings(roots, image_root, alpha_root, trimap_root, prefix)
-    alphas: dict[str, str | None] = dict.fromkeys(images_there)
+    mixed = _listings(roots, image_root, alpha_root, trimap_root, prefix)
+    alphas: dict[str, str | None] = dict.fromkeys(mixed.images)
     skipped: list[Skipped] = []
     if alpha_root in roots:
         words, literal = _alpha_words(prefix)
-        pairs = pair(images_there, alphas_there, words, literal=literal)
-        _require_some(pairs, roots[image_root], roots[alpha_root], prefix)
+        pairs = pair(mixed.images, mixed.alphas, words, literal=literal)
+        _require_some(pairs, roots[image_root], roots[alpha_root], "alpha", prefix)
         alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
-        skipped = _left(pairs, image_root, alpha_root)
-    trimaps = pair(list(alphas), trimaps_there, TRIMAP_WORDS)
-    skipped += [Skipped(f"{trimap_root}/{left}", "is a trimap of no image") for left in trimaps.others_left]
-    keys = {image: f"{trimap_root}/{trimap}" for image, trimap in trimaps.matched.items()}
+        skipped += _left(image_root, pairs.images_left, "is an image without alpha")
+        skipped += _left(alpha_root, pairs.others_left, "is an alpha without image")
+    trimaps: dict[str, str] = {}
+    if trimap_root in roots:
+        # A trimap may be named as the alpha that it was made of.
+        pairs = pair(list(alphas), mixed.trimaps, (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else [])))
+        _require_some(pairs, roots[image_root], roots[trimap_root], "trimap", prefix)
+        trimaps = {image: f"{trimap_root}/{trimap}" for image, trimap in pairs.matched.items()}
+        skipped += _left(trimap_root, pairs.others_left, "is a trimap of no image")
+    else:
+        skipped += _left(image_root, mixed.trimaps, f"is a trimap, and --{trimap_root} is not given")
     ready = image_root == "pubdir"
     files = [
-        Files(stem_of(image), f"{image_root}/{image}", alpha, keys.get(image), ready)
+        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), ready)
         for image, alpha in alphas.items()
     ]
     return files, skipped
@@ -177,54 +183,80 @@ def _scan_pairs(
 
 def _listings(
     roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
-) -> tuple[list[str], list[str], list[str]]:
+) -> Mixed:
     """The images, alphas and trimaps in their folders, told apart by name where folders are one and the same."""
-    here = roots[image_root]
-    others = [folder for folder in roots.values() if not _same(here, folder)]
-    images_there = images.find(here, without=others)
+    here = _find(roots, image_root)
     words, literal = _alpha_words(prefix)
-    mixed = told_apart(images_there, words, literal=literal)
-    alphas = mixed.alphas if _same(here, roots.get(alpha_root)) else _find(roots, alpha_root)
-    trimaps = mixed.trimaps if _same(here, roots.get(trimap_root)) else _find(roots, trimap_root)
-    return (mixed.images if _same(here, roots.get(alpha_root)) else images_there), alphas, trimaps
+    mixed = told_apart(here, words, literal=literal)
+    alphas_here = _same(roots[image_root], roots.get(alpha_root))
+    trimaps_here = _same(roots[image_root], roots.get(trimap_root))
+    return Mixed(
+        mixed.images if alphas_here or trimaps_here else here,
+        mixed.alphas if alphas_here else _find(roots, alpha_root),
+        mixed.trimaps if trimaps_here or (alphas_here and trimap_root not in roots) else _find(roots, trimap_root),
+    )
 
 
 def _find(roots: Mapping[str, Path], root: str) -> list[str]:
-    return images.find(roots[root]) if root in roots else []
+    """The pictures in a folder, without those in folders inside it that have a role of their own."""
+    if root not in roots:
+        return []
+    inside = [folder for folder in roots.values() if _is_within(folder, roots[root])]
+    return images.find(roots[root], without=inside)
 
 
 def _alpha_words(prefix: str | None) -> tuple[Sequence[str], bool]:
     return ((prefix,), True) if prefix else (ALPHA_WORDS, False)
 
 
-def _require_some(pairs: Pairs, image_folder: Path, alpha_folder: Path, prefix: str | None) -> None:
+def _require_some(pairs: Pairs, image_folder: Path, other_folder: Path, kind: str, prefix: str | None) -> None:
     if pairs.matched:
         return
-    found = f"{_some(pairs.images_left)} and {_some(pairs.others_left)}"
+    found = f"{_shown(pairs.images_left)} and {_shown(pairs.others_left)}"
     wanted = "equal names" + (
-        f" up to {prefix!r}" if prefix else ", or a common word in the alphas' given by --prefix"
+        f" up to {prefix!r}" if prefix else f", or the word in the {kind}s' names with --prefix"
     )
-    raise ShmDataError(f"no image in {image_folder} has an alpha in {alpha_folder}", found=found, wanted=wanted)
+    raise ShmDataError(f"no image in {image_folder} has its {kind} in {other_folder}", found=found, wanted=wanted)
 
 
-def _some(names: Sequence[str]) -> str:
+def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:2]) + (" ..." if len(names) > 2 else "") if names else "nothing"
 
 
-def _left(pairs: Pairs, image_root: str, alpha_root: str) -> list[Skipped]:
-    images_left = [Skipped(f"{image_root}/{left}", "is an image without alpha") for left in pairs.images_left]
-    return images_left + [Skipped(f"{alpha_root}/{left}", "is an alpha without image") for left in pairs.others_left]
+def _left(root: str, paths: Sequence[str], why: str) -> list[Skipped]:
+    return [Skipped(f"{root}/{path}", why) for path in paths]
 
 
-def _named(found: Sequence[Files]) -> tuple[Files, ...]:
-    """The foregrounds in the order of their paths, each with a name of its own."""
-    taken: set[str] = set()
-    ordered = sorted(found, key=lambda files: (files.name, files.image))
-    return tuple(
-        Files(unused(safe_stem(files.name), taken), files.image, files.alpha, files.trimap, files.ready)
-        for files in ordered
-    )
+def _distinct(found: Sequence[Files], roots: Mapping[str, Path]) -> tuple[list[Files], list[Skipped]]:
+    """The foregrounds without those whose image is a link to another's: one photo must not be in both splits."""
+    places: set[Path] = set()
+    distinct, twice = [], []
+    for files in sorted(found, key=lambda files: files.image):
+        place = path_of(files.image, roots).resolve()
+        if place in places:
+            twice.append(Skipped(files.image, "is a photo already in the set under another name"))
+        else:
+            places.add(place)
+            distinct.append(files)
+    return distinct, twice
+
+
+def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ...]:
+    """The recorded foregrounds as they are, then the others in the order of their paths, each with its own name."""
+    by_image = {files.image: files for files in found}
+    for files in recorded:
+        here = by_image.pop(files.image, None)
+        if here is None or replace(here, name=files.name) != files:
+            became = "is gone" if here is None else "has other files now"
+            raise ShmDataError(f"the foreground {files.name} ({files.image}) {became}; the data set was made with it")
+    taken = {files.name.casefold() for files in recorded}
+    ordered = sorted(by_image.values(), key=lambda files: (files.name, files.image))
+    return (*recorded, *(replace(files, name=unused(safe_stem(files.name), taken)) for files in ordered))
 
 
 def _same(one: Path, other: Path | None) -> bool:
     return other is not None and one.resolve() == other.resolve()
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
+    return not _same(inner, outer) and inner.resolve().is_relative_to(outer.resolve())

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,20 @@ Array = NDArray[np.uint8]
 EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 
 # What Pillow raises for files that are broken, cut short, no pictures at all, or absurdly large.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, MemoryError, struct.error),
+    *(Image.DecompressionBombError, cv2.error),
+)
+
+# Pillow warns from 89 megapixels on and refuses from 179 on; large photos are no reason for alarm.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 # Rounding and JPEG chroma may part the channels of a gray picture by this much.
 _GRAY_TOLERANCE = 12
+
+# A share of pixels that a stray touch of the brush may account for, and levels that count as 0 or 255.
+_FEW = 0.001
+_FLAT = 5
 
 # EXIF orientation -> what makes the stored array upright.
 _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -44,7 +55,6 @@ class Header:
 
     size: tuple[int, int]
     lossy: bool
-    has_alpha: bool
 
 
 def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
@@ -61,7 +71,7 @@ def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
     for folder, folders, files in os.walk(root, onerror=_not_listed, followlinks=True):
         folders[:] = _not_entered(Path(folder), folders, entered)
         inside = Path(folder).relative_to(root)
-        found += [(inside / name).as_posix() for name in files if _is_picture(name)]
+        found += [(inside / name).as_posix() for name in files if _is_picture(Path(folder, name))]
     for name in found:
         if not name.isprintable() and name != name.encode("utf-8", "replace").decode():
             raise ShmDataError(str(root), found=f"the file name {os.fsencode(name)!r}", wanted="names in UTF-8")
@@ -79,8 +89,10 @@ def _not_entered(folder: Path, names: list[str], entered: set[Path]) -> list[str
     return unseen
 
 
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+def _is_picture(path: Path) -> bool:
+    """Whether it is named like a picture and is a file; a dangling link is kept, so that somebody tells of it."""
+    named = path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    return named and (path.is_file() or path.is_symlink())
 
 
 def _not_listed(error: OSError) -> None:
@@ -93,7 +105,7 @@ def read_header(path: Path) -> Header:
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in _ON_ITS_SIDE
-            return Header((height, width) if turned else (width, height), _is_lossy(path, image), _has_alpha(image))
+            return Header((height, width) if turned else (width, height), _is_lossy(path, image))
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -111,14 +123,17 @@ def read_image(path: Path) -> Array:
 def read_alpha(path: Path) -> Array:
     """Reads a matte as (H, W) uint8, 0 background to 255 foreground, from wherever the file keeps it.
 
-    That is the A channel where it says anything (is not 255 everywhere), else the gray or the equal colour
-    channels. Raises ShmDataError where the file is broken, or holds a colour picture instead of a matte.
+    That is the A channel, unless it says nothing (is 255 but for a few pixels) or merely cuts out a matte that
+    is in the gray or equal colour channels. Raises ShmDataError where the file is broken, or holds a colour
+    picture instead of a matte.
     """
     pixels = _read(path)
-    has_alpha = pixels.shape[2] in (2, 4)
-    if has_alpha and pixels[..., -1].min() < 255:
-        return np.ascontiguousarray(pixels[..., -1])
-    return _gray(path, pixels[..., :-1] if has_alpha else pixels, "a matte with equal colour channels")
+    if pixels.shape[2] in (2, 4):
+        colours, alpha = pixels[..., :-1], pixels[..., -1]
+        if _is_transparent(alpha) and not _is_cut_out_matte(colours, alpha):
+            return np.ascontiguousarray(alpha)
+        pixels = colours
+    return _gray(path, pixels, "a matte with equal colour channels")
 
 
 def read_cutout(path: Path) -> tuple[Array, Array]:
@@ -145,14 +160,16 @@ def read_gray(path: Path) -> Array:
 
 
 def encode_png(pixels: Array) -> bytes:
-    """A PNG file of (H, W, 3) uint8 RGB or (H, W) uint8 gray."""
+    """A PNG file of (H, W, 3) uint8 RGB, (H, W, 4) uint8 RGBA or (H, W) uint8 gray."""
     if pixels.ndim == 2:
         return _encode(".png", pixels, [])
+    if pixels.shape[2] == 4:
+        return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA), _PNG_COLOUR)
     return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _PNG_COLOUR)
 
 
 def write_png(path: Path, pixels: Array) -> None:
-    """Writes (H, W, 3) uint8 RGB or (H, W) uint8 gray as PNG, whole or not at all. Raises WriteError."""
+    """Writes uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
     write_bytes(path, encode_png(pixels))
 
 
@@ -172,7 +189,9 @@ _PNG_COLOUR = [
 
 
 def _encode(extension: str, pixels: cv2.typing.MatLike, parameters: list[int]) -> bytes:
-    _, data = cv2.imencode(extension, pixels, parameters)
+    done, data = cv2.imencode(extension, pixels, parameters)
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode {pixels.shape} {pixels.dtype} as {extension}")
     return data.tobytes()
 
 
@@ -240,6 +259,22 @@ def _gray(path: Path, channels: Array, wanted: str) -> Array:
     return cv2.cvtColor(np.ascontiguousarray(channels), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
+def _is_transparent(alpha: Array) -> bool:
+    return bool(np.mean(alpha < 255 - _FLAT) > _FEW)
+
+
+def _is_cut_out_matte(colours: Array, alpha: Array) -> bool:
+    """Whether the colours hold a matte that A, with hard edges, cuts out: gray, flat almost everywhere, yet soft."""
+    shown = colours[alpha > 0]
+    if np.mean(_is_soft(alpha)) > _FEW or not shown.size or np.ptp(shown, axis=1).max() > _GRAY_TOLERANCE:
+        return False
+    return bool(0 < np.mean(_is_soft(shown[:, 0])) < 0.5)
+
+
+def _is_soft(values: Array) -> NDArray[np.bool_]:
+    return (values > _FLAT) & (values < 255 - _FLAT)
+
+
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
 
@@ -254,10 +289,13 @@ def _is_lossy(path: Path, image: Image.Image) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation still to be applied: TIFF decoders turn the picture themselves."""
-    return 1 if image.format == "TIFF" else int(image.getexif().get(_ORIENTATION, 1))
+    told = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+    return told if told in _UPRIGHT else 1
 
 
 def _unreadable(path: Path, error: BaseException) -> ShmDataError:
+    if isinstance(error, Image.DecompressionBombError):
+        return ShmDataError(str(path), found="too many pixels", wanted="at most 178 megapixels")
     if isinstance(error, FileNotFoundError):
         return ShmDataError(f"{path} does not exist")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

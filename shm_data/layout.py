@@ -60,15 +60,21 @@ class Layout:
         return self.root / f"{split}.txt"
 
     def present(self) -> set[str]:
-        """The names of the samples of which all three files exist."""
-        listings = [set(os.listdir(folder)) if folder.is_dir() else set() for folder in self.folders]
-        return set.intersection(*listings)
+        """The names of the samples of which all three files exist and hold something."""
+        return set.intersection(*map(_written, self.folders))
 
     def clear_leftovers(self) -> None:
         """Removes what a run that was killed in the middle of a file left beside it."""
         for folder in (self.root, *self.folders):
             for path in folder.glob(f".*{_UNFINISHED}"):
                 path.unlink(missing_ok=True)
+
+
+def _written(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file() and entry.stat().st_size > 0}
 
 
 def safe_stem(text: str) -> str:

@@ -4,9 +4,10 @@ import hashlib
 import json
 import platform
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,14 +15,16 @@ from shm_data import __version__
 from shm_data.backgrounds import Pool
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.foregrounds import Found
-from shm_data.layout import Layout, write_bytes
+from shm_data.layout import SPLITS, Layout, write_bytes
 from shm_data.options import CompositeOptions
-from shm_data.sources import Foreground
-
-FORMAT = 1
+from shm_data.recipes import digest_of, read_recipes
+from shm_data.sources import Foreground, path_of
 
 # Where things lie does not decide what a data set holds: it may be resumed from moved folders.
 _PLACES = frozenset(("inimg", "inalp", "intri", "pubdir", "trimapdir", "vocroot", "cocoroot", "bgdir"))
+
+# So many names of each kind that was left out are told; the record holds all.
+_NAMED = 5
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting")
 
@@ -39,11 +42,15 @@ class Counts(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The record of a data set. `skipped` is by reason; `fingerprint` tells whether the sources are the same."""
+    """The record of a data set. `skipped` is by reason.
+
+    `sources` holds the size in bytes of every file that was used, `fingerprint` stands for all that there were, and
+    `digest` is the SHA-256 of the first `counts.samples` lines of recipes.jsonl: those this record vouches for.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
+    format: Literal[1] = 1
     complete: bool
     options: CompositeOptions
     versions: dict[str, str]
@@ -51,33 +58,62 @@ class Manifest(BaseModel):
     counts: Counts
     notes: tuple[str, ...]
     skipped: dict[str, tuple[str, ...]]
+    sources: dict[str, int]
     fingerprint: str
+    digest: str
     foregrounds: tuple[Foreground, ...]
 
 
 def read_manifest(layout: Layout) -> Manifest | None:
     """The record of the data set in a folder, None where there is none.
 
-    Raises ShmDataError where the file is broken, or the folder holds a data set without a record.
+    Raises ShmDataError where the record is broken or does not fit the recipes, or the folder holds a data set
+    without a record.
     """
     try:
-        text = layout.manifest.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        manifest = Manifest.model_validate_json(layout.manifest.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         _refuse_foreign(layout)
         return None
     except OSError as error:
         raise ShmDataError(f"cannot read {layout.manifest}: {error.strerror}") from error
-    try:
-        return Manifest.model_validate_json(text)
     except ValidationError as error:
+        what = error.errors()[0]
+        found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
+        raise ShmDataError(str(layout.manifest), found=found, wanted="the record as shm-data wrote it") from error
+    if digest_of(layout.recipes, manifest.counts.samples) != manifest.digest:
         raise ShmDataError(
-            str(layout.manifest), found="no record this version reads", wanted="dataset.json"
-        ) from error
+            str(layout.recipes),
+            found="other recipes than dataset.json vouches for",
+            wanted="the file as it was written",
+        )
+    return manifest
+
+
+def refuse_changed_sources(manifest: Manifest, roots: Mapping[str, Path]) -> None:
+    """Raises ShmDataError where a file that the data set was made of is gone or has another size."""
+    for key, size in manifest.sources.items():
+        now = size_of(key, roots)
+        if now != size:
+            found = "nothing" if now is None else f"{now} bytes"
+            raise ShmDataError(
+                f"{key} is not what the data set was made of",
+                found=found,
+                wanted=f"{size} bytes as then, or another --savedir",
+            )
+
+
+def size_of(key: str, roots: Mapping[str, Path]) -> int | None:
+    """The size in bytes of a source, None where it is not there."""
+    try:
+        return path_of(key, roots).stat().st_size
+    except (OSError, KeyError):
+        return None
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
     """Writes dataset.json, whole or not at all. Raises WriteError."""
-    write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode("utf-8", "surrogateescape"))
+    write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode())
 
 
 def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layout) -> None:
@@ -127,7 +163,8 @@ def summary(manifest: Manifest) -> list[str]:
     lines = [f"{_some(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
     lines += [f"note: {note}" for note in manifest.notes]
     for why, what in manifest.skipped.items():
-        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:3])}{' ...' * (len(what) > 3)}")
+        more = f" and {len(what) - _NAMED} more, see dataset.json" if len(what) > _NAMED else ""
+        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
     return lines
 
 
@@ -136,9 +173,12 @@ def _some(number: int, what: str) -> str:
 
 
 def _refuse_foreign(layout: Layout) -> None:
-    """Files that are no work of ours are never mixed with."""
-    lists = [layout.names_of(split) for split in ("train", "val")]
-    there = [path.name for path in (*layout.folders, *lists) if path.exists()]
+    """Files that are no work of ours are never mixed with; recipes alone may be ours, of a run killed early."""
+    there = [path.name for path in (*layout.folders, *map(layout.names_of, SPLITS)) if path.exists()]
+    if not there and layout.recipes.exists():
+        next(read_recipes(layout.recipes), None)
+    if layout.root.exists() and not layout.root.is_dir():
+        raise ShmDataError(f"--savedir {layout.root}", found="a file", wanted="a folder")
     if there:
         raise ShmDataError(
             f"{layout.root} holds a data set without dataset.json",

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shm_data.errors import ShmDataError
 
@@ -32,8 +32,10 @@ class _Options(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            option = "--" + "-".join(str(first["loc"][0]).split("_")) if first["loc"] else "options"
+            if not error.errors()[0]["loc"]:
+                raise ShmDataError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+            first = error.errors()[-1]  # of a choice between kinds of value the last kind is the most general
+            option = "--" + str(first["loc"][0]).replace("_", "-")
             raise ShmDataError(option, found=repr(first["input"]), wanted=_plain(first["msg"])) from error
 
 
@@ -47,7 +49,7 @@ class TrimapOptions(_Options):
     """How trimaps are derived from alphas."""
 
     trimap: Literal["euclid", "ellipse", "random"] = "euclid"
-    trimap_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], AfterValidator(_odd)] = "auto"
+    trimap_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=999)], AfterValidator(_odd)] = "auto"
     seed: int = 0
 
 
@@ -73,5 +75,14 @@ class CompositeOptions(TrimapOptions):
     foreground: Literal["estimate", "photo"] = "estimate"
     maxsize: Annotated[int, Field(ge=16)] | None = None
 
-    trainsplit: Annotated[float, Field(ge=0, le=1)] = 0.8
+    trainsplit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
     group: Annotated[str, AfterValidator(_regex)] | None = None
+
+    @model_validator(mode="after")
+    def _needs_company(self) -> Self:
+        """Options that would silently do nothing without another."""
+        needs = {"inalp": "inimg", "intri": "inimg", "trimapdir": "pubdir", "vocset": "vocroot"}
+        for name, other in needs.items():
+            if getattr(self, name) is not None and not getattr(self, other):
+                raise ValueError(f"--{name} needs --{other}")
+        return self

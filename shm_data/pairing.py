@@ -1,7 +1,7 @@
 """Which files belong together, told by their names alone."""
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -45,8 +45,28 @@ def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, 
     Names agree if their stems do, or do once `words` stand before or after the stem, set off by one of `_-. `
     (with `literal`, a user's own word, set off or not, and preferred to the plain stem). An image's stem may
     carry one of IMAGE_WORDS in the same way. Case and Unicode normal form do not matter unless they decide.
+    What finds no partner in a folder of the same name finds one in any folder, if the name occurs only once.
     Raises ShmDataError where a name fits several files equally well.
     """
+    near = _pair(images, others, words, literal=literal)
+    images_left, others_left = _once(near.images_left), _once(near.others_left)
+    far = _pair(list(images_left), list(others_left), words, literal=literal)
+    matched = near.matched | {images_left[image]: others_left[other] for image, other in far.matched.items()}
+    used = set(matched.values())
+    return Pairs(
+        {image: matched[image] for image in images if image in matched},
+        tuple(image for image in images if image not in matched),
+        tuple(other for other in others if other not in used),
+    )
+
+
+def _once(paths: Sequence[str]) -> dict[str, str]:
+    """The paths by their names without folders, those of which the name occurs once."""
+    names = Counter(PurePosixPath(path).name for path in paths)
+    return {name: path for path in paths if names[name := PurePosixPath(path).name] == 1}
+
+
+def _pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, literal: bool) -> Pairs:
     by_key: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for other in others:
         for rank, key in enumerate(_identities(other, words, literal=literal)):
@@ -69,12 +89,23 @@ def told_apart(paths: Sequence[str], words: Sequence[str], *, literal: bool = Fa
     """Tells the files of one folder apart: alphas by `words`, trimaps by TRIMAP_WORDS, images by having neither.
 
     A word counts only where the name without it is the name of another file: `mask_party.jpg` stays an image.
+    Where no word tells, of a JPEG and a PNG of one name the PNG is the alpha.
     """
     names = {key for path in paths for key in _identities(path, IMAGE_WORDS)}
-    trimaps = [path for path in paths if _is_marked(path, TRIMAP_WORDS, names)]
-    rest = [path for path in paths if path not in set(trimaps)]
-    alphas = [path for path in rest if _is_marked(path, words, names, literal=literal)]
-    return Mixed([path for path in rest if path not in set(alphas)], alphas, trimaps)
+    trimaps = {path for path in paths if _is_marked(path, TRIMAP_WORDS, names)}
+    rest = [path for path in paths if path not in trimaps]
+    alphas = {path for path in rest if _is_marked(path, words, names, literal=literal)}
+    alphas = alphas or _beside_jpegs(rest)
+    return Mixed(
+        [path for path in rest if path not in alphas],
+        [path for path in rest if path in alphas],
+        [path for path in paths if path in trimaps],
+    )
+
+
+def _beside_jpegs(paths: Sequence[str]) -> set[str]:
+    jpegs = {stem_of(path) for path in paths if PurePosixPath(path).suffix.lower() in (".jpg", ".jpeg")}
+    return {path for path in paths if PurePosixPath(path).suffix.lower() == ".png" and stem_of(path) in jpegs}
 
 
 def _is_marked(path: str, words: Sequence[str], names: set[str], *, literal: bool = False) -> bool:

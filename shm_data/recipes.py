@@ -1,5 +1,7 @@
 """Recipes: every random choice of a data set, drawn once and written down. The only module with a generator."""
 
+import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +18,9 @@ from shm_data.sources import Background, Foreground
 from shm_data.splits import group_of, split
 from shm_data.trimap import TrimapRule, width_for
 
+# By how much of its side a crop of a background that is drawn again may be smaller than the largest.
+_CLOSEST = 0.4
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -24,7 +29,8 @@ class Recipe:
     `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
     original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
     (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
-    `trimap` is None where the user's own trimap is taken.
+    `trimap` is None where the user's own trimap is taken. Where the files of its foreground and background are, and
+    whose colours the foreground has, is in dataset.json.
     """
 
     name: str
@@ -52,13 +58,14 @@ def plan(
 ) -> Iterator[Recipe]:
     """The recipes of a data set, foreground by foreground: first the original, then its composites.
 
-    Foregrounds that come later disturb no recipe. `unusable` are keys of backgrounds that turned out broken;
-    only draws that would have hit them change. `known` are the splits of foregrounds already recorded.
+    Foregrounds that come last disturb no recipe, if the splits of the others are `known`. `unusable` are keys of
+    backgrounds that turned out broken; only foregrounds that would have drawn them have other recipes.
     Raises ShmDataError where there are too few backgrounds for both splits.
     """
     sides = split_foregrounds(foregrounds, options, known or {})
     wanted = splits_to_composite(foregrounds, sides, options)
     pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
+    broken = {side: _places(pool, unusable) for side, pool in pools.items()}
     taken: set[str] = set()
     for foreground in foregrounds:
         name = foreground.files.name
@@ -69,10 +76,10 @@ def plan(
             yield Recipe(f"{unused(name, taken)}.png", side, name, 0, size, None, None, rule)
         if foreground.files.ready or options.numbg == 0:
             continue
-        chosen = _draw_backgrounds(pools[side], options, name, unusable)
-        for index, (background, across, down) in enumerate(chosen, 1):
+        chosen = _draw_backgrounds(pools[side], broken[side], options, name)
+        for index, (background, place) in enumerate(chosen, 1):
             stem = unused(safe_stem(f"{name}_{PurePosixPath(background.key).stem}"), taken)
-            crop = cover_box(background.size, size, across, down)
+            crop = cover_box(background.size, size, *place)
             rule = _rule(foreground, size, options, index)
             yield Recipe(f"{stem}.png", side, name, index, size, background.key, crop, rule)
 
@@ -132,12 +139,24 @@ def write_recipes(path: Path, recipes: Iterable[Recipe]) -> None:
     write_lines(path, (to_line(recipe) for recipe in recipes))
 
 
-def read_recipes(path: Path) -> Iterator[Recipe]:
-    """Reads recipes one by one. Raises ShmDataError where the file is missing, or that names a broken line."""
+def read_recipes(path: Path, count: int | None = None) -> Iterator[Recipe]:
+    """Reads recipes one by one, at most `count`. Raises ShmDataError for a missing file or a line that is none."""
+    for number, line in enumerate(_lines(path, count), 1):
+        yield _parsed(line, f"{path}, line {number}")
+
+
+def digest_of(path: Path, count: int) -> str:
+    """The SHA-256 of the first `count` lines of a file of recipes. Raises ShmDataError where it is missing."""
+    digest = hashlib.sha256()
+    for line in _lines(path, count):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _lines(path: Path, count: int | None) -> Iterator[bytes]:
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _parsed(line, f"{path}, line {number}")
+        with path.open("rb") as file:
+            yield from itertools.islice(file, count)
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
 
@@ -150,7 +169,7 @@ def to_line(recipe: Recipe) -> str:
     return json.dumps(plain)
 
 
-def from_line(line: str) -> Recipe:
+def from_line(line: str | bytes) -> Recipe:
     """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
     plain: dict[str, Any] = json.loads(line)
     crop, rule = plain.pop("crop"), plain.pop("trimap")
@@ -161,11 +180,12 @@ def from_line(line: str) -> Recipe:
     )
 
 
-def _parsed(line: str, where: str) -> Recipe:
+def _parsed(line: bytes, where: str) -> Recipe:
     try:
         return from_line(line)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ShmDataError(where, found=repr(line.strip()[:80]), wanted="a recipe") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        found = repr(line.strip()[:80].decode("utf-8", "replace"))
+        raise ShmDataError(where, found=found, wanted="a recipe") from error
 
 
 def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: int) -> TrimapRule | None:
@@ -180,20 +200,30 @@ def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     return foreground.files.ready or (options.originals and foreground.files.alpha is not None)
 
 
-def _draw_backgrounds(
-    pool: Sequence[Background], options: CompositeOptions, name: str, unusable: AbstractSet[str]
-) -> Iterator[tuple[Background, float, float]]:
-    """Backgrounds for a foreground with the places of their crops: all different, until all were drawn."""
-    broken = {place for place, background in enumerate(pool) if background.key in unusable}
-    if len(broken) == len(pool):
+def _places(pool: Sequence[Background], unusable: AbstractSet[str]) -> set[int]:
+    """Where the unusable ones are. Raises ShmDataError where no other is left."""
+    places = {place for place, background in enumerate(pool) if background.key in unusable}
+    if len(places) == len(pool):
         raise ShmDataError("no background can be read", found=f"{len(pool)} broken files", wanted="whole pictures")
+    return places
+
+
+def _draw_backgrounds(
+    pool: Sequence[Background], broken: AbstractSet[int], options: CompositeOptions, name: str
+) -> Iterator[tuple[Background, tuple[float, float, float]]]:
+    """Backgrounds for a foreground with where to crop them: all different, until all were drawn.
+
+    From then on crops are smaller, too: a photo of the foreground's shape has but one largest crop.
+    """
+    again = False
     used = set(broken)
     for index in range(1, options.numbg + 1):
         if len(used) == len(pool):
-            used = set(broken)
+            used, again = set(broken), True
         generator = draws(options.seed, "background", name, index)
         place = int(generator.random() * len(pool))
         while place in used:
             place = int(generator.random() * len(pool))
         used.add(place)
-        yield pool[place], generator.random(), generator.random()
+        across, down, closer = (generator.random() for _ in range(3))
+        yield pool[place], (across, down, 1 - _CLOSEST * closer if again else 1.0)

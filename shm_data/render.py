@@ -25,7 +25,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Prepared:
     """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W)."""
 
     photo: Array
@@ -34,7 +34,7 @@ class Subject:
     trimap: Array | None
 
 
-def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> Subject:
+def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> Prepared:
     """Brings a foreground to `size` and finds its colours, once for all its samples.
 
     The colours of a `straight` cut-out are true as they are; of a photo they are estimated, or, not
@@ -44,20 +44,20 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> S
     trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
     if straight:
         colours = resize_straight(pixels.image, pixels.alpha, size)
-        return Subject(colours, colours, alpha, trimap)
+        return Prepared(colours, colours, alpha, trimap)
     photo = resize(pixels.image, size)
-    return Subject(photo, estimate(photo, alpha) if estimated else photo, alpha, trimap)
+    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, trimap)
 
 
-def render(recipe: Recipe, subject: Subject, background: Array | None) -> Sample:
+def render(recipe: Recipe, prepared: Prepared, background: Array | None) -> Sample:
     """The sample of a recipe, from its foreground at size and its background photo (H, W, 3) uint8."""
-    return Sample(render_image(recipe, subject, background), subject.alpha, render_trimap(recipe.trimap, subject))
+    return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
 
 
-def render_image(recipe: Recipe, subject: Subject, background: Array | None) -> Array:
+def render_image(recipe: Recipe, prepared: Prepared, background: Array | None) -> Array:
     """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original."""
     if background is None or recipe.crop is None:
-        return subject.photo
+        return prepared.photo
     x, y, width, height = recipe.crop
     if background.shape[0] < y + height or background.shape[1] < x + width:
         raise ShmDataError(
@@ -65,13 +65,13 @@ def render_image(recipe: Recipe, subject: Subject, background: Array | None) -> 
             found=f"{background.shape[1]}x{background.shape[0]}",
             wanted=f"at least {x + width}x{y + height}, as it was when the recipe was drawn",
         )
-    return blend(subject.colours, subject.alpha, cover(background, recipe.crop, recipe.size))
+    return blend(prepared.colours, prepared.alpha, cover(background, recipe.crop, recipe.size))
 
 
-def render_trimap(rule: TrimapRule | None, subject: Subject) -> Array:
+def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:
     """The trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
     if rule is not None:
-        return derive(subject.alpha, rule)
-    if subject.trimap is None:
+        return derive(prepared.alpha, rule)
+    if prepared.trimap is None:
         raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
-    return subject.trimap
+    return prepared.trimap

@@ -10,18 +10,22 @@ def split(
 ) -> dict[str, str]:
     """Puts each key of a kind of thing into "train", with probability `ratio`, or "val".
 
-    Where a key goes is decided by itself and the seed alone, so keys that come later move none. One exception:
-    of two keys or more neither split stays empty (unless `ratio` is 0 or 1), so the key nearest to the bar
-    crosses it. Sides already `known` are kept.
+    Where a key goes is decided by itself and the seed alone, so keys that come later move none. Sides already
+    `known` are kept. Two exceptions, unless `ratio` is 0 or 1: a lone key goes to train; and of more keys neither
+    split stays empty, so the key nearest to the bar crosses it, if there is one whose side is not yet known.
     """
     places = {key: place(kind, key, seed) for key in sorted(set(keys))}
     sides = {key: "train" if where < ratio else "val" for key, where in places.items()}
-    sides |= {key: side for key, side in (known or {}).items() if key in places}
+    kept = {key: side for key, side in (known or {}).items() if key in places}
+    sides |= kept
+    free = [key for key in places if key not in kept]
     present = set(sides.values())
-    if len(places) > 1 and 0 < ratio < 1 and len(present) == 1:
-        farthest = max if present == {"train"} else min
-        crossing = farthest(places, key=lambda key: places[key])
-        sides[crossing] = "val" if present == {"train"} else "train"
+    if not 0 < ratio < 1 or len(present) != 1 or not free:
+        return sides
+    if len(places) == 1:
+        return dict.fromkeys(places, "train")
+    farthest = max if present == {"train"} else min
+    sides[farthest(free, key=places.__getitem__)] = "val" if present == {"train"} else "train"
     return sides
 
 
@@ -39,4 +43,4 @@ def group_of(name: str, pattern: str | None) -> str:
     found = re.search(pattern, name) if pattern else None
     if found is None:
         return name
-    return next((part for part in found.groups() if part is not None), found.group())
+    return next((part for part in found.groups() if part), found.group()) or name

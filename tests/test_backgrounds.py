@@ -155,6 +155,15 @@ def test_a_missing_list_is_told_with_those_that_are_there(tmp_path: Path) -> Non
         scan(vocroot=[tmp_path], vocset="trainval")
 
 
+def test_a_tree_without_lists_is_taken_as_a_whole_and_it_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    voc_tree(tmp_path, a="dog", b="cat")
+    pool = scan(vocroot=[tmp_path], vocset="trainval")
+    assert keys(pool) == ["voc/JPEGImages/a.jpg", "voc/JPEGImages/b.jpg"]
+    assert "has no lists in ImageSets/Main" in caplog.text
+
+
 @pytest.mark.parametrize("id_", ["../secret", "..", "sub/a", "sub\\a", "/etc/a"])
 def test_an_id_is_a_plain_name(tmp_path: Path, id_: str) -> None:
     voc_tree(tmp_path / "tree", a="dog")

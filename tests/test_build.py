@@ -1,5 +1,6 @@
 """The main job: the same bytes however it is run, resumed wherever it stopped, never mixed, never overwritten."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,15 +12,17 @@ import pytest
 from small import contents, matte, photo
 
 from shm_data import images
-from shm_data.build import composite, estimate_bytes
+from shm_data.build import composite, estimate_bytes, some_recipes
 from shm_data.compositing import blend, cover
 from shm_data.decide import decide
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, WriteError
 from shm_data.foreground import estimate
 from shm_data.layout import Layout, read_names
-from shm_data.options import CompositeOptions
+from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.recipes import read_recipes
-from shm_data.sources import path_of
+from shm_data.render import prepare
+from shm_data.sources import Pixels, path_of
+from shm_data.trimaps import write_trimaps
 
 
 def options(folder, **more):
@@ -109,10 +112,27 @@ def test_leftovers_of_a_killed_run_are_cleared(sources, tmp_path):
     root = tmp_path / "out"
     composite(options(sources), root)
     before = contents(root)
-    for folder in (root, root / "mask"):
+    for folder in (root, *Layout(root).folders):
         (folder / ".0123456789abcdef.shm-tmp").write_bytes(b"half")
     composite(options(sources), root)
     assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"numbg": 4}, {"seed": 1}, {"maxsize": 40}, {"trimap": "ellipse"}, {"trimap_size": 5}, {"people": True},
+        {"foreground": "photo"}, {"originals": False}, {"trainsplit": 0.5}, {"group": "p"}, {"resize_alpha": True},
+        {"prefix": "x"},
+    ],
+    ids=lambda other: next(iter(other)),
+)  # fmt: skip
+def test_no_other_option_is_mixed_in(sources, tmp_path, other):
+    composite(options(sources), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(ShmDataError, match="made with other options"):
+        composite(options(sources, **other), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
 
 
 def test_other_options_are_refused_with_a_way_out(sources, tmp_path):
@@ -138,13 +158,126 @@ def test_a_foreground_that_comes_later_joins_and_moves_nothing(sources, tmp_path
         assert set(names) <= set(read_names(root, split))
 
 
-@pytest.mark.parametrize("lost", ["photos/p1.png", "places/b3.png"])
-def test_sources_that_no_longer_fit_the_recipes_are_refused(sources, tmp_path, lost):
-    composite(options(sources), tmp_path / "out")
-    before = contents(tmp_path / "out")
-    (sources / lost).unlink()
-    with pytest.raises(ShmDataError, match="was made from other sources: found no way to make"):
+def _add(sources, name, number):
+    for folder, pixels in (("photos", photo(number)), ("alphas", matte(number))):
+        (sources / folder / name).parent.mkdir(exist_ok=True)
+        images.write_png(sources / folder / name, pixels)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("group", [None, "^[a-z]"])
+def test_a_set_can_grow_from_one_person_on_and_nobody_moves(sources, tmp_path, seed, group):
+    for name in ("photos", "alphas"):
+        for path in (sources / name).iterdir():
+            path.unlink()
+    before: dict[str, bytes] = {}
+    places: dict[str, str] = {}
+    for number, name in enumerate(["m.png", "a.png", "m/1.png", "z.png", "m_1.png"]):
+        _add(sources, name, number)
+        composite(options(sources, seed=seed, group=group), tmp_path / "out")
+        files, _ = contents(tmp_path / "out")
+        assert before.items() <= files.items()
+        now = {name: split for split in ("train", "val") for name in read_names(tmp_path / "out", split)}
+        assert places.items() <= now.items()
+        before, places = {key: data for key, data in files.items() if "/" in key}, now
+    pictures = [data for key, data in before.items() if key.startswith("input/")]
+    assert len(set(pictures)) == len(pictures) == 5 * 4
+
+
+def test_what_a_killed_extension_left_harms_nothing(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    record = (root / "dataset.json").read_bytes()
+    _add(sources, "later.png", 9)
+    composite(options(sources), root)
+    after = contents(root)
+    (root / "dataset.json").write_bytes(record)  # as if killed between the recipes and the record
+    composite(options(sources), root)
+    assert contents(root) == after
+    (root / "dataset.json").write_bytes(record)
+    for folder in ("photos", "alphas"):
+        (sources / folder / "later.png").unlink()
+    composite(options(sources), root)
+    files, now = contents(root)
+    assert now == before[1] and before[0].items() - {("recipes.jsonl", before[0]["recipes.jsonl"])} <= files.items()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "edited", "not utf-8"])
+def test_recipes_that_the_record_does_not_vouch_for_are_refused(sources, tmp_path, damage):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    lists = {split: read_names(root, split) for split in ("train", "val")}
+    whole = (root / "recipes.jsonl").read_bytes()
+    damaged = {
+        "cut": b"".join(whole.splitlines(keepends=True)[:3]),
+        "empty": b"",
+        "edited": whole.replace(b'"p0.png"', b'"../../evil.png"'),
+        "not utf-8": whole.replace(b"p0", b"\xff0"),
+    }[damage]
+    (root / "recipes.jsonl").write_bytes(damaged)
+    with pytest.raises(ShmDataError, match=r"recipes\.jsonl: found other recipes than dataset\.json vouches for"):
+        composite(options(sources), root)
+    assert lists == {split: read_names(root, split) for split in ("train", "val")}
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"\xff\xfe", b"[]", lambda record: record.replace(b'"format": 1', b'"format": 2')]
+)
+def test_a_broken_record_is_told(sources, tmp_path, damage):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    record = (root / "dataset.json").read_bytes()
+    (root / "dataset.json").write_bytes(damage(record) if callable(damage) else damage)
+    with pytest.raises(ShmDataError, match=r"dataset\.json: found .*, wanted the record as shm-data wrote it"):
+        composite(options(sources), root)
+
+
+def test_the_record_vouches_only_for_what_was_written(sources, tmp_path, monkeypatch):
+    root = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(WriteError):
+        patch.setattr("shm_data.decide.write_recipes", _fail)
+        composite(options(sources), root)
+    assert not (root / "dataset.json").exists()
+    with monkeypatch.context() as patch, pytest.raises(WriteError):
+        patch.setattr("shm_data.build.write_names", _fail)
+        composite(options(sources), root)
+    assert not json.loads((root / "dataset.json").read_text())["complete"]
+    assert composite(options(sources), root).complete
+
+
+def _fail(*_):
+    raise WriteError("no space")
+
+
+def test_a_disk_that_takes_no_more_stops_the_work_at_once(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("shm_data.build.write_bytes", _fail)
+    with pytest.raises(WriteError, match="no space"):
         composite(options(sources), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "change", ["lost photo", "lost alpha", "lost place", "more places", "other alphas", "other place"]
+)
+def test_sources_that_no_longer_fit_the_recipes_are_refused(sources, tmp_path, change):
+    composite(options(sources, trainsplit=1, numbg=9), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    given = options(sources, trainsplit=1, numbg=9)
+    if change == "more places":
+        images.write_png(sources / "places" / "b99.png", photo(99, (128, 200)))
+    elif change == "other alphas":
+        (sources / "alphas").rename(sources / "old")
+        (sources / "alphas").mkdir()
+        for number in range(4):
+            images.write_png(sources / "alphas" / f"p{number}.png", 255 - matte(number + 1))
+    elif change == "other place":
+        images.write_png(sources / "places" / "b3.png", photo(33, (152, 200)) // 2)
+    else:
+        lost = {"lost photo": "photos/p1.png", "lost alpha": "alphas/p1.png", "lost place": "places/b3.png"}[change]
+        (sources / lost).unlink()
+    with pytest.raises(ShmDataError, match=r"data set was made|was made from other sources"):
+        composite(given, tmp_path / "out")
     assert contents(tmp_path / "out") == before
 
 
@@ -191,7 +324,7 @@ def test_a_source_that_breaks_during_the_work_costs_its_samples_only(sources, tm
     for path in (root / "input").glob("p2*"):
         path.unlink()
     whole = (sources / "photos" / "p2.png").read_bytes()
-    (sources / "photos" / "p2.png").write_bytes(b"")
+    (sources / "photos" / "p2.png").write_bytes(bytes(len(whole)))
     (next((root / "input").glob("p1_*"))).unlink()
     with pytest.raises(ShmDataError, match=r"(?s)4 of 16 samples could not be made; the others are kept:.*p2"):
         composite(options(sources), root)
@@ -227,6 +360,71 @@ def test_lost_recipes_are_told(sources, tmp_path):
     (tmp_path / "out" / "recipes.jsonl").unlink()
     with pytest.raises(ShmDataError, match=r"cannot read .*recipes\.jsonl"):
         composite(options(sources), tmp_path / "out")
+
+
+def test_an_empty_file_is_no_sample(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    (root / "mask" / "p1.png").write_bytes(b"")
+    composite(options(sources), root)
+    assert contents(root) == before
+
+
+def test_foregrounds_and_alphas_never_become_backgrounds(sources, tmp_path):
+    for number in range(4):
+        images.write_png(sources / "photos" / f"p{number}.png", photo(number, (160, 160)))
+        images.write_png(sources / "alphas" / f"p{number}.png", matte(number, (160, 160)))
+    manifest = composite(options(sources, bgdir=(sources,), numbg=6), tmp_path / "out")
+    assert len(manifest.skipped["lies in a folder of the foregrounds"]) == 8
+    used = {recipe.background for recipe in read_recipes(Layout(tmp_path / "out").recipes)} - {None}
+    assert used and all(key.startswith("bgdir/places/") for key in used)
+
+
+def test_one_photo_under_two_names_is_one_foreground(sources, tmp_path):
+    (sources / "photos" / "twin.png").symlink_to(sources / "photos" / "p0.png")
+    (sources / "alphas" / "twin.png").symlink_to(sources / "alphas" / "p0.png")
+    manifest = composite(options(sources), tmp_path / "out")
+    assert manifest.counts.foregrounds == 4
+    assert manifest.skipped["is a photo already in the set under another name"] == ("inimg/twin.png",)
+
+
+def test_a_lone_person_is_trained_on(sources, tmp_path):
+    for name in ("photos", "alphas"):
+        for number in (1, 2, 3):
+            (sources / name / f"p{number}.png").unlink()
+    for seed in range(5):
+        manifest = composite(options(sources, seed=seed), tmp_path / f"out{seed}")
+        assert manifest.counts.val == 0 and manifest.counts.train == 4
+
+
+def test_notes_tell_of_groups_and_missing_classes(sources, tmp_path):
+    images.write_png(sources / "alphas" / "p1.png", np.full((48, 64), 255, np.uint8))
+    manifest = composite(options(sources, group="^nobody"), tmp_path / "out")
+    assert "--group fits 0 of 4 names; all in all there are 4 groups" in manifest.notes
+    assert "p1: its trimap has no background and no unknown" in manifest.notes
+
+
+def test_a_trimap_written_by_us_is_taken_by_us(sources, tmp_path):
+    for path in list((sources / "alphas").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_alpha.png"))
+    write_trimaps(sources / "alphas", tmp_path / "tri", TrimapOptions(trimap_size=5))
+    composite(options(sources, intri=tmp_path / "tri"), tmp_path / "out")
+    for number in range(4):
+        written = images.read_gray(tmp_path / "out" / "trimap" / f"p{number}.png")
+        assert np.array_equal(written, images.read_gray(tmp_path / "tri" / f"p{number}_alpha.png"))
+
+
+def test_a_scaled_cutout_keeps_its_own_colours(tmp_path):
+    alpha = matte(1, (96, 96))
+    colours = np.where(alpha[..., None] > 0, np.array([200, 90, 40]), 0).astype(np.uint8)
+    prepared = prepare(Pixels(colours, alpha, None), (31, 31), straight=True, estimated=True)
+    assert (prepared.colours[prepared.alpha > 0] == (200, 90, 40)).all()
+
+
+def test_a_dry_run_shows_composites(sources, tmp_path):
+    decision = decide(options(sources), tmp_path / "out")
+    assert all(recipe.background for recipe in some_recipes(decision, 4))
 
 
 def test_nothing_to_make_is_an_error(sources, tmp_path):
@@ -283,8 +481,8 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(sources, tmp_path, how
             break
         time.sleep(0.002)
     _, errors = job.communicate(timeout=60)
-    if how == signal.SIGINT and job.returncode:
-        assert job.returncode == 130
+    assert job.returncode in (-9, 130), "the job was to be stopped, not to finish"
+    if how == signal.SIGINT:
         assert b"the same command goes on from there" in errors
     for path in (tmp_path / "out" / "input").glob("*.png"):
         images.read_image(path)

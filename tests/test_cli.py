@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small import contents, matte, photo
 
+from cli.progress import show
 from shm_data import __version__, images
 
 HEAVY = ("numpy", "cv2", "torch", "PIL", "numba", "pymatting", "skimage", "joblib", "pydantic")
@@ -69,7 +70,7 @@ def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
     [
         (["--numbg", "-1"], "--numbg: found -1, wanted greater than or equal to 0"),
         (["--trimap-size", "4"], "--trimap-size: found '4', wanted an odd width such as 5"),
-        (["--trimap-size", "big"], "--trimap-size: found 'big', wanted"),
+        (["--trimap-size", "big"], "--trimap-size: found 'big', wanted a valid integer"),
         (["--trainsplit", "1.5"], "--trainsplit: found 1.5, wanted less than or equal to 1"),
         (["--group", "("], "--group: found '(', wanted a regular expression"),
         (["--numbg", "many"], "'many' is not a valid integer"),
@@ -77,6 +78,9 @@ def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
         (["--jobs", "0"], "--jobs"),
         (["--nubmg", "3"], "No such option"),
         (["--vocroot", "/absent"], "/absent: found no folder"),
+        (["--vocset", "trainval"], "--vocset needs --vocroot"),
+        (["--trainsplit", "nan"], "--trainsplit: found nan, wanted a finite number"),
+        (["--trimap-size", "100001"], "--trimap-size: found '100001', wanted less than or equal to 999"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_1(sources, tmp_path, arguments, message):
@@ -116,6 +120,38 @@ def test_prepare_needs_no_backgrounds_for_a_published_set_alone(tmp_path):
     result = shm_data("prepare", "--pubdir", tmp_path / "public", "--savedir", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("1 sample ")
+
+
+def test_demo_overwrites_nothing_of_a_users(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "contact_sheet.png").write_bytes(b"mine")
+    result = shm_data("demo", tmp_path / "mine")
+    assert result.returncode == 1 and "found other files, wanted a new folder" in result.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["contact_sheet.png"]
+
+
+def test_demo_leaves_a_sheet_to_look_at_and_can_be_run_again(tmp_path):
+    for _ in range(2):
+        result = shm_data("demo", tmp_path / "demo")
+        assert result.returncode == 0, result.stderr
+        assert "left out: 2 (shows a person)" in result.stdout
+    assert images.read_image(tmp_path / "demo" / "contact_sheet.png").std() > 20
+
+
+def test_the_summary_tells_what_to_know(sources, tmp_path):
+    result = shm_data("composite", *folders(sources), "--numbg", 30, "--savedir", tmp_path / "out")
+    assert "note: train has" in result.stdout and "drawn again, with other crops" in result.stdout
+
+
+def test_progress_in_a_log_tells_rate_and_time_left(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 6))
+    monkeypatch.setattr("cli.progress.time.monotonic", lambda: float(next(clock)))
+    assert list(show(range(5), 5, "making")) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err.splitlines() == [
+        "making: 2 of 5, 0.2/s, 18 s left",
+        "making: 4 of 5, 0.2/s, 6 s left",
+        "making: 5 in 36.0 s",
+    ]
 
 
 def test_trimap_writes_one_for_each_alpha_and_overwrites_none(tmp_path):

@@ -1,5 +1,6 @@
 """Blending is exact, covering is fair, resizing keeps what matters."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +42,13 @@ def test_a_cover_box_lies_inside_and_is_as_large_as_its_shape_allows(background,
     assert abs(width - size[0] / scale) <= 1 and abs(height - size[1] / scale) <= 1
 
 
+@given(background=SIZES, size=SIZES, share=st.floats(0.1, 1))
+def test_a_closer_crop_is_that_share_of_the_largest(background, size, share):
+    _, _, *largest = cover_box(background, size, 0, 0)
+    _, _, *closer = cover_box(background, size, 0, 0, share)
+    assert all(abs(b - share * a) <= 1 for a, b in zip(largest, closer, strict=True))
+
+
 def test_every_offset_is_reached_the_last_included():
     boxes = {cover_box((14, 10), (10, 10), across / 50, 0.5)[0] for across in range(50)}
     assert boxes == {0, 1, 2, 3, 4}
@@ -50,6 +58,14 @@ def test_every_offset_is_reached_the_last_included():
 def test_cover_at_its_own_size_is_the_crop():
     photo = np.random.default_rng(2).integers(0, 256, (50, 60, 3), dtype=np.uint8)
     assert np.array_equal(cover(photo, (7, 9, 20, 30), (20, 30)), photo[9:39, 7:27])
+
+
+def test_shrinking_averages_and_enlarging_is_cubic():
+    photo = np.random.default_rng(4).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    means = photo.reshape(10, 4, 15, 4, 3).mean(axis=(1, 3))
+    assert np.abs(resize(photo, (15, 10)) - means).max() <= 0.51
+    cubic = cv2.resize(photo, (90, 80), interpolation=cv2.INTER_CUBIC)
+    assert np.array_equal(resize(photo, (90, 80)), cubic)
 
 
 @pytest.mark.parametrize("size", [(30, 20), (300, 200), (45, 70)])

@@ -92,6 +92,7 @@ def test_a_pubdir_is_told_apart_by_prefix_and_taken_over(tmp_path):
         ((ALPHA > 99).astype(np.uint8), r"found only 0 and 1, wanted"),
         (ALPHA[:, ::2], r"found 60x40 and 30x40, wanted the same size"),
         (ALPHA[::2, ::2], r"found 60x40 and 30x20, wanted the same size, or --resize-alpha"),
+        (ALPHA[:38], r"found 60x40 and 60x38, wanted the same size$"),
         (PHOTO, r"found a colour picture, wanted a matte"),
     ],
 )
@@ -130,10 +131,45 @@ def test_a_matte_given_as_trimap_is_refused_by_name(pair_in):
 
 
 def test_missing_classes_are_found(pair_in):
-    _write(pair_in / "alphas" / "a.png", np.minimum(ALPHA, 254))
     _write(pair_in / "alphas" / "a.png", np.full_like(ALPHA, 255))
     (foreground,) = inspect_all(_found(pair_in, "photos", "alphas"), CompositeOptions())
     assert foreground.missing == ("background", "unknown")
+
+
+def test_a_folder_of_jpegs_with_png_alphas_is_told_apart(tmp_path):
+    for name in ("a", "b"):
+        images.write_jpeg(tmp_path / f"{name}.jpg", PHOTO)
+        _write(tmp_path / f"{name}.png", ALPHA)
+    found = _found(tmp_path, inalp=".")
+    assert [(files.image, files.alpha) for files in found.files] == [
+        ("inimg/a.jpg", "inalp/a.png"),
+        ("inimg/b.jpg", "inalp/b.png"),
+    ]
+
+
+def test_alphas_one_folder_deeper_are_found_if_their_name_is_unique(tmp_path):
+    for folder in ("photos", "alphas/batch1"):
+        _write(tmp_path / folder / "a.png", PHOTO if folder == "photos" else ALPHA)
+    assert _found(tmp_path, "photos", "alphas").files[0].alpha == "inalp/batch1/a.png"
+    _write(tmp_path / "alphas" / "batch2" / "a.png", ALPHA)
+    with pytest.raises(ShmDataError, match="has its alpha"):
+        _found(tmp_path, "photos", "alphas")
+
+
+def test_trimaps_that_fit_no_photo_are_an_error(pair_in):
+    _write(pair_in / "tri" / "other.png", ALPHA)
+    options = CompositeOptions(inimg=pair_in / "photos", inalp=pair_in / "alphas", intri=pair_in / "tri")
+    with pytest.raises(ShmDataError, match="has its trimap in"):
+        scan(options)
+
+
+def test_trimaps_in_a_mixed_folder_are_named_when_not_asked_for(tmp_path):
+    for name, pixels in (("a_image", PHOTO), ("a_alpha", ALPHA), ("a_trimap", ALPHA)):
+        _write(tmp_path / f"{name}.png", pixels)
+    found = _found(tmp_path, inalp=".")
+    assert [(item.what, item.why) for item in found.skipped] == [
+        ("inimg/a_trimap.png", "is a trimap, and --intri is not given")
+    ]
 
 
 # Real groups: folder, where images and alphas lie in it, options -> the names found.

@@ -1,6 +1,8 @@
 """Every way to store a picture is read for what it is."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -118,6 +120,35 @@ def test_a_matte_is_found_wherever_it_is_kept(tmp_path):
     assert np.array_equal(images.read_alpha(tmp_path / "al.png"), RAMP)
 
 
+SOFT = np.clip(np.add.outer(40 * np.arange(40), -40 * np.arange(30)) + 100, 0, 255).astype(np.uint8)
+GRAYS = np.repeat(SOFT[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        np.where(np.arange(1200).reshape(40, 30) == 7, 254, 255),  # a stray pixel
+        np.full((40, 30), 254),
+        np.where(SOFT > 0, 255, 0),  # cut out where the matte is empty, as editors export it
+    ],
+    ids=["stray", "254", "cut out"],
+)
+def test_an_a_channel_that_only_accompanies_a_matte_does_not_replace_it(tmp_path, alpha):
+    path = _save(tmp_path / "a.png", np.dstack([GRAYS, alpha.astype(np.uint8)]))
+    assert np.array_equal(images.read_alpha(path), SOFT)
+
+
+def test_a_gray_matte_whose_black_is_called_transparent_stays(tmp_path):
+    path = _save(tmp_path / "a.png", SOFT, transparency=0)
+    assert np.array_equal(images.read_alpha(path), SOFT)
+
+
+@pytest.mark.parametrize("colours", [COLOURS, np.repeat(RAMP[..., None], 3, axis=2)], ids=["colour", "gray photo"])
+@pytest.mark.parametrize("alpha", [SOFT, np.where(SOFT > 127, 255, 0).astype(np.uint8)], ids=["soft", "hard"])
+def test_the_a_channel_of_a_cutout_is_its_matte(tmp_path, colours, alpha):
+    assert np.array_equal(images.read_alpha(_save(tmp_path / "a.png", np.dstack([colours, alpha]))), alpha)
+
+
 def test_a_palette_matte_is_read_through_its_palette(tmp_path):
     labels = Image.new("P", (30, 40))
     labels.putdata((RAMP // 100).ravel().tolist())
@@ -172,6 +203,39 @@ def test_a_file_cut_short_is_named(tmp_path, extension, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ShmDataError, match=rf"cannot read .*a\.{extension}"):
         images.read_image(path)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_turned_16_bit_png_stands_upright(tmp_path, orientation):
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    data = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    body = b"eXIf" + exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    upright = UPRIGHT[orientation](np.rint(deep / 257))
+    assert np.array_equal(images.read_image(tmp_path / "a.png"), upright)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RAMP).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(images.read_alpha(tmp_path / "a.png"), RAMP)
+
+
+def test_a_pipe_with_the_name_of_a_picture_is_passed_over(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert images.find(tmp_path) == []
+
+
+def test_cmyk_keeps_its_colours(tmp_path):
+    flat = np.zeros((16, 16, 3), np.uint8)
+    flat[:] = (200, 40, 90)
+    path = _save(tmp_path / "a.tif", flat, "CMYK")
+    assert np.abs(images.read_image(path).astype(int) - (200, 40, 90)).max() <= 3
 
 
 def test_a_missing_file_is_named(tmp_path):

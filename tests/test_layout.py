@@ -73,6 +73,7 @@ def test_only_samples_with_all_three_files_are_present(tmp_path):
     assert layout.present() == set()
     for folder in layout.folders:
         folder.mkdir()
-        (folder / "whole.png").touch()
-    (layout.input / "half.png").touch()
+        (folder / "whole.png").write_bytes(b"x")
+        (folder / "empty.png").write_bytes(b"x" if folder == layout.input else b"")
+    (layout.input / "half.png").write_bytes(b"x")
     assert layout.present() == {"whole.png"}

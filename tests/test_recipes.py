@@ -73,7 +73,20 @@ def test_backgrounds_of_a_foreground_differ_until_all_were_drawn():
         assert len({recipe.background for recipe in recipes[start : start + 7]}) == 7
     assert len({recipe.name for recipe in recipes}) == 20
     again = [recipe for recipe in recipes if recipe.background == recipes[0].background]
-    assert len({recipe.crop for recipe in again}) > 1
+    assert len({recipe.crop for recipe in again}) == len(again)
+
+
+def test_even_a_background_of_the_same_shape_is_never_cropped_alike():
+    count = 40
+    drawn = planned([foreground("a", (60, 80))], [background("b", (600, 800))], numbg=count, originals=False)
+    assert len({recipe.crop for recipe in drawn}) == count
+    assert drawn[0].crop == (0, 0, 600, 800)
+
+
+def test_foregrounds_draw_for_themselves_and_the_order_of_backgrounds_is_nothing():
+    drawn = [[r.background for r in planned([PEOPLE[n]], PLACES, trainsplit=1) if r.background] for n in (0, 1)]
+    assert drawn[0] != drawn[1]
+    assert planned(PEOPLE, PLACES[::-1]) == planned(PEOPLE, PLACES)
 
 
 def test_only_draws_that_hit_a_broken_background_change():

@@ -21,12 +21,17 @@ def test_what_is_added_moves_nobody_but_the_one_that_filled_an_empty_side(keys, 
 def test_known_sides_are_kept_whatever_is_added(keys, more, seed):
     before = split("x", keys, 0.8, seed)
     after = split("x", keys | more, 0.8, seed, known=before)
-    assert {key: after[key] for key in keys} == before or len(set(before.values())) == 1
+    assert {key: after[key] for key in keys} == before
 
 
 @given(st.sets(st.text(max_size=6), min_size=2, max_size=20), st.floats(0.01, 0.99), st.integers(0, 20))
 def test_neither_side_is_empty(keys, ratio, seed):
     assert set(split("x", keys, ratio, seed).values()) == {"train", "val"}
+
+
+@given(st.text(), st.floats(0.01, 0.99), st.integers(0, 20))
+def test_a_lone_key_is_trained_on(key, ratio, seed):
+    assert split("x", [key], ratio, seed) == {key: "train"}
 
 
 @pytest.mark.parametrize(("ratio", "side"), [(0, "val"), (1, "train")])
@@ -54,6 +59,7 @@ def test_seeds_and_kinds_split_differently():
         ("p12-7", r"(?:p(\d+)|q(\d+))", "12"),
         ("q9-7", r"(?:p(\d+)|q(\d+))", "9"),
         ("other", r"^\d+", "other"),
+        ("123", r"^[a-z]*", "123"),
     ],
 )
 def test_groups(name, pattern, group):

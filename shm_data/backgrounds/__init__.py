@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shm_data.backgrounds import coco, folder, voc
 from shm_data.backgrounds.folder import SHOWS_PERSON, Candidate
-from shm_data.errors import ShmDataError, Skipped
+from shm_data.errors import ShmDataError, Skipped, without_path
 from shm_data.images import read_header
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Background
@@ -120,10 +120,5 @@ def _read(entry: _Entry) -> Background | Skipped:
     try:
         size = read_header(entry.path).size
     except ShmDataError as error:
-        return Skipped(entry.key, _without(str(error), entry.path))
+        return Skipped(entry.key, without_path(str(error), entry.path))
     return Background(entry.key, entry.path, size) if min(size) >= MIN_EDGE else Skipped(entry.key, _TINY)
-
-
-def _without(message: str, path: Path) -> str:
-    """The message without the path, so that files with the same fault have the same reason."""
-    return message.replace(f" {str(path)!r}", "").replace(f" {path}", "")

@@ -78,6 +78,8 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
     try:
         with path.open("rb") as file:
             yield from _verdicts(file)
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
     except KeyError as error:
         raise ShmDataError(
             str(path), found=f"an entry without a proper {error}", wanted="COCO annotations"

@@ -1,5 +1,6 @@
 """Pascal VOC: JPEGImages with their Annotations and the lists in ImageSets/Main."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from shm_data.parallel import spread
 
 PHOTOS = "JPEGImages"
 
+_log = logging.getLogger(__name__)
+
 # A bomb of entities and a character that is not what the declaration says are ValueErrors, an encoding
 # that nobody knows is a LookupError.
 _UNREADABLE = (ParseError, ValueError, LookupError, OSError)
@@ -25,6 +28,8 @@ def trees(root: Path) -> list[Path]:
     """
     found = [root] if (root / PHOTOS).is_dir() else []
     found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
+    if not found and root.name == PHOTOS and root.is_dir():
+        raise ShmDataError(str(root), found=f"{PHOTOS} itself", wanted="the folder above it")
     if not found:
         there = _some(sorted(os.listdir(root)), "an empty folder") if root.is_dir() else "no folder"
         raise ShmDataError(str(root), found=there, wanted=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
@@ -34,11 +39,16 @@ def trees(root: Path) -> list[Path]:
 def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) -> list[Candidate]:
     """The photos of a VOC tree, or those of its list `vocset`, judged by whether they show a person.
 
-    Raises ShmDataError where there are no photos, or the list is missing or holds anything but plain ids.
+    A tree without any list is taken as a whole, which is logged.
+    Raises ShmDataError where there are no photos, or the list is missing among others or holds more than plain ids.
     """
     names = pictures(tree / PHOTOS)
     ids = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
-    listed = set(ids.values()) if vocset is None else _listed(tree, vocset)
+    listed = set(ids.values())
+    if vocset is not None and any(_lists(tree).glob("*.txt")):
+        listed = _listed(tree, vocset)
+    elif vocset is not None:
+        _log.warning("%s has no lists in ImageSets/Main: all its photos are taken for %s", tree, vocset)
     shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
     present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), wanted=ids[name] in listed) for name in names]
     missing = sorted(listed.difference(ids.values()))
@@ -83,7 +93,7 @@ def _shown_by_xml(path: Path) -> bool | None:
 def _shown_by_lists(tree: Path) -> dict[str, bool]:
     """What person_train.txt and its like say: -1 is nobody, 1 a person, 0 one that is difficult to see."""
     shown: dict[str, bool] = {}
-    for path in _lists(tree).glob("person_*.txt"):
+    for path in filter(Path.is_file, _lists(tree).glob("person_*.txt")):
         for words in _words(path):
             if len(words) == 2:
                 shown[words[0]] = shown.get(words[0], False) or words[1] != "-1"

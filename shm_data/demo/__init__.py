@@ -8,6 +8,7 @@ import cv2
 from shm_data.compositing import Array, blend, cover, cover_box
 from shm_data.demo import astronaut, brush, portraits, voc
 from shm_data.demo.scenes import bokeh, meadow, studio, sunset
+from shm_data.errors import ShmDataError
 from shm_data.images import write_jpeg, write_png
 from shm_data.layout import make_folders
 from shm_data.options import CompositeOptions
@@ -28,6 +29,12 @@ def options(folder: Path) -> CompositeOptions:
     return CompositeOptions.checked(
         inimg=folder / "photos", inalp=folder / "alphas", vocroot=(folder / "VOC2012",), numbg=6
     )
+
+
+def refuse_other(folder: Path) -> None:
+    """Raises ShmDataError where a folder holds anything but an earlier demo: nothing of a user's is overwritten."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "sources" / "truth").is_dir():
+        raise ShmDataError(str(folder), found="other files", wanted="a new folder, or one with an earlier demo")
 
 
 def draw_sources(folder: Path) -> None:

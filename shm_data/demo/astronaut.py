@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.demo.scenes import photo
+from shm_data.foreground import told_if_slow
 from shm_data.trimap import BACKGROUND, FOREGROUND, UNKNOWN
 
 Array = NDArray[np.uint8]
@@ -31,7 +32,8 @@ _BANDS = ((_SLEEVE, 3), (_COLLAR, 3), (_JAW, 4), (_HAIR, 8), (_NECK, 4), (_SHOUL
 
 def portrait() -> tuple[Array, Array]:
     """The photo (512, 512, 3) uint8 and its alpha (512, 512) uint8, by closed-form matting of the trimap."""
-    from pymatting import estimate_alpha_cf  # noqa: PLC0415
+    with told_if_slow():
+        from pymatting import estimate_alpha_cf  # noqa: PLC0415
 
     picture = photo("astronaut.png")
     alpha = estimate_alpha_cf(picture / 255, _trimap(picture.shape[:2]) / 255)
