@@ -9,6 +9,9 @@ from shm_data.errors import ShmDataError
 
 INTERRUPTED = 130
 
+# What comes with an extra only, and with which.
+_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
+
 
 def run(group: click.Group) -> None:
     """Runs the group with the program's arguments and exits. Our own bugs keep their traceback."""
@@ -18,6 +21,10 @@ def run(group: click.Group) -> None:
         _fail(error.format_message())
     except ShmDataError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        _fail(f"{error.name} is not installed: pip install 'shm-matting[{_EXTRAS[error.name]}]' brings it")
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. What was written is whole; the same command goes on from there.", err=True)
         # Threads that are in the middle of a sample need not finish it: files are whole or absent.

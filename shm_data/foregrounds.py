@@ -173,9 +173,9 @@ def _scan_pairs(
         skipped += _left(trimap_root, pairs.others_left, "is a trimap of no image")
     else:
         skipped += _left(image_root, mixed.trimaps, f"is a trimap, and --{trimap_root} is not given")
-    ready = image_root == "pubdir"
+    taken_over = image_root == "pubdir"
     files = [
-        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), ready)
+        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), taken_over)
         for image, alpha in alphas.items()
     ]
     return files, skipped

@@ -131,7 +131,7 @@ def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layou
 def fingerprint(found: Found, pool: Pool) -> str:
     """A digest of all sources by name: which files make which foreground, and which backgrounds there are."""
     names = [
-        [[f.name, f.image, f.alpha, f.trimap, f.ready] for f in found.files],
+        [[f.name, f.image, f.alpha, f.trimap, f.taken_over] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
     ]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

@@ -74,7 +74,7 @@ def plan(
         if _has_original(foreground, options):
             rule = _rule(foreground, size, options, 0)
             yield Recipe(f"{unused(name, taken)}.png", side, name, 0, size, None, None, rule)
-        if foreground.files.ready or options.numbg == 0:
+        if foreground.files.taken_over or options.numbg == 0:
             continue
         chosen = _draw_backgrounds(pools[side], broken[side], options, name)
         for index, (background, place) in enumerate(chosen, 1):
@@ -100,7 +100,7 @@ def splits_to_composite(
     """The splits that need backgrounds."""
     if options.numbg == 0:
         return set()
-    return {sides[foreground.files.name] for foreground in foregrounds if not foreground.files.ready}
+    return {sides[foreground.files.name] for foreground in foregrounds if not foreground.files.taken_over}
 
 
 def split_backgrounds(
@@ -197,7 +197,7 @@ def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: 
 
 def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     """A cut-out has no original photo: what it holds behind its edge is no background."""
-    return foreground.files.ready or (options.originals and foreground.files.alpha is not None)
+    return foreground.files.taken_over or (options.originals and foreground.files.alpha is not None)
 
 
 def _places(pool: Sequence[Background], unusable: AbstractSet[str]) -> set[int]:

@@ -15,14 +15,14 @@ class Files:
     """The files of one foreground. Keys are ROOT/relative/path.
 
     `name` is the stem of its samples, of which no other foreground has the same. `alpha` is None for a cut-out.
-    `ready` marks what is taken over as it is, without composites.
+    `taken_over` marks what is taken over as it is, without composites.
     """
 
     name: str
     image: str
     alpha: str | None
     trimap: str | None
-    ready: bool = False
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,3 +186,16 @@ def test_trimaps_of_real_mattes(realdata, tmp_path):
             alpha, trimap = images.read_alpha(realdata / "fg" / group / name), images.read_gray(target / name)
             assert (trimap[(alpha > 0) & (alpha < 255)] == 128).all()
             assert set(np.unique(trimap)) == {0, 128, 255}
+
+
+def test_training_without_torch_says_what_to_install():
+    script = """
+import sys
+sys.modules["torch"] = None
+sys.argv = ["shm-model", "predict", "--checkpoint", "x", "y"]
+from cli.model import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "Error: torch is not installed: pip install 'shm-matting[model]' brings it\n"
