@@ -1,6 +1,7 @@
 """Runs a group of commands as a program: every fault of the user is one sentence and exit code 1."""
 
 import os
+import signal
 import sys
 
 import click
@@ -15,6 +16,7 @@ _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
 
 def run(group: click.Group) -> None:
     """Runs the group with the program's arguments and exits. Our own bugs keep their traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is told what Ctrl-C is told
     try:
         code = group.main(standalone_mode=False)
     except click.ClickException as error:

@@ -9,7 +9,7 @@ from shm_data import foregrounds, images
 from shm_data.compositing import fit
 from shm_data.decide import Decision, decide, record
 from shm_data.errors import ShmDataError
-from shm_data.layout import SPLITS, Layout, make_folders, write_bytes, write_names
+from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, write_names
 from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
@@ -44,11 +44,13 @@ def composite(options: CompositeOptions, savedir: Path, jobs: int = -1, progress
     Raises ShmDataError where the input or the folder is at fault, or samples could not be made; what was
     written stays, and the same call goes on from there.
     """
-    decision = decide(options, savedir, jobs, progress)
     layout = Layout(savedir)
-    decision = record(decision, layout)
-    carry_out(decision, layout, jobs, progress)
-    return finish(decision, layout)
+    decision = decide(options, savedir, jobs, progress)
+    make_folders(layout.root)
+    with locked(layout.root):
+        decision = record(decision, layout)
+        carry_out(decision, layout, jobs, progress)
+        return finish(decision, layout)
 
 
 def carry_out(decision: Decision, layout: Layout, jobs: int = -1, progress: Progress = quiet) -> None:

@@ -11,7 +11,7 @@ from shm_data import backgrounds, foregrounds, images
 from shm_data.backgrounds import Pool
 from shm_data.errors import ShmDataError, Skipped, without_path
 from shm_data.foregrounds import Found
-from shm_data.layout import SPLITS, Layout, make_folders
+from shm_data.layout import SPLITS, Layout
 from shm_data.manifest import (
     Counts,
     Manifest,
@@ -42,11 +42,15 @@ from shm_data.splits import group_of
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done: the record, and the recipes one by one as often as asked."""
+    """What is to be done: the record, and the recipes one by one as often as asked.
+
+    `found` is the record that was in the folder before; if it is `recorded`, the plan is the one found.
+    """
 
     manifest: Manifest
     recipes: Callable[[], Iterator[Recipe]]
     recorded: bool
+    found: Manifest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +94,24 @@ def decide(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: P
         _require_extension(_recorded(old, layout), planned.recipes(broken.keys()), layout)
     skipped = [*found.skipped, *pool.skipped, *broken.values()]
     manifest = _manifest(planned, broken.keys(), roots, by_reason(skipped), mark)
-    return Decision(manifest, lambda: planned.recipes(broken.keys()), recorded=False)
+    return Decision(manifest, lambda: planned.recipes(broken.keys()), recorded=False, found=old)
 
 
 def record(decision: Decision, layout: Layout) -> Decision:
     """Writes the plan down: first the recipes, then the record that vouches for them.
 
     A run killed between the two leaves recipes that the old record, if any, still finds its own among.
+    Raises ShmDataError where another run has written since the decision.
     """
-    make_folders(layout.root)
+    if read_manifest(layout) != decision.found:
+        raise ShmDataError(f"{layout.root} has been written to by another run", wanted="the same command again")
     manifest = decision.manifest
     if not decision.recorded:
         write_recipes(layout.recipes, decision.recipes())
         digest = digest_of(layout.recipes, manifest.counts.samples)
         manifest = manifest.model_copy(update={"digest": digest})
     write_manifest(layout, manifest)
-    return Decision(manifest, lambda: _recorded(manifest, layout), recorded=True)
+    return Decision(manifest, lambda: _recorded(manifest, layout), recorded=True, found=manifest)
 
 
 def _recorded(manifest: Manifest, layout: Layout) -> Iterator[Recipe]:
@@ -122,7 +128,7 @@ def _resumed(old: Manifest, options: CompositeOptions, roots: dict[str, Path], l
         "complete": False,
         "notes": tuple(dict.fromkeys([*old.notes, *notes])),
     }
-    return Decision(old.model_copy(update=update), lambda: _recorded(old, layout), recorded=True)
+    return Decision(old.model_copy(update=update), lambda: _recorded(old, layout), recorded=True, found=old)
 
 
 def _manifest(

@@ -1,6 +1,7 @@
 """Where each file of a data set lives. Standard library only: `shm_model` reads by it too."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -149,6 +150,22 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keeps a folder to one process. The lock is on the folder itself: it leaves no file, and dies with its process.
+
+    Raises ShmDataError where another process has it.
+    """
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ShmDataError(f"{root} is being written to", found="another run", wanted="its end") from error
+    finally:
+        os.close(handle)
 
 
 def make_folders(*folders: Path) -> None:

@@ -14,10 +14,10 @@ from small import contents, matte, photo
 from shm_data import images
 from shm_data.build import composite, estimate_bytes, some_recipes
 from shm_data.compositing import blend, cover
-from shm_data.decide import decide
+from shm_data.decide import decide, record
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.foreground import estimate
-from shm_data.layout import Layout, read_names
+from shm_data.layout import Layout, locked, read_names
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.recipes import read_recipes
 from shm_data.render import prepare
@@ -106,6 +106,25 @@ def test_lost_files_are_made_again_and_whole_ones_are_left(sources, tmp_path):
     composite(options(sources), root)
     assert contents(root) == before
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items() if path.name not in names)
+
+
+def test_a_second_run_into_the_folder_at_once_is_refused(sources, tmp_path):
+    composite(options(sources), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with locked(tmp_path / "out"), pytest.raises(ShmDataError, match="is being written to: found another run"):
+        composite(options(sources), tmp_path / "out")
+    composite(options(sources), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_run_that_planned_while_another_wrote_is_refused(sources, tmp_path):
+    layout = Layout(tmp_path / "out")
+    planned = decide(options(sources, seed=1), layout.root)
+    composite(options(sources), layout.root)
+    before = contents(layout.root)
+    with pytest.raises(ShmDataError, match="has been written to by another run"):
+        record(planned, layout)
+    assert contents(layout.root) == before
 
 
 def test_leftovers_of_a_killed_run_are_cleared(sources, tmp_path):
@@ -469,7 +488,7 @@ def _start(sources, root):
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [1, 40, 120])
 def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(sources, tmp_path, how, after):
     composite(options(sources, numbg=40), tmp_path / "whole")
@@ -482,7 +501,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(sources, tmp_path, how
         time.sleep(0.002)
     _, errors = job.communicate(timeout=60)
     assert job.returncode in (-9, 130), "the job was to be stopped, not to finish"
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert b"the same command goes on from there" in errors
     for path in (tmp_path / "out" / "input").glob("*.png"):
         images.read_image(path)
