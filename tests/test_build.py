@@ -547,6 +547,7 @@ def test_real_people_on_voc_and_coco(realdata, tmp_path):
         ("tsing90_shm", {"inalp": ".", "prefix": "AIT"}),
         ("carvekit_docs", {"inalp": ".", "prefix": "bg_removed"}),
         ("pifu_sample", {"inalp": "."}),
+        ("pymatting_lemur", {"inalp": ".", "intri": "."}),
         ("vikram_humanseg", {"inimg": "Training_Images", "inalp": "Ground_Truth", "resize_alpha": True}),
         ("gfm_samples", {"inimg": "original", "inalp": "result_alpha", "resize_alpha": True}),
         ("alphamatting_gt27", {"inimg": "input", "inalp": "GT", "intri": "trimap/Trimap1"}),

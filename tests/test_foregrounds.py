@@ -210,6 +210,11 @@ def test_real_groups_are_paired_and_read(realdata, group):
         assert "foreground" not in foreground.missing
 
 
+def test_a_real_folder_without_pairs_says_so(realdata):
+    with pytest.raises(ShmDataError, match=r"no image in .*closed_form_testdata has its alpha"):
+        _found(realdata / "fg" / "closed_form_testdata", inalp=".")
+
+
 def test_real_pairs_of_different_size_name_both_sizes(realdata):
     folder = realdata / "fg" / "vikram_humanseg"
     found = _found(folder, "Training_Images", "Ground_Truth")
