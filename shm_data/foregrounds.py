@@ -1,6 +1,7 @@
 """Finds foregrounds: images with alphas (and trimaps), in folders or as RGBA cut-outs; reads and checks them."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def scan(options: CompositeOptions, recorded: Sequence[Files] = ()) -> Found:
             skipped += left
     if not found:
         raise ShmDataError("no foregrounds", wanted="photos by --inimg and their alphas by --inalp, or --pubdir")
-    distinct, twice = _distinct(found, roots)
+    distinct, twice = _distinct(found, roots, {files.image for files in recorded})
     return Found(_named(distinct, recorded), roots, (*skipped, *twice))
 
 
@@ -227,11 +228,16 @@ def _left(root: str, paths: Sequence[str], why: str) -> list[Skipped]:
     return [Skipped(f"{root}/{path}", why) for path in paths]
 
 
-def _distinct(found: Sequence[Files], roots: Mapping[str, Path]) -> tuple[list[Files], list[Skipped]]:
-    """The foregrounds without those whose image is a link to another's: one photo must not be in both splits."""
+def _distinct(
+    found: Sequence[Files], roots: Mapping[str, Path], first: AbstractSet[str]
+) -> tuple[list[Files], list[Skipped]]:
+    """The foregrounds without those whose image is a link to another's: one photo must not be in both splits.
+
+    Of links to one photo the one in `first` counts, else the one that sorts first.
+    """
     places: set[Path] = set()
     distinct, twice = [], []
-    for files in sorted(found, key=lambda files: files.image):
+    for files in sorted(found, key=lambda files: (files.image not in first, files.image)):
         place = path_of(files.image, roots).resolve()
         if place in places:
             twice.append(Skipped(files.image, "is a photo already in the set under another name"))
@@ -248,7 +254,10 @@ def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ..
         here = by_image.pop(files.image, None)
         if here is None or replace(here, name=files.name) != files:
             became = "is gone" if here is None else "has other files now"
-            raise ShmDataError(f"the foreground {files.name} ({files.image}) {became}; the data set was made with it")
+            raise ShmDataError(
+                f"the foreground {files.name} ({files.image}) {became}; the data set was made with it",
+                wanted="the files of then, or another --savedir",
+            )
     taken = {files.name.casefold() for files in recorded}
     ordered = sorted(by_image.values(), key=lambda files: (files.name, files.image))
     return (*recorded, *(replace(files, name=unused(safe_stem(files.name), taken)) for files in ordered))

@@ -408,6 +408,15 @@ def test_one_photo_under_two_names_is_one_foreground(sources, tmp_path):
     assert manifest.skipped["is a photo already in the set under another name"] == ("inimg/twin.png",)
 
 
+def test_a_link_that_comes_later_takes_nobodys_place(sources, tmp_path):
+    composite(options(sources), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    (sources / "photos" / "a_link.png").symlink_to(sources / "photos" / "p0.png")
+    (sources / "alphas" / "a_link.png").symlink_to(sources / "alphas" / "p0.png")
+    composite(options(sources), tmp_path / "out")
+    assert contents(tmp_path / "out")[0] == before[0]
+
+
 def test_a_lone_person_is_trained_on(sources, tmp_path):
     for name in ("photos", "alphas"):
         for number in (1, 2, 3):
