@@ -102,7 +102,7 @@ def test_the_job_names_what_was_drawn(sources: Path) -> None:
     assert options.inimg == sources / "photos"
     assert options.inalp == sources / "alphas"
     assert options.vocroot == (sources / "VOC2012",)
-    assert options.numbg == 6
+    assert options.numbg == 16
 
 
 def _subject(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
