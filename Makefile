@@ -5,10 +5,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# What `make train` trains on, how, and where its checkpoints go. For real work:
+# make train DATA=dataset CONFIGS=configs RUNS=runs
+DATA ?= demo/dataset
+CONFIGS ?= configs/demo
+RUNS ?= runs/demo
+
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo train bench-train test lint format clean
 
 install: $(INSTALLED)
 
@@ -21,6 +27,20 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/shm-data demo demo
+
+# The three stages, one after the other; each goes on where it was stopped.
+train: install $(filter demo/dataset/val.txt,$(DATA)/val.txt)
+	$(BIN)/shm-model train $(CONFIGS)/pretrain_tnet.yaml data_root=$(DATA) savedir=$(RUNS)/tnet
+	$(BIN)/shm-model train $(CONFIGS)/pretrain_mnet.yaml data_root=$(DATA) savedir=$(RUNS)/mnet
+	$(BIN)/shm-model train $(CONFIGS)/end_to_end.yaml data_root=$(DATA) savedir=$(RUNS)/shm \
+		tnet_checkpoint=$(RUNS)/tnet/last.pt mnet_checkpoint=$(RUNS)/mnet/last.pt
+	$(BIN)/shm-model evaluate --checkpoint $(RUNS)/shm/last.pt --data $(DATA) --savedir $(RUNS)/report
+
+demo/dataset/val.txt: | install
+	$(MAKE) demo
+
+bench-train: install
+	$(BIN)/python benchmarks/train_step.py
 
 test: install
 	$(BIN)/pytest

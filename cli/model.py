@@ -1,5 +1,6 @@
 """`shm-model`: trains matting networks, scores them, predicts with them."""
 
+import os
 from pathlib import Path
 
 import click
@@ -34,7 +35,13 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
         return
     from shm_model.train import train as train_model
 
-    click.echo(f"The last checkpoint is {train_model(checked, show)}.")
+    outcome = train_model(checked, show)
+    if int(os.environ.get("RANK", "0")):
+        return  # of several processes the first tells
+    if outcome.begun == outcome.done:
+        click.echo(f"{outcome.last} has done {outcome.done} epochs already; more: max_epoch=N, anew: resume=false.")
+    else:
+        click.echo(f"Epochs {outcome.begun + 1} to {outcome.done} are done; the last checkpoint is {outcome.last}.")
 
 
 @model.command()
@@ -57,7 +64,8 @@ def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, cud
 def predict(pictures: tuple[Path, ...], checkpoint: Path, trimap: Path | None, savedir: Path, cuda: bool) -> None:
     """Predict mattes of PICTURES, files or folders: NAME.png holds alpha, NAME_cutout.png the foreground in RGBA."""
     from cli.progress import show
-    from shm_model.predict import device_for, predict_files, predictor_of
+    from shm_model.place import device_for
+    from shm_model.predict import predict_files, predictor_of
 
     count = predict_files(predictor_of(checkpoint, device_for(cuda)), pictures, trimap, savedir, show)
     click.echo(f"{count} mattes are in {savedir}.")
@@ -69,7 +77,8 @@ def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, cu
     from shm_model.dataset import names_of
     from shm_model.evaluate import evaluate as score
     from shm_model.evaluate import panels, table, write_tables
-    from shm_model.predict import device_for, predictor_of
+    from shm_model.place import device_for
+    from shm_model.predict import predictor_of
 
     predictor = predictor_of(checkpoint, device_for(cuda))
     rows = score(predictor, data, split, show)

@@ -1,13 +1,16 @@
 """Augmentation: what to do is drawn first, from a generator of its own for each sample and epoch; then it is done."""
 
 import json
+import math
 import random
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
 Square = tuple[int, int, int]  # x, y, side
 
 # The paper rotates but does not say how far; portraits stand upright.
@@ -22,7 +25,12 @@ def draws(seed: int, epoch: int, index: int) -> random.Random:
     return random.Random(json.dumps([seed, epoch, index]))
 
 
-def draw_crop(generator: random.Random, size: tuple[int, int], least: float = 0.5) -> Square:
+def pick(generator: random.Random, sides: Sequence[int]) -> int:
+    """One of several sides, each as likely."""
+    return sides[int(generator.random() * len(sides))]
+
+
+def draw_crop(generator: random.Random, size: tuple[int, int], least: float) -> Square:
     """A square of a picture of `size` (width, height): side from `least` to all of the short edge, anywhere."""
     short = min(size)
     side = max(1, round(short * (least + (1 - least) * generator.random())))
@@ -49,6 +57,25 @@ def draw_widths(generator: random.Random) -> tuple[int, int]:
     """Two odd kernel widths, for erosion and dilation, from 1 to 29 px."""
     erode, dilate = (2 * int(generator.random() * (_WIDEST // 2 + 1)) + 1 for _ in range(2))
     return erode, dilate
+
+
+def draw_colours(generator: random.Random, strength: float) -> Matrix:
+    """A linear map of RGB (3, 3) that turns the hue, by up to 180 degrees, and scales saturation and brightness.
+
+    Linear, so that a mixture of two colours stays the mixture of theirs, by the same alpha.
+    """
+    hue, saturation, brightness = (strength * (2 * generator.random() - 1) for _ in range(3))
+    c, s = math.cos(math.pi * hue), math.sin(math.pi * hue)
+    gray = np.full((3, 3), 1 / 3)
+    around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    colourful = c * (np.eye(3) - gray) + s * around
+    mixed: Matrix = (1 + brightness / 2) * (gray + (1 + saturation) * colourful)
+    return mixed
+
+
+def recolour(pixels: Array, colours: Matrix) -> Array:
+    """Pixels (H, W, 3) uint8 under a linear map of their colours."""
+    return cv2.transform(pixels, colours).astype(np.uint8, copy=False)
 
 
 def turn(pixels: Array, flip: bool, angle: float, *, labels: bool = False) -> Array:

@@ -1,8 +1,6 @@
 """Networks from configurations and files. A checkpoint holds plain values and tensors, its configuration inside."""
 
 import io
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +15,7 @@ from shm_model.mnet import MNet, load_vgg16_bn
 from shm_model.resnet import load_resnet
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
-
-# What torch.load raises for files that are broken, cut short, or hold more than plain values.
-_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+from shm_model.weights import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +42,14 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
-    try:
-        plain = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ShmDataError(f"the checkpoint {path} does not exist") from error
-    except _UNREADABLE as error:
-        raise ShmDataError(
-            str(path), found="no checkpoint that can be read", wanted="a file that training wrote"
-        ) from error
-    if not isinstance(plain, dict) or set(plain) != set(Checkpoint.__slots__):
-        raise ShmDataError(str(path), found="other contents", wanted="a checkpoint that training wrote")
+    wanted = "a checkpoint that training wrote"
+    plain = read(path, wanted)
+    if (
+        not isinstance(plain, dict)
+        or set(plain) != set(Checkpoint.__slots__)
+        or not isinstance(plain["config"], dict)
+    ):
+        raise ShmDataError(str(path), found="other contents", wanted=wanted)
     return Checkpoint(**plain | {"config": config_of(plain["config"], str(path))})
 
 

@@ -14,7 +14,10 @@ Stage = Literal["pretrain_tnet", "pretrain_mnet", "end_to_end"]
 
 
 class Config(BaseModel):
-    """The configuration of a run. Sizes are in px, periods in epochs, `warmup` in optimiser steps."""
+    """The configuration of a run. Sizes are in px, periods in epochs, `warmup` in optimiser steps.
+
+    `batch_size` is that of each process. A step of the optimiser sees `accumulate` batches of each.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,10 +42,17 @@ class Config(BaseModel):
     mnet_checkpoint: Path | None = None
     shm_checkpoint: Path | None = None
 
+    # What the networks see: T-Net crops of `tnet_size`, end to end of `end_size`, from squares of `least_crop` to
+    # all of the short edge; M-Net squares of `patch_sizes`, resized to `mnet_size`.
     tnet_size: int = Field(default=400, ge=32)
     mnet_size: int = Field(default=320, ge=32)
     end_size: int = Field(default=800, ge=32)
-    patch_sizes: tuple[PositiveInt, ...] = Field(default=(320, 480, 640), min_length=1)
+    patch_sizes: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+    least_crop: float = Field(default=0.5, gt=0, le=1)
+    # How far hue, saturation and brightness vary; the paper's do not.
+    colour: float = Field(default=0.0, ge=0, le=1)
+    # Whole pictures, for scores and predictions, are scaled down to this long edge.
+    longest: int = Field(default=1500, ge=32)
 
     loss: Literal["ce", "dice"] = "ce"
     loss_lambda: float = Field(default=0.01, ge=0)
@@ -64,6 +74,11 @@ class Config(BaseModel):
     checkpoint_period: PositiveInt = 1
     checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\]+$")
     resume: bool = True
+
+    @property
+    def patches(self) -> tuple[int, ...]:
+        """The sides of the squares that M-Net sees, before they are resized to `mnet_size`; the paper's if unset."""
+        return self.patch_sizes or ((self.mnet_size,) if self.mode == "pretrain_mnet" else (320, 480, 640))
 
     @model_validator(mode="after")
     def _has_its_checkpoints(self) -> "Config":

@@ -16,7 +16,18 @@ from shm_data.foreground import separate
 from shm_data.images import read_alpha, read_gray, read_image
 from shm_data.layout import Layout, read_names
 from shm_data.trimap import TrimapRule, derive
-from shm_model.augment import Square, draw_crop, draw_patch, draw_turn, draw_widths, draws, turn
+from shm_model.augment import (
+    Square,
+    draw_colours,
+    draw_crop,
+    draw_patch,
+    draw_turn,
+    draw_widths,
+    draws,
+    pick,
+    recolour,
+    turn,
+)
 from shm_model.config import Config
 
 Array = NDArray[np.uint8]
@@ -84,15 +95,17 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         except ShmDataError as error:
             return error  # raised where the batch is used: a worker would bury it in a traceback
         make = {"pretrain_tnet": self._for_tnet, "pretrain_mnet": self._for_mnet, "end_to_end": self._for_both}
+        if self.config.colour:
+            image = recolour(image, draw_colours(generator, self.config.colour))
         return {"name": name} | make[self.config.mode](generator, image, alpha, trimap)
 
     def _for_tnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
         size = self.config.tnet_size
-        image, _, trimap = _crop_and_turn(generator, image, alpha, trimap, size)
+        image, _, trimap = self._crop_and_turn(generator, image, alpha, trimap, size)
         return {"image": _chw(image), "labels": torch.from_numpy(_CLASSES[trimap])}
 
     def _for_mnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
-        square = draw_patch(generator, trimap, self.config.mnet_size)
+        square = draw_patch(generator, trimap, pick(generator, self.config.patches))
         image, alpha, _ = _cut(square, self.config.mnet_size, image, alpha, trimap)
         flip, angle = draw_turn(generator)
         image, alpha = turn(image, flip, angle), turn(alpha, flip, angle)
@@ -102,9 +115,8 @@ class TrainingSet(Dataset[Item | ShmDataError]):
 
     def _for_both(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
         size = self.config.end_size
-        image, alpha, trimap = _crop_and_turn(generator, image, alpha, trimap, size)
-        sides = self.config.patch_sizes
-        x, y, side = draw_patch(generator, trimap, sides[int(generator.random() * len(sides))])
+        image, alpha, trimap = self._crop_and_turn(generator, image, alpha, trimap, size)
+        x, y, side = draw_patch(generator, trimap, pick(generator, self.config.patches))
         patch, patch_alpha, _ = _cut((x, y, side), self.config.mnet_size, image, alpha, trimap)
         item = {
             "image": _chw(image),
@@ -112,6 +124,14 @@ class TrainingSet(Dataset[Item | ShmDataError]):
             "box": torch.tensor((x, y, side, side)),
         }
         return item | _colours(patch, patch_alpha)
+
+    def _crop_and_turn(
+        self, generator: Any, image: Array, alpha: Array, trimap: Array, size: int
+    ) -> tuple[Array, Array, Array]:
+        square = draw_crop(generator, (image.shape[1], image.shape[0]), self.config.least_crop)
+        image, alpha, trimap = _cut(square, size, image, alpha, trimap)
+        flip, angle = draw_turn(generator)
+        return turn(image, flip, angle), turn(alpha, flip, angle), turn(trimap, flip, angle, labels=True)
 
 
 class Batches(Sampler[list[Key]]):
@@ -156,15 +176,6 @@ def _collated(items: Sequence[Item | ShmDataError]) -> Item | ShmDataError:
             return item
     batch: Item = default_collate(list(items))
     return batch
-
-
-def _crop_and_turn(
-    generator: Any, image: Array, alpha: Array, trimap: Array, size: int
-) -> tuple[Array, Array, Array]:
-    square = draw_crop(generator, (image.shape[1], image.shape[0]))
-    image, alpha, trimap = _cut(square, size, image, alpha, trimap)
-    flip, angle = draw_turn(generator)
-    return turn(image, flip, angle), turn(alpha, flip, angle), turn(trimap, flip, angle, labels=True)
 
 
 def _cut(square: Square, size: int, image: Array, alpha: Array, trimap: Array) -> tuple[Array, Array, Array]:

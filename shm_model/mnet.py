@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from shm_data.errors import ShmDataError
-from shm_model.resnet import Normalise, check_weights, read_weights
+from shm_model.inputs import Normalise, continued
+from shm_model.weights import check_weights, read_weights
 
 # The channels of VGG-16's convolutions; a pooling lies between one stage and the next.
 _ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -138,7 +139,7 @@ class MNet(nn.Module):
         """
         height, width = image.shape[2:]
         x = torch.cat([self.normalise(image), probabilities], 1)
-        x = F.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
+        x = continued(x, -height % 16, -width % 16)
         *stages, last = self.encoder
         codes = []
         for stage in stages:

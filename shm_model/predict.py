@@ -26,9 +26,6 @@ from shm_model.tnet import TNet
 
 Array = NDArray[np.uint8]
 
-# The paper's: whole pictures, the long edge at most this.
-LONGEST = 1500
-
 _VALUES = np.array([0, 128, 255], np.uint8)
 
 
@@ -46,7 +43,7 @@ class Predictor:
 
     network: nn.Module
     device: torch.device
-    longest: int = LONGEST
+    longest: int
 
     def __call__(self, image: Array, trimap: Array | None = None) -> Prediction:
         """Predicts the matte of an image (H, W, 3) uint8, whose trimap (H, W) in {0, 128, 255} M-Net alone needs.
@@ -68,8 +65,10 @@ class Predictor:
             alpha, probabilities = self._run(tensor, trimap, size)
         matte = alpha[0, 0].float().clamp(0, 1).cpu().numpy()
         back = cv2.resize(matte, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+        if isinstance(self.network, MNet) and trimap is not None:
+            return Prediction(back, trimap)
         classes = probabilities[0].argmax(0).to(torch.uint8).cpu().numpy()
-        return Prediction(back, trimap if trimap is not None else resize_nearest(_VALUES[classes], (width, height)))
+        return Prediction(back, resize_nearest(_VALUES[classes], (width, height)))
 
     def _run(self, image: Tensor, trimap: Array | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """alpha (1, 1, h, w) and the probabilities of the trimap's classes (1, 3, h, w)."""
@@ -88,7 +87,8 @@ class Predictor:
 
 def predictor_of(path: Path, device: torch.device) -> Predictor:
     """The predictor of a checkpoint file. Raises ShmDataError where the file is none."""
-    return Predictor(restored(load(path), path).to(device), device)
+    checkpoint = load(path)
+    return Predictor(restored(checkpoint, path).to(device), device, checkpoint.config.longest)
 
 
 def predict_files(
@@ -131,11 +131,6 @@ def _trimaps(files: Sequence[Path], trimap: Path | None) -> dict[Path, Path]:
     if pairs.images_left:
         raise ShmDataError(f"no trimap in {trimap}", found=f"none for {pairs.images_left[0]}", wanted="one for each")
     return {by_name[name]: trimap / other for name, other in pairs.matched.items()}
-
-
-def device_for(cuda: bool) -> torch.device:
-    """The GPU where one is wanted and there, else the CPU."""
-    return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
 
 
 def _tensor(image: Array) -> Tensor:

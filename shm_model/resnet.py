@@ -1,57 +1,15 @@
-"""ResNet with torchvision's names, so that ImageNet weights load, and what belongs to such weights.
+"""ResNet with torchvision's names, so that ImageNet weights load."""
 
-That is: how their images are normalised, and how a file of weights is read and checked.
-"""
-
-import pickle
-import struct
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from shm_data.errors import ShmDataError
+from shm_model.inputs import Normalise
+from shm_model.weights import check_weights, is_count, read_weights
 
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 OutputStride = Literal[8, 16]
-
-# What torch.load raises for a file that is truncated, not its own, or holds more than tensors.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    RuntimeError,
-    EOFError,
-    AssertionError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
-
-
-class Normalise(nn.Module):
-    """RGB in [0, 1] (N, 3, H, W) as ImageNet networks take it: minus the mean, by the deviation.
-
-    A constant of the network, not of a run: checkpoints carry no copy of it.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).reshape(2, 3, 1, 1)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("deviation", deviation, persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), about standard normal."""
-        return (image - self.mean) / self.deviation
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -189,51 +147,6 @@ def load_resnet(model: ResNet, path: Path | str) -> None:
     Raises ShmDataError where the file is not a state_dict of this very network.
     """
     found = read_weights(path)
-    wanted = {key: value.shape for key, value in model.state_dict().items() if not _is_count(key)}
+    wanted = {key: value.shape for key, value in model.state_dict().items() if not is_count(key)}
     check_weights(path, found, wanted, left_aside="fc.")
     model.load_state_dict({key: found[key] for key in wanted})
-
-
-def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The tensors by name in a file: a state_dict, or one under "state_dict", without "module." before names.
-
-    Raises ShmDataError where the file holds anything else. Nothing in it is executed.
-    """
-    wanted = "a state_dict written by torch.save"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
-    except _UNREADABLE as error:
-        raise ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted) from error
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    if not isinstance(content, dict) or not content:
-        raise ShmDataError(str(path), found=f"a {type(content).__name__} without tensors", wanted=wanted)
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ShmDataError(f"{path}, {key}", found=f"a {type(value).__name__}", wanted="a tensor with a name")
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def check_weights(
-    path: Path | str, found: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], left_aside: str
-) -> None:
-    """Raises ShmDataError with the first name that is missing, has another shape, or is not wanted.
-
-    Names that begin with `left_aside` may be there. A surplus is a fault, too: the layers of ResNet-50 fit the
-    file of a ResNet-101, whose other half would be dropped in silence.
-    """
-    for key, shape in wanted.items():
-        if key not in found:
-            raise ShmDataError(f"{path}, {key}", found="nothing", wanted=f"shape {tuple(shape)}")
-        if found[key].shape != shape:
-            raise ShmDataError(f"{path}, {key}", found=f"shape {tuple(found[key].shape)}", wanted=f"{tuple(shape)}")
-    for key in found:
-        if key not in wanted and not key.startswith(left_aside) and not _is_count(key):
-            raise ShmDataError(f"{path}, {key}", found="a layer too many", wanted="the weights of a smaller network")
-
-
-def _is_count(key: str) -> bool:
-    """Batch norm's counter of batches: old files lack it, and nothing here uses it."""
-    return key.endswith(".num_batches_tracked")

@@ -31,6 +31,8 @@ def _fuse(probabilities: Tensor, alpha_r: Tensor) -> Tensor:
     return foreground + unknown * alpha_r.float()
 
 
+# Compiled, its boxes would be constants, and every batch would compile anew.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def crop(pixels: Tensor, box: Tensor, patch: int) -> Tensor:
     """A box of each sample of pixels (N, C, H, W), resized to (N, C, patch, patch), smoothed where it shrinks.
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shm_model.inputs import continued
 from shm_model.resnet import Backbone, OutputStride, ResNet
 
 CLASSES = 3  # background, unknown, foreground
@@ -57,15 +58,16 @@ class TNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (N, 3, H, W) RGB in [0, 1] -> logits (N, 3, H, W) of background, unknown, foreground.
 
-        Any H and W of at least 16: the image is continued to a multiple of the stride, and the logits cropped,
-        so that a feature covers the same number of pixels at every size.
+        Any H and W: the image is continued to a multiple of the stride and one more, since features lie at pixels
+        0, stride, 2 stride ...; between them the logits are interpolated, and what was continued is cropped.
         """
         height, width = image.shape[2:]
         stride = self.output_stride
-        padded = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
+        padded = continued(image, (1 - height) % stride, (1 - width) % stride)
         _, features = self.backbone(padded)
         features = self.reduce(self.pyramid(features))
         # In half precision probabilities would come in steps that a matte shows.
         with torch.autocast(image.device.type, enabled=False):
             logits = self.classify(features.to(self.classify.weight.dtype))
-        return F.interpolate(logits, scale_factor=float(stride), mode="bilinear")[..., :height, :width]
+        logits = F.interpolate(logits, padded.shape[2:], mode="bilinear", align_corners=True)
+        return logits[..., :height, :width]

@@ -70,3 +70,10 @@ def test_a_missing_file_and_a_broken_override_are_told(tmp_path):
         load_config(tmp_path / "absent.yaml")
     with pytest.raises(ShmDataError, match="found lr, wanted key=value"):
         load_config(written(tmp_path, "mode: pretrain_tnet\ndata_root: d"), ["lr"])
+
+
+def test_patches_are_the_papers_unless_told():
+    both = {"tnet_checkpoint": "t.pt", "mnet_checkpoint": "m.pt"}
+    assert config_of({"mode": "pretrain_mnet", "data_root": "x"}, "x").patches == (320,)
+    assert config_of({"mode": "end_to_end", "data_root": "x"} | both, "x").patches == (320, 480, 640)
+    assert config_of({"mode": "pretrain_mnet", "data_root": "x", "patch_sizes": [64, 96]}, "x").patches == (64, 96)

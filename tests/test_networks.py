@@ -10,6 +10,7 @@ from torch import nn
 
 from shm_data.errors import ShmDataError
 from shm_model import losses
+from shm_model.inputs import continued
 from shm_model.mnet import MNet, load_vgg16_bn, pool, unpool
 from shm_model.resnet import ResNet, load_resnet
 from shm_model.shm import SHM, crop, fuse
@@ -145,6 +146,31 @@ def test_the_trimap_of_a_larger_image_begins_like_that_of_a_smaller():
     image = image_of(43, 40)
     with torch.no_grad():
         torch.testing.assert_close(model(F.pad(image, (0, 0, 0, 5), mode="replicate"))[:, :, :43], model(image))
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_a_logit_lies_where_its_feature_does(output_stride):
+    """With features that are the image at each stride, the logits of a ramp are that ramp."""
+    model = TNet("resnet18", output_stride).eval()
+    model.backbone.forward = lambda image: (None, image[..., ::output_stride, ::output_stride])
+    model.pyramid, model.reduce, model.classify = nn.Identity(), nn.Identity(), nn.Conv2d(3, 3, 1, bias=False)
+    model.classify.weight.data = torch.eye(3)[..., None, None]
+    x, y = torch.meshgrid(torch.linspace(0, 1, 65), torch.linspace(0, 2, 49), indexing="ij")
+    image = torch.stack([x, y, x + y])[None]
+    torch.testing.assert_close(model(image), image)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (3, 0), (0, 2), (5, 4)])
+def test_what_is_continued_is_torchs_replicate_in_output_and_gradient(memory_format, down, right):
+    x = torch.rand(2, 3, 4, 6).to(memory_format=memory_format)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    one, other = continued(ours, down, right), F.pad(theirs, (0, right, 0, down), mode="replicate")
+    assert torch.equal(one, other) and one.is_contiguous(memory_format=memory_format)
+    weights = torch.rand_like(one)
+    (one * weights).sum().backward()
+    (other * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_networks_train_on_a_batch_of_one():
@@ -315,8 +341,8 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 
 def test_a_file_that_is_no_file_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "absent.pth"):
-        with pytest.raises(ShmDataError, match="cannot read"):
+    for path, message in ((tmp_path, "cannot read"), (tmp_path / "absent.pth", r"absent\.pth does not exist")):
+        with pytest.raises(ShmDataError, match=message):
             load_resnet(ResNet("resnet18"), path)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 import torch
 from small import matte, photo
 
+import shm_model.train as training
+from cli.model import main
 from shm_data import images
 from shm_data.build import composite
 from shm_data.errors import ShmDataError
@@ -24,20 +27,35 @@ from shm_model import augment
 from shm_model.checkpoint import load, new_network, save
 from shm_model.config import Config
 from shm_model.dataset import Batches, TrainingSet, loader, read_sample
-from shm_model.evaluate import evaluate, means
+from shm_model.evaluate import evaluate, mean_sad, means
+from shm_model.place import Place
 from shm_model.predict import Predictor, predictor_of
-from shm_model.train import Place, rate, start, train, train_step
+from shm_model.shm import Matte
+from shm_model.train import rate, start, train, train_step
 
 CPU = Place(torch.device("cpu"), 0, 1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
     """Small tensors on shared cores: threads would only wait for each other, and sum in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def shm_model(monkeypatch, capsys):
+    """The program in this process: gives its exit code, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["shm-model", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +101,7 @@ def test_crops_lie_inside_and_patches_hold_unknown_pixels():
     trimap = np.zeros((70, 90), np.uint8)
     trimap[5, 80] = 128
     for seed in range(200):
-        x, y, side = augment.draw_crop(augment.draws(seed, 0, 0), (90, 70))
+        x, y, side = augment.draw_crop(augment.draws(seed, 0, 0), (90, 70), 0.5)
         assert 35 <= side <= 70 and 0 <= x <= 90 - side and 0 <= y <= 70 - side
         x, y, side = augment.draw_patch(augment.draws(seed, 0, 0), trimap, 40)
         assert (trimap[y : y + side, x : x + side] == 128).any() and side == 40
@@ -99,6 +117,18 @@ def test_image_and_alpha_turn_alike(flip, angle):
         assert np.array_equal(turned[..., 0], alpha[:, ::-1] if flip else alpha)
     labels = augment.turn((alpha // 128 * 128).astype(np.uint8), flip, angle, labels=True)
     assert set(np.unique(labels)) <= {0, 128}
+
+
+def test_colours_change_alike_in_a_mixture_and_keep_grays_gray():
+    one, other = photo(1, (20, 30)) // 4 + 64, photo(2, (20, 30)) // 4 + 64
+    for seed in range(20):
+        colours = augment.draw_colours(augment.draws(seed, 0, 0), 0.3)
+        mixed, a, b = (augment.recolour(x.astype(np.uint8), colours) for x in ((one // 2 + other // 2), one, other))
+        whole = (a > 0) & (b > 0) & (mixed > 0) & (a < 255) & (b < 255) & (mixed < 255)
+        assert np.abs(mixed - (a / 2 + b / 2))[whole].max() <= 4
+        gray = augment.recolour(np.full((2, 2, 3), 100, np.uint8), colours)
+        assert len(np.unique(gray)) == 1 and 40 < gray[0, 0, 0] < 160
+    assert np.allclose(augment.draw_colours(augment.draws(0, 0, 0), 0), np.eye(3))
 
 
 # What is fed.
@@ -172,45 +202,77 @@ def _losses(savedir):
     return [json.loads(line) for line in (savedir / "log.jsonl").read_text().splitlines()]
 
 
-def _command(root, savedir, *more):
-    text = json.dumps(config(root, savedir=savedir, max_epoch=6, accumulate=2, warmup=3).model_dump(mode="json"))
-    script = """
+def _long(root, savedir):
+    return config(root, savedir=savedir, max_epoch=4, accumulate=2, warmup=3, schedule="cosine")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(root, tmp_path_factory, one_thread):
+    """A run that nobody stopped: the losses and the weights in the end."""
+    savedir = tmp_path_factory.mktemp("whole")
+    last = train(_long(root, savedir)).last
+    return _losses(savedir), load(last)
+
+
+IN_ANOTHER_PROCESS = """
 import sys, json, torch
 torch.set_num_threads(1)
 from shm_model.config import config_of
 from shm_model.train import train
 train(config_of(json.loads(sys.argv[1]), "x"))
 """
-    return [sys.executable, "-c", script, text, *more]
 
 
 @pytest.mark.parametrize("kill_at", [2, 7])
-def test_a_killed_run_goes_on_to_the_same_losses_and_weights(root, tmp_path, kill_at):
-    subprocess.run(_command(root, tmp_path / "whole"), check=True, timeout=120)
-    job = subprocess.Popen(_command(root, tmp_path / "killed"))
-    log = tmp_path / "killed" / "log.jsonl"
-    deadline = time.monotonic() + 60
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(root, tmp_path, uninterrupted, kill_at):
+    text = json.dumps(_long(root, tmp_path).model_dump(mode="json"))
+    job = subprocess.Popen([sys.executable, "-c", IN_ANOTHER_PROCESS, text])
+    log = tmp_path / "log.jsonl"
+    deadline = time.monotonic() + 120
     while job.poll() is None and time.monotonic() < deadline:
         if log.exists() and len(log.read_bytes().splitlines()) > kill_at:
             job.send_signal(signal.SIGKILL)
             break
         time.sleep(0.002)
     assert job.wait(60) == -signal.SIGKILL
-    subprocess.run(_command(root, tmp_path / "killed"), check=True, timeout=120)
-    assert _losses(tmp_path / "killed") == _losses(tmp_path / "whole")
-    one, other = (load(tmp_path / name / "last.pt") for name in ("whole", "killed"))
-    assert one.epoch == other.epoch == 6
+    assert len(_losses(tmp_path)) < len(uninterrupted[0])
+    outcome = train(_long(root, tmp_path))
+    assert outcome.done == 4 and (outcome.begun > 0) == (kill_at > 3)
+    assert _losses(tmp_path) == uninterrupted[0]
+    one, other = uninterrupted[1], load(outcome.last)
+    assert one.epoch == other.epoch == 4
     assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
 
 
+def test_a_run_that_is_done_is_left_as_it_is_and_says_so(root, tmp_path, shm_model):
+    assert train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1)).done == 1
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    again = train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1))
+    assert (again.begun, again.done) == (1, 1)
+    given = config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1)
+    (tmp_path / "c.yaml").write_text(json.dumps(given.model_dump(mode="json")))
+    code, out, _ = shm_model("train", tmp_path / "c.yaml")
+    assert code == 0 and "has done 1 epochs already" in out
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before}
+    code, out, _ = shm_model("train", tmp_path / "c.yaml", "max_epoch=2")
+    assert code == 0 and "Epochs 2 to 2 are done" in out
+
+
+def test_options_of_the_optimiser_may_change_on_the_way(root, tmp_path):
+    given = {"savedir": tmp_path, "max_epoch": 1}
+    train(config(root, "pretrain_mnet", **given))
+    run = start(config(root, "pretrain_mnet", weight_decay=0.1, **given), CPU)
+    assert run.optimizer.param_groups[0]["weight_decay"] == 0.1 and run.optimizer.state
+
+
 def test_another_run_is_not_resumed(root, tmp_path):
-    train(config(root, savedir=tmp_path))
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1))
     with pytest.raises(ShmDataError, match=r"last\.pt is of another run: found seed 0, wanted 1"):
-        train(config(root, savedir=tmp_path, seed=1))
+        train(config(root, "pretrain_mnet", savedir=tmp_path, seed=1))
 
 
 def test_checkpoints_come_back_and_nothing_else_is_taken(root, tmp_path):
-    path = train(config(root, savedir=tmp_path, max_epoch=1, checkpoint_period=1, eval=True))
+    path = train(config(root, savedir=tmp_path, max_epoch=1, checkpoint_period=1, eval=True)).last
     assert {"last.pt", "best.pt", "epoch_0001.pt"} <= {file.name for file in tmp_path.iterdir()}
     checkpoint = load(path)
     assert checkpoint.config.backbone == "resnet18" and checkpoint.epoch == 1
@@ -227,12 +289,12 @@ def _broken_files(tmp_path):
     whole = tmp_path / "whole.pt"
     torch.save({"config": {}}, whole)
     yield "other contents", whole.read_bytes()
-    yield "no checkpoint", whole.read_bytes()[:100]
-    yield "no checkpoint", b""
-    yield "no checkpoint", b"not a checkpoint at all"
-    yield "no checkpoint", pickle.dumps(_Harmful())
+    yield "broken, wanted a checkpoint", whole.read_bytes()[:100]
+    yield "broken, wanted a checkpoint", b""
+    yield "broken, wanted a checkpoint", b"not a checkpoint at all"
+    yield "broken, wanted a checkpoint", pickle.dumps(_Harmful())
     torch.save({"config": _Harmful()}, whole)
-    yield "no checkpoint", whole.read_bytes()
+    yield "broken, wanted a checkpoint", whole.read_bytes()
 
 
 def test_files_that_are_no_checkpoints_are_refused_and_run_nothing(tmp_path, monkeypatch):
@@ -258,12 +320,13 @@ def test_the_rate_warms_up_and_falls():
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_path):
-    run = start(config(root, savedir=tmp_path), CPU)
+    run = start(config(root, "pretrain_mnet", savedir=tmp_path), CPU)
     next(iter(run.network.parameters())).data.fill_(float("nan"))
     dataset = TrainingSet(run.config)
-    batch = next(iter(loader(dataset, Batches(len(dataset), run.config, range(1)))))
-    with pytest.raises(ShmDataError, match=rf"the loss at step 5: found nan for {batch['name'][0]}"):
-        train_step(run, batch, 5, 10)
+    batches = Batches(len(dataset), run.config, range(1))
+    names = ", ".join(dataset.names[index] for _, index in next(iter(batches)))
+    with pytest.raises(ShmDataError, match=rf"^the loss at step 5: found nan for {names}$"):
+        train_step(run, next(iter(loader(dataset, batches))), 5, 10)
 
 
 def test_accumulated_batches_move_as_one(root, tmp_path):
@@ -278,9 +341,86 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
     assert any(not torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
 
 
+def test_the_rate_counts_steps_of_the_optimiser_and_the_last_of_an_epoch_may_be_smaller(root, tmp_path, monkeypatch):
+    given = config(root, savedir=tmp_path, accumulate=2, max_epoch=2, lr=1.0, schedule="cosine", warmup=1)
+    run, rates, shares = start(given, CPU), [], []
+    monkeypatch.setattr(training, "update", lambda _, lr: rates.append(lr))
+    share = torch.nn.Parameter(torch.zeros(()))
+    monkeypatch.setattr(training, "loss_of", lambda *_: {"loss": share + 1})
+    for step in range(6):  # three batches an epoch: a step after two, and after one
+        share.grad = None
+        train_step(run, {"name": ["x"]}, step, 3)
+        shares.append(float(share.grad))
+    assert rates == [rate(step, 4, given) for step in range(4)]
+    assert shares == [0.5, 0.5, 1.0] * 2
+
+
+@pytest.mark.parametrize("mode", ["pretrain_mnet", "end_to_end"])
+def test_the_unknown_region_may_weigh_more(mode):
+    """Where the error is all in the known half, a weight of 3 for the unknown one halves the mean: 1 / (1 + 3)."""
+    more = {"tnet_checkpoint": Path("t"), "mnet_checkpoint": Path("m")} if mode == "end_to_end" else {}
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[:, 4:] = 1
+    alpha, colours = torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 4, 4)
+    alpha[:, :, :2] = 1
+    if mode == "pretrain_mnet":
+        labels = labels[:, 2:6, :4]
+    batch = {"image": torch.zeros(1, 3, 8, 8), "labels": labels, "box": torch.tensor([[4, 2, 4, 4]])}
+    batch |= {"alpha": torch.zeros(1, 1, 4, 4), "patch": colours, "foreground": colours, "background": colours}
+    matte = Matte(alpha, torch.zeros(1, 3, 8, 8))
+    found = {}
+    for weight in (1.0, 3.0):
+        given = config(Path("x"), mode, mnet_size=32, unknown_weight=weight, gamma=1.0, loss_lambda=0.0, **more)
+        given = given.model_copy(update={"mnet_size": 4})
+        network = (lambda *_: matte) if mode == "end_to_end" else (lambda *_: alpha)
+        found[weight] = float(training.loss_of(network, batch, given)["loss"])
+    assert found == {1.0: 0.5, 3.0: 0.25}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_about_the_same(root, tmp_path, precision):
+    losses = {}
+    for name in ("fp32", precision):
+        run = start(config(root, savedir=tmp_path, precision=name, tnet_size=32), CPU)
+        dataset = TrainingSet(run.config)
+        batch = next(iter(loader(dataset, Batches(len(dataset), run.config, range(1)))))
+        losses[name] = [train_step(run, batch, step, 10)["loss"] for step in range(4)]
+    assert losses[precision][-1] < losses[precision][0] and losses[precision] != losses["fp32"]
+    assert losses[precision] == pytest.approx(losses["fp32"], rel=0.1)
+
+
+def test_the_best_is_kept(root, tmp_path, monkeypatch):
+    scores = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(training, "mean_sad", lambda *_: next(scores))
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=3, eval=True, checkpoint_period=2))
+    assert load(tmp_path / "best.pt").epoch == 2 and load(tmp_path / "best.pt").best == 1.0
+    assert load(tmp_path / "last.pt").epoch == 3 and load(tmp_path / "last.pt").best == 1.0
+    assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch_0002.pt"]
+
+
+def test_progress_counts_images(root, tmp_path):
+    told = []
+
+    def progress(items, total, label):
+        for item in items:
+            yield item
+            told.append((item + 1, total, label))
+
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1), progress)
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=3), progress)
+    count = len(TrainingSet(config(root))) // 4 * 4
+    assert told[:count] == [(n + 1, count, "pretrain_mnet, images on cpu") for n in range(count)]
+    assert told[count:][-1] == (2 * count, 2 * count, "pretrain_mnet, images on cpu after epoch 1")
+
+
 def test_several_gpus_need_a_launch(root, tmp_path):
     with pytest.raises(ShmDataError, match=r"ngpu: found 2 .*torchrun --nproc_per_node=2"):
         train(config(root, savedir=tmp_path, ngpu=2))
+
+
+def test_synchronised_batch_norm_needs_gpus(root, tmp_path):
+    with pytest.raises(ShmDataError, match=r"sync_bn: found no GPU"):
+        train(config(root, savedir=tmp_path, sync_bn=True))
 
 
 def test_end_to_end_never_starts_untrained(root, tmp_path):
@@ -290,26 +430,39 @@ def test_end_to_end_never_starts_untrained(root, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def stages(root, tmp_path_factory):
+def stages(root, tmp_path_factory, one_thread):
     """All three stages trained for a few seconds, and where their checkpoints are."""
     folder = tmp_path_factory.mktemp("runs")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    tnet = train(config(root, savedir=folder / "tnet", max_epoch=15))
-    mnet = train(config(root, "pretrain_mnet", savedir=folder / "mnet", max_epoch=15))
+    tnet = train(config(root, savedir=folder / "tnet", max_epoch=15)).last
+    mnet = train(config(root, "pretrain_mnet", savedir=folder / "mnet", max_epoch=15)).last
     both = {"tnet_checkpoint": tnet, "mnet_checkpoint": mnet, "lr": 5e-4}
-    shm = train(config(root, "end_to_end", savedir=folder / "shm", max_epoch=8, **both))
-    torch.set_num_threads(before)
+    shm = train(config(root, "end_to_end", savedir=folder / "shm", max_epoch=8, **both)).last
     return {"tnet": tnet, "mnet": mnet, "shm": shm}
 
 
 def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
-    val = {name: means(evaluate(predictor_of(path, CPU.device), root)).whole.sad for name, path in stages.items()}
-    assert val["shm"] < 0.8 * val["tnet"]
-    blank = 0.0
-    for name in read_names(root, "val"):
-        blank += np.abs(read_sample(root, name)[1] / 255 - 0.5).sum() / 1000
-    assert val["tnet"] < 0.5 * blank / len(read_names(root, "val"))
+    """The best that T-Net's trimap allows is the mean alpha of each of its classes, in hindsight."""
+    tnet, shm = predictor_of(stages["tnet"], CPU.device), predictor_of(stages["shm"], CPU.device)
+    samples = [read_sample(root, name) for name in read_names(root, "val")]
+    truths = np.concatenate([alpha.ravel() / 255 for _, alpha, _ in samples])
+    classes = np.concatenate([tnet(image).trimap.ravel() for image, _, _ in samples])
+    flat = sum(np.abs(truths[classes == c] - truths[classes == c].mean()).sum() for c in np.unique(classes))
+    flat = flat / 1000 / len(samples)
+    assert mean_sad(shm, root) < 0.7 * flat
+    assert flat < 0.5 * np.abs(truths - truths.mean()).sum() / 1000 / len(samples)
+
+
+def test_the_sad_of_training_is_that_of_the_table(root, stages):
+    predictor = predictor_of(stages["shm"], CPU.device)
+    assert mean_sad(predictor, root) == pytest.approx(means(evaluate(predictor, root)).whole.sad)
+
+
+def test_a_tnets_trimap_is_its_own_and_not_the_one_given(root, stages):
+    image, _, trimap = read_sample(root, read_names(root, "val")[0])
+    for name in ("tnet", "shm"):
+        predictor = predictor_of(stages[name], CPU.device)
+        assert np.array_equal(predictor(image, trimap).trimap, predictor(image).trimap)
+    assert np.array_equal(predictor_of(stages["mnet"], CPU.device)(image, trimap).trimap, trimap)
 
 
 def test_weights_of_one_network_are_not_taken_for_another(root, stages):
@@ -329,29 +482,35 @@ def test_predictions_have_the_size_of_the_picture_whatever_it_is(root, stages):
             prediction = predictor(cut, trimap[: cut.shape[0], : cut.shape[1]] if name == "mnet" else None)
             assert prediction.alpha.shape == cut.shape[:2]
             assert prediction.alpha.min() >= 0 and prediction.alpha.max() <= 1
-    small = Predictor(predictor_of(stages["shm"], CPU.device).network, CPU.device, longest=48)
+    whole = predictor_of(stages["shm"], CPU.device)
+    assert whole.longest == 1500
+    small = Predictor(whole.network, CPU.device, longest=48)
     assert small(image).alpha.shape == image.shape[:2]
 
 
-def _shm_model(*arguments):
-    command = [sys.executable, "-m", "cli.model", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-
-
-def test_the_commands_score_and_predict(root, stages, tmp_path):
-    result = _shm_model("evaluate", "--checkpoint", stages["shm"], "--data", root, "--savedir", tmp_path / "e")
-    assert result.returncode == 0, result.stderr
-    assert "SAD/1000" in result.stdout and "unknown" in result.stdout
+def test_the_commands_score_and_predict(root, stages, tmp_path, shm_model):
+    code, out, err = shm_model("evaluate", "--checkpoint", stages["shm"], "--data", root, "--savedir", tmp_path / "e")
+    assert code == 0, err
+    assert "SAD/1000" in out and "unknown" in out
     report = json.loads((tmp_path / "e" / "scores.json").read_text())
     assert len(report["images"]) == len(read_names(root, "val"))
     assert (tmp_path / "e" / "scores.csv").read_text().count("\n") == 2 * (len(report["images"]) + 1) + 1
     assert images.read_image(tmp_path / "e" / "samples.png").shape[2] == 3
     folder, name = Layout(root).input, read_names(root, "val")[0]
-    result = _shm_model("predict", "--checkpoint", stages["shm"], folder / name, "--savedir", tmp_path / "p")
-    assert result.returncode == 0, result.stderr
+    code, _, err = shm_model("predict", "--checkpoint", stages["shm"], folder / name, "--savedir", tmp_path / "p")
+    assert code == 0, err
     alpha = images.read_alpha(tmp_path / "p" / name)
     colours, cut = images.read_cutout(tmp_path / "p" / f"{Path(name).stem}_cutout.png")
     assert np.array_equal(alpha, cut) and colours.shape[:2] == alpha.shape
+
+
+def test_the_mode_test_scores_as_evaluate_does(root, stages, tmp_path, shm_model):
+    given = config(root, "test", shm_checkpoint=stages["shm"], savedir=tmp_path / "e")
+    (tmp_path / "test.yaml").write_text(json.dumps(given.model_dump(mode="json")))
+    code, out, err = shm_model("train", tmp_path / "test.yaml")
+    assert code == 0, err
+    _, expected, _ = shm_model("evaluate", "--checkpoint", stages["shm"], "--data", root, "--savedir", tmp_path / "e")
+    assert out == expected and (tmp_path / "e" / "scores.json").exists()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -359,18 +518,17 @@ def test_the_commands_score_and_predict(root, stages, tmp_path):
     (["train", "absent.yaml"], "cannot read the configuration absent.yaml"),
     (["evaluate", "--data", "x"], "Missing option '--checkpoint'"),
 ])  # fmt: skip
-def test_a_mistake_is_one_sentence(arguments, message):
-    result = _shm_model(*arguments)
-    assert result.returncode == 1 and result.stderr.startswith("Error: ") and message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+def test_a_mistake_is_one_sentence(arguments, message, shm_model):
+    code, _, err = shm_model(*arguments)
+    assert code == 1 and err.startswith("Error: ") and message in err and len(err.splitlines()) == 1
 
 
-def test_an_mnet_alone_needs_a_trimap(root, stages, tmp_path):
+def test_an_mnet_alone_needs_a_trimap(root, stages, tmp_path, shm_model):
     name = read_names(root, "val")[0]
     command = ["predict", "--checkpoint", stages["mnet"], Layout(root).input / name, "--savedir", tmp_path]
-    without = _shm_model(*command)
-    assert without.returncode == 1 and "wanted --trimap" in without.stderr
-    assert _shm_model(*command, "--trimap", Layout(root).trimap / name).returncode == 0
+    code, _, err = shm_model(*command)
+    assert code == 1 and "wanted --trimap" in err
+    assert shm_model(*command, "--trimap", Layout(root).trimap / name)[0] == 0
 
 
 def test_help_of_training_loads_nothing_heavy():
@@ -379,40 +537,47 @@ def test_help_of_training_loads_nothing_heavy():
 
 
 DDP = """
-import json, os, sys, torch
+import json, sys, torch
 torch.set_num_threads(1)
-import shm_model.train as training
+from test_training import first_gradient
 from shm_model.config import config_of
-from shm_model.dataset import Batches, TrainingSet, loader
-config = config_of(json.loads(sys.argv[1]), "x")
-place = training.find_place(config)
-run = training.start(config, place)
-run.network.eval()
-run.network.train = lambda mode=True: run.network  # batch norm sees other batches in each process, so it is fixed
-training.update = lambda run: None
-dataset = TrainingSet(config)
-batch = next(iter(loader(dataset, Batches(len(dataset), config, range(1), place.rank, place.world))))
-training.train_step(run, batch, 0, 10)
-if place.rank == 0:
-    torch.save({name: p.grad for name, p in run.network.named_parameters()}, sys.argv[2])
+from shm_model.place import taken_place
+with taken_place(config_of(json.loads(sys.argv[1]), "x")) as place:
+    gradient = first_gradient(config_of(json.loads(sys.argv[1]), "x"), place)
+    if place.first:
+        torch.save(gradient, sys.argv[2])
 """
 
 
-def test_two_processes_move_as_one_with_the_joint_batch(root, tmp_path):
-    def launch(rank, world, batch, port):
-        text = json.dumps(config(root, savedir=tmp_path / "none", batch_size=batch).model_dump(mode="json"))
-        place = {
-            "RANK": rank,
-            "LOCAL_RANK": rank,
-            "WORLD_SIZE": world,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
-        environment = os.environ | {key: str(value) for key, value in place.items()} | {"GLOO_SOCKET_IFNAME": "lo"}
-        return subprocess.Popen([sys.executable, "-c", DDP, text, str(tmp_path / f"{world}.pt")], env=environment)
+def first_gradient(given, place):
+    """The gradient of the first step; batch norm, which sees other batches in each process, is fixed."""
+    run = start(given, place)
+    run.network.eval()
+    run.network.train = lambda mode=True: run.network
+    dataset, gradient = TrainingSet(given), {}
+    batch = next(iter(loader(dataset, Batches(len(dataset), given, range(1), place.rank, place.world))))
+    run.optimizer.step = lambda: gradient.update((name, p.grad.clone()) for name, p in run.network.named_parameters())
+    train_step(run, batch, 0, 10)
+    return gradient
 
-    jobs = [launch(rank, 2, 3, 29611) for rank in (0, 1)] + [launch(0, 1, 6, 29612)]
-    assert [job.wait(120) for job in jobs] == [0, 0, 0]
-    joint, split = (torch.load(tmp_path / f"{world}.pt", weights_only=True) for world in (1, 2))
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_processes_move_as_one_with_the_joint_batch(root, tmp_path):
+    text = json.dumps(config(root, savedir=tmp_path / "none", batch_size=3).model_dump(mode="json"))
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(Path(__file__).parent)}
+    jobs = []
+    for rank in "01":
+        environment = os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank}
+        command = [sys.executable, "-c", DDP, text, str(tmp_path / "split.pt")]
+        jobs.append(subprocess.Popen(command, env=environment))
+    joint = first_gradient(config(root, savedir=tmp_path / "none", batch_size=6), CPU)
+    assert [job.wait(120) for job in jobs] == [0, 0]
+    split = torch.load(tmp_path / "split.pt", weights_only=True)
     for name, gradient in joint.items():
         assert torch.allclose(gradient, split[name], rtol=1e-3, atol=1e-5), name

@@ -28,10 +28,15 @@ def options(folder: Path) -> CompositeOptions:
     """The job that turns what `draw_sources` wrote to `folder` into a data set.
 
     With this seed a drawn person falls to val: a network that has seen three others can be expected to know it,
-    as it cannot the only photo.
+    as it cannot the only photo. The size is one that a CPU can train at in minutes.
     """
     return CompositeOptions.checked(
-        inimg=folder / "photos", inalp=folder / "alphas", vocroot=(folder / "VOC2012",), numbg=16, seed=10
+        inimg=folder / "photos",
+        inalp=folder / "alphas",
+        vocroot=(folder / "VOC2012",),
+        numbg=16,
+        seed=10,
+        maxsize=480,
     )
 
 

@@ -1,0 +1,264 @@
+"""What each lever gives to a training step: images/s and memory, side by side in one run, on synthetic pictures.
+
+The step is the one of `shm_model.train`, from uint8 pictures in memory to new weights. The first row is what public
+scripts do: eager, float32, NCHW, F.max_unpool2d, one optimiser kernel after the other. Each row below adds a lever to
+the row above. All rows of a stage take turns, so that a machine that slows down slows all of them.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import click
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from shm_model import mnet
+from shm_model.config import Config
+from shm_model.mnet import MNet
+from shm_model.place import Place, device_for
+from shm_model.shm import SHM
+from shm_model.tnet import TNet
+from shm_model.train import Run, run_of, train_step
+
+STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
+
+# The paper's sizes, and sizes for a CPU.
+PAPER: dict[str, Any] = {"backbone": "resnet50", "output_stride": 8, "mnet_width": 1.0}
+SMALL: dict[str, Any] = {"backbone": "resnet18", "output_stride": 16, "mnet_width": 0.25}
+PAPER_SIZES: dict[str, Any] = {"tnet_size": 400, "mnet_size": 320, "end_size": 800}
+SMALL_SIZES: dict[str, Any] = {"tnet_size": 128, "mnet_size": 96, "end_size": 192}
+PAPER_BATCH = {"pretrain_tnet": 16, "pretrain_mnet": 16, "end_to_end": 10}
+
+
+@dataclass(frozen=True)
+class Levers:
+    """What a row switches on."""
+
+    name: str = "eager fp32 NCHW"
+    unpool: bool = False
+    channels_last: bool = False
+    bf16: bool = False
+    fused: bool = False
+    compile: bool = False
+
+
+@dataclass
+class Row:
+    """A run with its levers, and what was measured of it: seconds of a step, and bytes at its peak."""
+
+    levers: Levers
+    run: Run
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+
+
+def rows_of(stage: str, compiled: bool) -> Iterator[Levers]:
+    """The levers of each row, added one by one; T-Net has nothing to unpool."""
+    levers = Levers()
+    yield levers
+    names = {
+        "unpool": "our unpooling",
+        "channels_last": "channels_last",
+        "bf16": "bf16 autocast",
+        "fused": "fused Adam",
+    }
+    if stage == "pretrain_tnet":
+        names.pop("unpool")
+    if compiled:
+        names["compile"] = "torch.compile"
+    for key, name in names.items():
+        levers = replace(levers, name=f"+ {name}", **{key: True})
+        yield levers
+
+
+def config_of(stage: str, levers: Levers, sizes: dict[str, Any], batch: int) -> Config:
+    """The configuration of a row."""
+    unused = {"tnet_checkpoint": Path("-"), "mnet_checkpoint": Path("-")} if stage == "end_to_end" else {}
+    form = {"channels_last": levers.channels_last, "compile": levers.compile}
+    precision = "bf16" if levers.bf16 else "fp32"
+    return Config(mode=stage, data_root=Path("-"), batch_size=batch, precision=precision, **form, **sizes, **unused)
+
+
+def run_with(levers: Levers, config: Config, device: torch.device) -> Run:
+    """A run as training sets it up, from random weights."""
+    torch.manual_seed(0)
+    tnet, alpha = TNet(config.backbone, config.output_stride), MNet(config.mnet_width)
+    network = {"pretrain_tnet": tnet, "pretrain_mnet": alpha}.get(config.mode) or SHM(tnet, alpha)
+    run = run_of(network, config, Place(device))
+    run.optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=0.0, fused=levers.fused)
+    return run
+
+
+def batch_of(config: Config) -> dict[str, Any]:
+    """A batch as the loader gives it."""
+    count, patch_size = config.batch_size, config.mnet_size
+    size = {"pretrain_tnet": config.tnet_size, "pretrain_mnet": patch_size}.get(config.mode, config.end_size)
+
+    def pixels(channels: int, side: int) -> Tensor:
+        return torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
+
+    batch: dict[str, Any] = {"name": ["-"] * count, "image": pixels(3, size), "labels": pixels(1, size)[:, 0] % 3}
+    if config.mode != "pretrain_tnet":
+        colours = {key: pixels(3, patch_size) for key in ("patch", "foreground", "background")}
+        batch |= colours | {"alpha": pixels(1, patch_size)}
+        batch["box"] = torch.tensor([[0, 0, size // 2, size // 2]] * count)
+    return batch
+
+
+@contextmanager
+def unpooling(ours: bool) -> Iterator[None]:
+    """M-Net with our pooling and unpooling, or torch's."""
+    if ours:
+        yield
+        return
+    theirs: dict[str, Callable[..., Any]] = {
+        "pool": lambda x: F.max_pool2d(x, 2, return_indices=True),
+        "unpool": lambda x, code: F.max_unpool2d(x, code, 2),
+    }
+    with patch.multiple(mnet, **theirs):
+        yield
+
+
+def step_of(row: Row, batch: dict[str, Any], steps: int = 1) -> float:
+    """Does some steps and gives the seconds of one."""
+    device = row.run.place.device
+    with unpooling(row.levers.unpool):
+        synchronise(device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            train_step(row.run, batch, 0, 1)
+        synchronise(device)
+    return (time.perf_counter() - begun) / steps
+
+
+def peak_of(row: Row, batch: dict[str, Any]) -> int:
+    """The bytes that a step needs at its peak, weights and optimiser included; 0 where torch does not count them."""
+    if row.run.place.device.type != "cuda":
+        return 0
+    states = (value for state in row.run.optimizer.state.values() for value in state.values())
+    own = [*row.run.network.parameters(), *row.run.network.buffers(), *filter(torch.is_tensor, states)]
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step_of(row, batch)
+    return torch.cuda.max_memory_allocated() - before + sum(each.nbytes for each in own)
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits for the GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    """FLOP/s of a large matrix product, the best of some."""
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(8):
+        synchronise(device)
+        begun = time.perf_counter()
+        a @ b
+        synchronise(device)
+        times.append(time.perf_counter() - begun)
+    return 2 * side**3 / min(times)
+
+
+def measure(stage: str, sizes: dict[str, Any], batch: int, options: dict[str, Any]) -> tuple[list[Row], int]:
+    """The rows of a stage, measured in turns, and the FLOPs of a step."""
+    device, rows = options["device"], []
+    for levers in rows_of(stage, options["compiled"]):
+        config = config_of(stage, levers, sizes, batch)
+        rows.append(Row(levers, run_with(levers, config, device)))
+    data = batch_of(rows[0].run.config)
+    with FlopCounterMode(display=False) as counter:
+        step_of(rows[0], data)
+    for row in rows:
+        step_of(row, data, 2)  # warms up: compiles, chooses kernels, makes the optimiser's state
+        row.peak = peak_of(row, data)
+    for _ in range(options["repeats"]):
+        for row in rows:
+            row.seconds.append(step_of(row, data, options["steps"]))
+    return rows, counter.get_total_flops()
+
+
+def table(rows: list[Row], flops: int, rate: float) -> Iterator[str]:
+    """The rows of a stage in Markdown. Ratios are medians of those within a turn."""
+    batch = rows[0].run.config.batch_size
+    yield "| | faster than the first row | images/s | ms a step | peak memory | of the matmul rate |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for row in rows:
+        ratio = median(first / own for first, own in zip(rows[0].seconds, row.seconds, strict=True))
+        seconds = median(row.seconds)
+        memory = f"{row.peak / 2**30:.2f} GiB" if row.peak else "-"
+        share = flops / seconds / rate
+        cells = f"{ratio:.2f}x", f"{batch / seconds:.1f}", f"{1000 * seconds:.1f}", memory, f"{share:.1%}"
+        yield f"| {row.levers.name} | {' | '.join(cells)} |"
+
+
+def machine(device: torch.device) -> str:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else _cpu()
+    tf32 = f", TF32 in convolutions: {torch.backends.cudnn.allow_tf32}" if device.type == "cuda" else ""
+    return f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, Python {platform.python_version()}{tf32}"
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor()
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+
+
+@click.command()
+@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), default=STAGES, help="By default all.")
+@click.option("--batch", type=click.IntRange(1), help="Images a step; by default the paper's, on a CPU 2.")
+@click.option("--paper/--small", default=None, help="The paper's sizes (default on a GPU) or small ones (on a CPU).")
+@click.option("--repeats", default=5, show_default=True, help="Turns.")
+@click.option("--steps", type=click.IntRange(1), help="Steps a turn; by default 5, on a CPU 1.")
+@click.option("--compile/--no-compile", "compiled", default=None, help="Measure torch.compile, by default on a GPU.")
+@click.option("--cuda/--no-cuda", default=True, help="Use a GPU if there is one.")
+def main(  # noqa: PLR0917
+    stages: tuple[str, ...],
+    batch: int | None,
+    paper: bool | None,
+    repeats: int,
+    steps: int | None,
+    compiled: bool | None,
+    cuda: bool,
+) -> None:
+    """Measure a training step of each stage, lever by lever, and print tables in Markdown."""
+    device = device_for(cuda)
+    gpu = device.type == "cuda"
+    paper = gpu if paper is None else paper
+    options = {"device": device, "repeats": repeats, "steps": steps or (5 if gpu else 1)}
+    options["compiled"] = gpu if compiled is None else compiled
+    sizes = PAPER | PAPER_SIZES if paper else SMALL | SMALL_SIZES
+    side = 8192 if gpu else 1024
+    rates = {
+        name: matmul_rate(device, dtype, side) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    }
+    click.echo(machine(device))
+    click.echo(
+        f"A {side} x {side} matrix product: " + ", ".join(f"{n} {r / 1e12:.2f} TFLOP/s" for n, r in rates.items())
+    )
+    for stage in stages:
+        count = batch or (PAPER_BATCH[stage] if gpu else 2)
+        rows, flops = measure(stage, sizes, count, options)
+        shown = ", ".join(f"{key} {value}" for key, value in sizes.items())
+        click.echo(f"\n### {stage}, batch {count}\n\n{shown}; {flops / count / 1e9:.1f} GFLOP an image and step.\n")
+        for line in table(rows, flops, max(rates.values())):
+            click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

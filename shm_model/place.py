@@ -1,0 +1,70 @@
+"""Where a process trains: its device, and its part among several that torchrun started."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+from shm_data.errors import ShmDataError
+from shm_model.config import Config
+
+# The others wait for as long as the first process scores val, which takes far more than torch's ten minutes.
+_PATIENCE = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process runs: its device, and which of `world` processes it is."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+
+def device_for(cuda: bool) -> torch.device:
+    """The GPU where one is wanted and there, else the CPU."""
+    return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def taken_place(config: Config) -> Iterator[Place]:
+    """The place that torchrun gives to this process, or the only one; it is given back in the end.
+
+    Raises ShmDataError where several GPUs are wanted and nobody started a process for each, or there are too few.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if config.ngpu > 1 and world != config.ngpu:
+        command = f"torchrun --nproc_per_node={config.ngpu} -m cli.model train CONFIG.yaml"
+        raise ShmDataError("ngpu", found=f"{config.ngpu} and {world} process", wanted=f"a launch by `{command}`")
+    device = device_for(config.cuda)
+    if config.sync_bn and device.type == "cpu":
+        raise ShmDataError("sync_bn", found="no GPU", wanted="sync_bn: false, or GPUs")
+    if world == 1:
+        yield Place(device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", _local_rank())
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield Place(device, distributed.get_rank(), world)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _local_rank() -> int:
+    rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if rank >= count:
+        raise ShmDataError(
+            "torchrun", found=f"process {rank + 1} of this machine", wanted=f"at most {count}, a GPU each"
+        )
+    return rank

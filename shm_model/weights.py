@@ -1,0 +1,84 @@
+"""The only module that reads what torch.save wrote: runs no code in it, and says in one sentence what is broken."""
+
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from shm_data.errors import ShmDataError
+
+# What torch.load raises for a file that is cut short, not its own, or holds more than tensors and plain values.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
+
+def read(path: Path | str, wanted: str) -> object:
+    """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `wanted`."""
+    try:
+        with warnings.catch_warnings():
+            # Of an old pickle torch first says that its protocol is unusual; whether it is any good shows next.
+            warnings.simplefilter("ignore")
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ShmDataError(f"{path} does not exist") from error
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
+    except _UNREADABLE as error:
+        raise ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted) from error
+    return content
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """The tensors by name in a file: a state_dict, or one under "state_dict", without "module." before names.
+
+    Raises ShmDataError where the file holds anything else. Nothing in it is executed.
+    """
+    wanted = "a state_dict written by torch.save"
+    content = read(path, wanted)
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    if not isinstance(content, dict) or not content:
+        raise ShmDataError(str(path), found=f"a {type(content).__name__} without tensors", wanted=wanted)
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ShmDataError(f"{path}, {key}", found=f"a {type(value).__name__}", wanted="a tensor with a name")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def check_weights(
+    path: Path | str, found: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], left_aside: str
+) -> None:
+    """Raises ShmDataError with the first name that is missing, has another shape, or is not wanted.
+
+    Names that begin with `left_aside` may be there. A surplus is a fault, too: the layers of ResNet-50 fit the
+    file of a ResNet-101, whose other half would be dropped in silence.
+    """
+    for key, shape in wanted.items():
+        if key not in found:
+            raise ShmDataError(f"{path}, {key}", found="nothing", wanted=f"shape {tuple(shape)}")
+        if found[key].shape != shape:
+            raise ShmDataError(f"{path}, {key}", found=f"shape {tuple(found[key].shape)}", wanted=f"{tuple(shape)}")
+    for key in found:
+        if key not in wanted and not key.startswith(left_aside) and not is_count(key):
+            raise ShmDataError(f"{path}, {key}", found="a layer too many", wanted="the weights of a smaller network")
+
+
+def is_count(key: str) -> bool:
+    """Batch norm's counter of batches: old files lack it, and nothing here uses it."""
+    return key.endswith(".num_batches_tracked")
