@@ -257,9 +257,9 @@ def _absolute(roots: Mapping[str, Path]) -> dict[str, Path]:
 
 def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
     """What a user should know before training on the set."""
-    options, subjects = planned.options, planned.foregrounds
-    sides = split_foregrounds(subjects, options, planned.known)
-    wanted = splits_to_composite(subjects, sides, options)
+    options, people = planned.options, planned.foregrounds
+    sides = split_foregrounds(people, options, planned.known)
+    wanted = splits_to_composite(people, sides, options)
     pools = split_backgrounds(planned.backgrounds, options, wanted) if wanted else {}
     for side, some in sorted(pools.items()):
         usable = sum(background.key not in unusable for background in some)
@@ -267,14 +267,14 @@ def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
             some_backgrounds = f"{usable} background{'s' * (usable != 1)}"
             yield f"{side} has {some_backgrounds} for --numbg {options.numbg}: drawn again, with other crops"
     if len(set(sides.values())) == 1 and 0 < options.trainsplit < 1:
-        yield f"all foregrounds are in {sides[subjects[0].files.name]}: the other split has no samples"
+        yield f"all foregrounds are in {sides[people[0].files.name]}: the other split has no samples"
     if options.group:
-        yield _note_on_groups([subject.files.name for subject in subjects], options.group)
-    if options.originals and any(subject.files.alpha is None for subject in subjects):
+        yield _note_on_groups([foreground.files.name for foreground in people], options.group)
+    if options.originals and any(foreground.files.alpha is None for foreground in people):
         yield "cut-outs have no original photo: they give composites only"
-    for subject in subjects:
-        if subject.missing:
-            yield f"{subject.files.name}: its trimap has no {' and no '.join(subject.missing)}"
+    for foreground in people:
+        if foreground.missing:
+            yield f"{foreground.files.name}: its trimap has no {' and no '.join(foreground.missing)}"
 
 
 def _note_on_groups(names: Sequence[str], pattern: str) -> str:
