@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shm_data import foregrounds, images
+from shm_data.arrays import Array
 from shm_data.compositing import fit
 from shm_data.decide import Decision, decide, record
 from shm_data.errors import ShmDataError
@@ -128,7 +129,7 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
 
 
-def _read_background(recipe: Recipe, manifest: Manifest) -> images.Array | None:
+def _read_background(recipe: Recipe, manifest: Manifest) -> Array | None:
     return None if recipe.background is None else images.read_image(path_of(recipe.background, manifest.roots))
 
 

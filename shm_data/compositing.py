@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
+
 Size = tuple[int, int]  # width, height
 Box = tuple[int, int, int, int]  # x, y, width, height
 

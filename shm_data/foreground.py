@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
+
 Floats = NDArray[np.float32]
 
 _log = logging.getLogger(__name__)

@@ -5,10 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shm_data import images
+from shm_data.arrays import Array
 from shm_data.compositing import fit, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.layout import safe_stem, unused
@@ -17,8 +15,6 @@ from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, Foreground, Pixels, path_of
 from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
-
-Array = NDArray[np.uint8]
 
 # Shapes closer than this are one shape, rounded.
 _SAME_SHAPE = 0.01

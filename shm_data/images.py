@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
 from shm_data.layout import write_bytes
-
-Array = NDArray[np.uint8]
 
 EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 

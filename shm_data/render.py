@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from shm_data.arrays import Array
 from shm_data.compositing import Size, blend, cover, resize, resize_matte, resize_nearest, resize_straight
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
 from shm_data.recipes import Recipe
 from shm_data.sources import Pixels
 from shm_data.trimap import TrimapRule, derive
-
-Array = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

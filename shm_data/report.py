@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from shm_data.arrays import Array
 from shm_data.compositing import Size, blend, resize, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
@@ -15,7 +15,6 @@ from shm_data.images import read_alpha, read_gray, read_image
 from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.trimap import BACKGROUND, UNKNOWN
 
-Array = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 _PANEL: Size = (204, 272)

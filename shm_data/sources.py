@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
 
-Array = NDArray[np.uint8]
-
-BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
+BACKGROUND, UNKNOWN, FOREGROUND = CLASSES = (0, 128, 255)
 
 # JPEG and the like leave a few levels of noise where a matte is flat; some networks never reach 255.
 LOSSY_TOLERANCE = 5
@@ -61,7 +60,7 @@ def normalise(pixels: Array) -> Array:
     Raises ShmDataError where the values between have no common level, as in a matte or a photo.
     """
     if pixels.max() <= 2:
-        return np.array([BACKGROUND, UNKNOWN, FOREGROUND], np.uint8)[pixels]
+        return np.array(CLASSES, np.uint8)[pixels]
     between = pixels[(pixels > LOSSY_TOLERANCE) & (pixels < 255 - LOSSY_TOLERANCE)]
     if between.size and np.mean(np.abs(between - np.median(between)) <= 16) < 0.5:
         raise ShmDataError("not a trimap", found="many gray levels", wanted="0, one unknown level, and 255")

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
+from shm_data.trimap import UNKNOWN
+
 Matrix = NDArray[np.float64]
 Square = tuple[int, int, int]  # x, y, side
 
@@ -41,7 +43,7 @@ def draw_patch(generator: random.Random, trimap: Array, side: int) -> Square:
     """A square around an unknown pixel of a trimap (H, W) uint8, moved inside; anywhere if none is unknown."""
     height, width = trimap.shape
     side = min(side, height, width)
-    unknown = np.flatnonzero(trimap == 128)
+    unknown = np.flatnonzero(trimap == UNKNOWN)
     if not unknown.size:
         return _within(generator, (width, height), side)
     y, x = divmod(int(unknown[int(generator.random() * unknown.size)]), width)

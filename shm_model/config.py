@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from shm_data.errors import ShmDataError
 
-Stage = Literal["pretrain_tnet", "pretrain_mnet", "end_to_end"]
-
 
 class Config(BaseModel):
     """The configuration of a run. Sizes are in px, periods in epochs, `warmup` in optimiser steps.

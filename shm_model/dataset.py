@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
 from shm_data.images import read_alpha, read_gray, read_image
 from shm_data.layout import Layout, read_names
-from shm_data.trimap import TrimapRule, derive
+from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
     Square,
     draw_colours,
@@ -30,13 +30,11 @@ from shm_model.augment import (
 )
 from shm_model.config import Config
 
-Array = NDArray[np.uint8]
 Key = tuple[int, int]  # epoch, index
 Item = dict[str, Any]
 
-# Trimap value -> class.
-_CLASSES = np.zeros(256, np.uint8)
-_CLASSES[[0, 128, 255]] = 0, 1, 2
+_LABELS = np.zeros(256, np.uint8)
+_LABELS[list(CLASSES)] = 0, 1, 2
 
 
 def read_sample(root: Path, name: str) -> tuple[Array, Array, Array]:
@@ -54,9 +52,14 @@ def read_sample(root: Path, name: str) -> tuple[Array, Array, Array]:
         if other.shape != image.shape[:2]:
             found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
             raise ShmDataError(f"sample {name} of {root}", found=found, wanted="the same size")
-    if not np.isin(trimap, (0, 128, 255)).all():
+    if not np.isin(trimap, CLASSES).all():
         raise ShmDataError(f"{layout.trimap / name}", found="other values", wanted="only 0, 128 and 255")
     return image, alpha, trimap
+
+
+def labels_of(trimap: Array) -> Tensor:
+    """The classes (H, W) uint8 in {0, 1, 2} of a trimap (H, W) uint8 in {0, 128, 255}."""
+    return torch.from_numpy(_LABELS[trimap])
 
 
 def names_of(root: Path, split: str) -> list[str]:
@@ -102,7 +105,7 @@ class TrainingSet(Dataset[Item | ShmDataError]):
     def _for_tnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
         size = self.config.tnet_size
         image, _, trimap = self._crop_and_turn(generator, image, alpha, trimap, size)
-        return {"image": _chw(image), "labels": torch.from_numpy(_CLASSES[trimap])}
+        return {"image": _chw(image), "labels": labels_of(trimap)}
 
     def _for_mnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
         square = draw_patch(generator, trimap, pick(generator, self.config.patches))
@@ -110,8 +113,8 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         flip, angle = draw_turn(generator)
         image, alpha = turn(image, flip, angle), turn(alpha, flip, angle)
         erode, dilate = draw_widths(generator)
-        labels = _CLASSES[derive(alpha, TrimapRule("euclid", erode, dilate))]
-        return {"labels": torch.from_numpy(labels)} | _colours(image, alpha)
+        labels = labels_of(derive(alpha, TrimapRule("euclid", erode, dilate)))
+        return {"labels": labels} | _colours(image, alpha)
 
     def _for_both(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
         size = self.config.end_size
@@ -120,7 +123,7 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         patch, patch_alpha, _ = _cut((x, y, side), self.config.mnet_size, image, alpha, trimap)
         item = {
             "image": _chw(image),
-            "labels": torch.from_numpy(_CLASSES[trimap]),
+            "labels": labels_of(trimap),
             "box": torch.tensor((x, y, side, side)),
         }
         return item | _colours(patch, patch_alpha)

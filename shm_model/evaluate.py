@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.layout import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
+from shm_data.trimap import UNKNOWN
 from shm_model.dataset import names_of, read_sample
-from shm_model.metrics import UNKNOWN, Scores, class_iou, sad, scores
+from shm_model.metrics import Scores, class_iou, sad, scores
 from shm_model.predict import Predictor
-
-Array = NDArray[np.uint8]
 
 REGIONS = ("whole", "unknown")
 _UNITS = {"sad": "SAD/1000", "mse": "MSE", "mad": "MAD", "grad": "Grad/1000", "conn": "Conn/1000"}

@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
+from shm_data.trimap import CLASSES, UNKNOWN
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Matte = NDArray[np.uint8] | NDArray[np.floating]
 
-BACKGROUND, UNKNOWN, FOREGROUND = CLASSES = (0, 128, 255)
 
 # Sums are given in thousands, as papers print them.
 _THOUSAND = 1000.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from shm_data.arrays import Array
 from shm_data.compositing import fit, resize, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
@@ -18,15 +19,14 @@ from shm_data.images import find, read_gray, read_image, write_png
 from shm_data.layout import make_folders, safe_stem, unused
 from shm_data.pairing import TRIMAP_WORDS, pair
 from shm_data.parallel import Progress, quiet
-from shm_data.trimap import normalise
+from shm_data.trimap import CLASSES, normalise
 from shm_model.checkpoint import load, restored
+from shm_model.dataset import labels_of
 from shm_model.mnet import MNet
-from shm_model.shm import SHM
+from shm_model.shm import SHM, fused
 from shm_model.tnet import TNet
 
-Array = NDArray[np.uint8]
-
-_VALUES = np.array([0, 128, 255], np.uint8)
+_VALUES = np.array(CLASSES, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,9 @@ class Predictor:
     def _run(self, image: Tensor, trimap: Array | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """alpha (1, 1, h, w) and the probabilities of the trimap's classes (1, 3, h, w)."""
         if isinstance(self.network, MNet) and trimap is not None:
-            labels = torch.from_numpy(np.searchsorted(_VALUES, resize_nearest(trimap, size))).to(self.device)
+            labels = labels_of(resize_nearest(trimap, size)).long().to(self.device)
             probabilities = one_hot(labels, 3).permute(2, 0, 1)[None].float()
-            alpha_r = self.network(image, probabilities)
-            return probabilities[:, 2:3] + probabilities[:, 1:2] * alpha_r, probabilities
+            return fused(probabilities, self.network(image, probabilities)), probabilities
         if isinstance(self.network, TNet):
             probabilities = self.network(image).softmax(1)
             return probabilities[:, 2:3] + probabilities[:, 1:2] / 2, probabilities

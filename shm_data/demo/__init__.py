@@ -5,7 +5,8 @@ from pathlib import Path
 
 import cv2
 
-from shm_data.compositing import Array, blend, cover, cover_box
+from shm_data.arrays import Array
+from shm_data.compositing import blend, cover, cover_box
 from shm_data.demo import astronaut, brush, portraits, voc
 from shm_data.demo.scenes import bokeh, meadow, studio, sunset
 from shm_data.errors import ShmDataError

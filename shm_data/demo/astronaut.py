@@ -4,11 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shm_data.arrays import Array
 from shm_data.demo.scenes import photo
 from shm_data.foreground import told_if_slow
 from shm_data.trimap import BACKGROUND, FOREGROUND, UNKNOWN
-
-Array = NDArray[np.uint8]
 
 # Clockwise from the lower left, in px of the 512 px photo, each line with the half width of its unknown band.
 _SLEEVE = (

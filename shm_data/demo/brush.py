@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.uint8]
+from shm_data.arrays import Array
+
 Floats = NDArray[np.float64]
 Light = NDArray[np.float32]
 Colour = tuple[int, int, int]
