@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cli.entry import run
 from shm_data import __version__
+
+if TYPE_CHECKING:
+    from shm_data.options import CompositeOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,10 +72,27 @@ def _composite_options(numbg: int) -> Callable[[Command], Command]:
             help="Colours of soft edges: freed of the old background, or as in the photo (halos).",
         ),
         click.option("--maxsize", type=int, metavar="PX", help="Scale samples down to this long edge."),
+        click.option(
+            "--format",
+            type=click.Choice(["png", "jpg", "webp"]),
+            default="png",
+            show_default=True,
+            help="Of the images; alphas and trimaps are PNG always.",
+        ),
+        click.option("--quality", type=int, help="Of jpg and webp, 1 to 100.  [default: 95]"),
         click.option("--savedir", type=_FOLDER, required=True, help="Where the data set is made or completed."),
         click.option("--trainsplit", type=float, default=0.8, show_default=True, help="Share that goes to train."),
         click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
         click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
+        click.option("--verify", is_flag=True, help="Going on: read the sources again to see that none has changed."),
+        click.option(
+            "--link",
+            type=click.Choice(["auto", "hard", "copy"]),
+            default="auto",
+            show_default=True,
+            help="Samples with the same alpha share one file: where possible, always, never.",
+        ),
+        click.option("--part", metavar="K/N", help="Make the K-th of N parts; see docs/scale.md."),
         _trimap_options,
         _jobs,
     ]
@@ -108,6 +128,17 @@ def composite(**options: Any) -> None:
 def prepare(**options: Any) -> None:
     """Take over a published set (--pubdir), composite your own photos (--inimg), or both in one."""
     _composite(**options)
+
+
+@data.command()
+@click.argument("dataset", type=_FOLDER)
+def finish(dataset: Path) -> None:
+    """Write the lists of a data set that was made in parts, once all are there."""
+    from shm_data.manifest import summary
+    from shm_data.parts import complete
+
+    _say(summary(complete(dataset)))
+    click.echo(f"The data set is in {dataset}.")
 
 
 @data.command()
@@ -148,23 +179,52 @@ def demo(folder: Path, jobs: int) -> None:
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
 
 
-def _composite(savedir: Path, jobs: int, dry_run: bool, **options: Any) -> None:
+def _composite(savedir: Path, dry_run: bool, part: str | None, **options: Any) -> None:
+    from shm_data.options import CompositeOptions
+
+    means = {name: options.pop(name) for name in ("jobs", "link", "verify")}
+    _checked_jobs(means["jobs"])
+    checked = CompositeOptions.checked(**options)
+    if dry_run:
+        _dry_run(checked, savedir, means["jobs"], verify=means["verify"])
+    elif part is not None:
+        _part(checked, savedir, part, **means)
+    else:
+        from cli.progress import show
+        from shm_data.build import composite
+        from shm_data.manifest import summary
+
+        _say(summary(composite(checked, savedir, progress=show, **means)))
+        click.echo(f"The data set is in {savedir}.")
+
+
+def _dry_run(options: "CompositeOptions", savedir: Path, jobs: int, *, verify: bool) -> None:
     from cli.progress import show
     from shm_data import build
     from shm_data.decide import decide
     from shm_data.manifest import summary
-    from shm_data.options import CompositeOptions
     from shm_data.recipes import to_line
 
-    checked = CompositeOptions.checked(**options)
-    if not dry_run:
-        _say(summary(build.composite(checked, savedir, _checked_jobs(jobs), show)))
-        click.echo(f"The data set is in {savedir}.")
-        return
-    decision = decide(checked, savedir, _checked_jobs(jobs), show)
+    decision = decide(options, savedir, jobs, show, verify=verify)
     _say(["Nothing is written. It would be:", *summary(decision.manifest)])
     click.echo(f"about {build.estimate_bytes(decision) / 1e6:.1f} MB on disk; some recipes:")
     _say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
+
+
+def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -> None:
+    from cli.progress import show
+    from shm_data.manifest import summary
+    from shm_data.parts import Part, composite_part
+
+    part = Part.parsed(text)
+    manifest, missing = composite_part(options, savedir, part, progress=show, **means)
+    places = part.places(manifest.counts.samples)
+    click.echo(f"Part {part.number} of {part.count} is made: {len(places)} of {manifest.counts.samples} samples.")
+    if missing:
+        click.echo(f"Parts yet to be made: {', '.join(map(str, missing))}.")
+    else:
+        _say(summary(manifest))
+        click.echo(f"The data set is in {savedir}.")
 
 
 def _checked_jobs(jobs: int) -> int:

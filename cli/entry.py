@@ -1,14 +1,36 @@
 """Runs a group of commands as a program: every fault of the user is one sentence and exit code 1."""
 
+import io
 import os
 import signal
 import sys
-
-import click
-
-from shm_data.errors import ShmDataError
+from types import FrameType
 
 INTERRUPTED = 130
+_TOLD = "Interrupted. What was written is whole; the same command goes on from there."
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Ends a program that is still being imported: an exception there might be taken for a missing module."""
+    del number, frame
+    os.write(2, f"{_TOLD}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def _listen(handler: "signal._HANDLER") -> None:
+    """A polite kill is told what Ctrl-C is told. A program that was started to ignore one goes on to do so."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+# From here on, and only where these are our programs: who imports us has handlers of their own.
+if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):  # noqa: PTH119  pathlib takes its time
+    _listen(_stop)
+
+import click  # noqa: E402
+
+from shm_data.errors import ShmDataError  # noqa: E402
 
 # What comes with an extra only, and with which.
 _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
@@ -16,7 +38,9 @@ _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
 
 def run(group: click.Group) -> None:
     """Runs the group with the program's arguments and exits. Our own bugs keep their traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is told what Ctrl-C is told
+    _listen(signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
     try:
         code = group.main(standalone_mode=False)
     except click.ClickException as error:
@@ -27,12 +51,26 @@ def run(group: click.Group) -> None:
         if error.name not in _EXTRAS:
             raise
         _fail(f"{error.name} is not installed: pip install 'shm-matting[{_EXTRAS[error.name]}]' brings it")
+    except OSError as error:
+        if not _has_lost_its_output():
+            raise
+        _fail(f"cannot write to the standard output: {error.strerror}")
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was written is whole; the same command goes on from there.", err=True)
+        click.echo(_TOLD, err=True)
         # Threads that are in the middle of a sample need not finish it: files are whole or absent.
-        sys.stdout.flush()
         os._exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _has_lost_its_output() -> bool:
+    """Whether not even an empty line can be printed, as on a full disk; then nothing more is tried."""
+    try:
+        print(flush=True)
+    except OSError:
+        # What is held back would be tried once more at the end, and be told in two lines of Python's.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fail(message: str) -> None:

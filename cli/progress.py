@@ -1,5 +1,6 @@
 """Progress with rate and time left: a bar on a terminal, now and then a line in a log."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -38,5 +39,10 @@ def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
             told = now
             rate = count / (now - begun)
             left = (total - count) / rate
-            click.echo(f"{label}: {count} of {total}, {rate:.1f}/s, {left:.0f} s left", err=True)
-    click.echo(f"{label}: {count} in {time.monotonic() - begun:.1f} s", err=True)
+            _tell(f"{label}: {count} of {total}, {rate:.1f}/s, {left:.0f} s left")
+    _tell(f"{label}: {count} in {time.monotonic() - begun:.1f} s")
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # the work goes on where a log can grow no more
+        click.echo(line, err=True)

@@ -1,33 +1,39 @@
 """Carries a plan out: reads, renders and writes every sample that is not there yet, then the lists."""
 
 import itertools
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from shm_data import foregrounds, images
 from shm_data.arrays import Array
 from shm_data.compositing import fit
 from shm_data.decide import Decision, decide, record
-from shm_data.errors import ShmDataError
-from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, write_names
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, write_names, write_twin
 from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
 from shm_data.recipes import Recipe
-from shm_data.render import Prepared, prepare, render, render_image, render_trimap
+from shm_data.render import Prepared, canvas, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
 
-# Fewer samples than this in one task, and preparing the foreground again for each task would dominate.
-_SMALLEST_TASK = 8
+# How samples that have the same alpha or trimap share it on the disk.
+Link = Literal["auto", "hard", "copy"]
+
+# So many samples make a task: few, and the cores end together; many, and a task costs nothing.
+_TASK = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """Samples of one foreground that one worker makes."""
 
-    foreground: Foreground
+    easel: "Easel"
     recipes: tuple[Recipe, ...]
 
 
@@ -39,40 +45,116 @@ class Outcome:
     fault: str = ""
 
 
-def composite(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Manifest:
+class Copies:
+    """A picture that many samples share: encoded once, written once, and then linked to."""
+
+    def __init__(self, pixels: Array, link: Link) -> None:
+        self._data = images.encode(pixels)
+        self._link = link
+        self._first: Path | None = None
+
+    def write(self, path: Path) -> None:
+        """Writes it once more. Raises WriteError, also where it must be a hard link and cannot."""
+        twin = None if self._link == "copy" else self._first
+        if write_twin(path, self._data, twin):
+            return
+        if twin is not None and self._link == "hard":
+            raise WriteError(
+                f"cannot link {path} to {twin}: the file system has no hard links, or no more of this file"
+            )
+        self._first = path
+
+
+class Easel:
+    """A foreground in work: read and prepared once, by the worker that comes first, and shared by all."""
+
+    def __init__(self, foreground: Foreground, recipes: list[Recipe], manifest: Manifest, link: Link) -> None:
+        self.foreground, self.recipes, self.manifest = foreground, recipes, manifest
+        self._link = link
+        self._lock = threading.Lock()
+        self._prepared: Prepared | None = None
+        self._alpha: Copies | None = None
+        self._trimaps: dict[TrimapRule | None, Copies] = {}
+
+    def prepared(self) -> Prepared:
+        """The foreground at the size of its samples. Raises ShmDataError where it is not what it was."""
+        with self._lock:
+            if self._prepared is None:
+                self._prepared = _prepare(self.foreground, self.recipes, self.manifest)
+            return self._prepared
+
+    def alpha(self) -> Copies:
+        """The alpha of all its samples."""
+        prepared = self.prepared()
+        with self._lock:
+            if self._alpha is None:
+                self._alpha = Copies(prepared.alpha, self._link)
+            return self._alpha
+
+    def trimap(self, rule: TrimapRule | None) -> Copies:
+        """The trimap of those of its samples that have this rule."""
+        prepared = self.prepared()
+        with self._lock:
+            if rule not in self._trimaps:
+                self._trimaps[rule] = Copies(render_trimap(rule, prepared), self._link)
+            return self._trimaps[rule]
+
+
+def composite(
+    options: CompositeOptions,
+    savedir: Path,
+    jobs: int = -1,
+    progress: Progress = quiet,
+    *,
+    link: Link = "auto",
+    verify: bool = False,
+) -> Manifest:
     """Builds a data set in `savedir`, or completes one that was begun, and gives its record.
 
+    Samples with the same alpha or trimap share one file by hard `link`s. A set that is gone on with must have the
+    sources of then; to `verify` that is to read them all.
     Raises ShmDataError where the input or the folder is at fault, or samples could not be made; what was
     written stays, and the same call goes on from there.
     """
     layout = Layout(savedir)
-    decision = decide(options, savedir, jobs, progress)
+    decision = decide(options, savedir, jobs, progress, verify=verify)
     make_folders(layout.root)
     with locked(layout.root):
+        layout.clear_leftovers()
         decision = record(decision, layout)
-        carry_out(decision, layout, jobs, progress)
+        carry_out(decision, layout, jobs, progress, link=link)
         return finish(decision, layout)
 
 
-def carry_out(decision: Decision, layout: Layout, jobs: int = -1, progress: Progress = quiet) -> None:
-    """Makes every sample of a recorded plan that is not there yet.
+def carry_out(
+    decision: Decision,
+    layout: Layout,
+    jobs: int = -1,
+    progress: Progress = quiet,
+    *,
+    link: Link = "auto",
+    only: range | None = None,
+) -> None:
+    """Makes every sample of a recorded plan, or those whose places in it are in `only`, that is not there yet.
 
     Raises ShmDataError that names the samples which could not be made, once all others are.
     """
     make_folders(*layout.folders)
-    layout.clear_leftovers()
-    present = layout.present()
-    missing = sum(recipe.name not in present for recipe in decision.recipes())
-    tasks = _tasks(decision, present, share=-(-missing // (4 * workers(jobs))))
+    present = layout.present(decision.manifest.options.extension)
+    places = only or range(decision.manifest.counts.samples)
+    total = len(places)
 
-    def make(task: Task) -> list[Outcome]:
-        return build_task(task, decision.manifest, layout)
+    def recipes() -> Iterator[Recipe]:
+        return itertools.islice(decision.recipes(), places.start, places.stop)
 
-    outcomes = itertools.chain.from_iterable(spread(make, tasks, jobs))
+    missing = sum(recipe.name not in present for recipe in recipes()) if present else total
+    size = min(_TASK, max(1, missing // (4 * workers(jobs))))
+    tasks = _abreast(_easels(recipes(), decision.manifest, present, link), workers(jobs), size)
+    outcomes = itertools.chain.from_iterable(spread(lambda task: build_task(task, layout), tasks, jobs))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
-        what = f"{len(faults)} of {decision.manifest.counts.samples} samples could not be made; the others are kept"
+        what = f"{len(faults)} of {total} samples could not be made; the others are kept"
         raise ShmDataError.of_many(what, [f"{outcome.name}: {outcome.fault}" for outcome in faults])
 
 
@@ -85,40 +167,50 @@ def finish(decision: Decision, layout: Layout) -> Manifest:
     return manifest
 
 
-def build_task(task: Task, manifest: Manifest, layout: Layout) -> list[Outcome]:
-    """Makes the samples of a task: the foreground is read and prepared, its alpha encoded, once for all of them."""
+def build_task(task: Task, layout: Layout) -> list[Outcome]:
+    """Makes the samples of a task."""
+    easel = task.easel
     try:
-        prepared = _prepare(task, manifest)
+        prepared, alpha = easel.prepared(), easel.alpha()
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
-    alpha = images.encode_png(prepared.alpha)
-    trimaps: dict[TrimapRule | None, bytes] = {}
+    room = canvas(task.recipes[0].size)
+    options = easel.manifest.options
     outcomes = []
     for recipe in task.recipes:
-        if recipe.trimap not in trimaps:
-            trimaps[recipe.trimap] = images.encode_png(render_trimap(recipe.trimap, prepared))
         try:
-            image = render_image(recipe, prepared, _read_background(recipe, manifest))
+            image = render_image(recipe, prepared, _read_background(recipe, easel.manifest), room)
+            data = images.encode(image, options.extension, options.quality or 95)
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
             continue
-        write_bytes(layout.trimap / recipe.name, trimaps[recipe.trimap])
-        write_bytes(layout.mask / recipe.name, alpha)
-        images.write_png(layout.input / recipe.name, image)
+        places = layout.sample(recipe.name)
+        easel.trimap(recipe.trimap).write(places[2])
+        alpha.write(places[1])
+        write_bytes(places[0], data)
         outcomes.append(Outcome(recipe.name))
     return outcomes
 
 
 def estimate_bytes(decision: Decision, count: int = 4) -> int:
-    """About how many bytes the whole data set will take, from `count` samples made in memory."""
-    by_name = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
-    size, area = 0, 0
+    """About how many bytes the whole data set will take, from `count` samples made in memory.
+
+    Alphas and trimaps count once a foreground, since its samples share them; random trimaps once a sample.
+    """
+    manifest = decision.manifest
+    options = manifest.options
+    by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
+    own, shared, area = 0, 0, 0
     for recipe in some_recipes(decision, count):
-        prepared = _prepare(Task(by_name[recipe.foreground], (recipe,)), decision.manifest)
-        sample = render(recipe, prepared, _read_background(recipe, decision.manifest))
-        size += sum(len(images.encode_png(pixels)) for pixels in (sample.image, sample.alpha, sample.trimap))
+        prepared = _prepare(by_name[recipe.foreground], [recipe], manifest)
+        sample = render(recipe, prepared, _read_background(recipe, manifest))
+        own += len(images.encode(sample.image, options.extension, options.quality or 95))
+        trimap = len(images.encode(sample.trimap))
+        own, shared = (own + trimap, shared) if options.trimap == "random" else (own, shared + trimap)
+        shared += len(images.encode(sample.alpha))
         area += recipe.size[0] * recipe.size[1]
-    return round(size / area * sum(recipe.size[0] * recipe.size[1] for recipe in decision.recipes()))
+    share = manifest.counts.foregrounds / manifest.counts.samples
+    return round((own + shared * share) / area * sum(r.size[0] * r.size[1] for r in decision.recipes()))
 
 
 def some_recipes(decision: Decision, count: int) -> list[Recipe]:
@@ -133,10 +225,10 @@ def _read_background(recipe: Recipe, manifest: Manifest) -> Array | None:
     return None if recipe.background is None else images.read_image(path_of(recipe.background, manifest.roots))
 
 
-def _prepare(task: Task, manifest: Manifest) -> Prepared:
-    options, files = manifest.options, task.foreground.files
+def _prepare(foreground: Foreground, recipes: list[Recipe], manifest: Manifest) -> Prepared:
+    options, files = manifest.options, foreground.files
     pixels = foregrounds.read(files, manifest.roots, resize_alpha=options.resize_alpha)
-    size, composited = task.recipes[0].size, any(recipe.background is not None for recipe in task.recipes)
+    size, composited = recipes[0].size, any(recipe.background is not None for recipe in recipes)
     if fit(pixels.image.shape[1::-1], options.maxsize) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
         raise ShmDataError(f"the foreground {files.name}", found=found, wanted="its size when the recipe was drawn")
@@ -148,10 +240,30 @@ def _prepare(task: Task, manifest: Manifest) -> Prepared:
     )
 
 
-def _tasks(decision: Decision, present: set[str], share: int) -> Iterator[Task]:
-    """The samples that are missing, by foreground, a task no larger than the share that keeps all workers busy."""
-    by_name = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
-    for name, recipes in itertools.groupby(decision.recipes(), key=lambda recipe: recipe.foreground):
-        missing = (recipe for recipe in recipes if recipe.name not in present)
-        while some := tuple(itertools.islice(missing, max(share, _SMALLEST_TASK))):
-            yield Task(by_name[name], some)
+def _easels(recipes: Iterator[Recipe], manifest: Manifest, present: set[str], link: Link) -> Iterator[Easel]:
+    """The foregrounds that have samples to be made, one by one, with the recipes of these."""
+    by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
+    for name, some in itertools.groupby(recipes, key=lambda recipe: recipe.foreground):
+        if missing := [recipe for recipe in some if recipe.name not in present]:
+            yield Easel(by_name[name], missing, manifest, link)
+
+
+def _abreast(easels: Iterator[Easel], count: int, size: int) -> Iterator[Task]:
+    """Tasks of at most `size` samples, of `count` foregrounds in turn.
+
+    So each worker prepares a foreground of its own, when it would else wait for the one that prepares theirs.
+    """
+    open_ = deque(map(_in_tasks, itertools.islice(easels, count), itertools.repeat(size)))
+    while open_:
+        tasks = open_.popleft()
+        if task := next(tasks, None):
+            yield task
+            open_.append(tasks)
+        else:
+            open_.extend(map(_in_tasks, itertools.islice(easels, 1), itertools.repeat(size)))
+
+
+def _in_tasks(easel: Easel, size: int) -> Iterator[Task]:
+    recipes: Iterable[Recipe] = iter(easel.recipes)
+    while some := tuple(itertools.islice(recipes, size)):
+        yield Task(easel, some)

@@ -24,10 +24,13 @@ def cover_box(background: Size, size: Size, across: float, down: float, share: f
     return x, y, width, height
 
 
-def cover(background: Array, box: Box, size: Size) -> Array:
-    """The box of a background (H, W, 3) uint8, resized to `size`: by area where smaller, cubic where larger."""
+def cover(background: Array, box: Box, size: Size, out: Array | None = None) -> Array:
+    """The box of a background (H, W, 3) uint8, resized to `size`: by area where smaller, cubic where larger.
+
+    `out`, an array of the shape of the result, takes it if there is one.
+    """
     x, y, width, height = box
-    return resize(background[y : y + height, x : x + width], size)
+    return resize(background[y : y + height, x : x + width], size, out)
 
 
 def fit(size: Size, longest: int | None) -> Size:
@@ -38,14 +41,18 @@ def fit(size: Size, longest: int | None) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def resize(pixels: Array, size: Size) -> Array:
-    """Pixels (H, W) or (H, W, 3) uint8 at `size` (width, height): by area where smaller, cubic where larger."""
+def resize(pixels: Array, size: Size, out: Array | None = None) -> Array:
+    """Pixels (H, W) or (H, W, 3) uint8 at `size` (width, height): by area where smaller, cubic where larger.
+
+    Where something must be computed, `out` takes it if it is given.
+    """
     height, width = pixels.shape[:2]
     if (width, height) == size:
         return pixels
     smaller = size[0] * size[1] < width * height
     method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method).astype(np.uint8, copy=False)
+    resized = cv2.resize(np.ascontiguousarray(pixels), size, dst=out, interpolation=method)
+    return resized.astype(np.uint8, copy=False)
 
 
 def resize_matte(alpha: Array, size: Size) -> Array:
@@ -82,12 +89,24 @@ def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
     return np.where(total > 0, straight, plain)
 
 
-def blend(foreground: Array, alpha: Array, background: Array) -> Array:
-    """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha (H, W) uint8 of 255.
+def blend(foreground: Array, alpha: Array, background: Array, out: Array | None = None) -> Array:
+    """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha uint8 of 255.
 
-    For s = a f + (255 - a) b + 128 the quotient of s - 128 by 255, rounded to nearest, is (s + (s >> 8)) >> 8:
-    exact for all 256^3 triples, and s fits 16 bits.
+    Alpha is (H, W), or already `three_times` that, (H, W, 3), which spares doing it for each of many backgrounds.
+    `out`, contiguous and none of the others, takes I if it is given.
     """
-    a = alpha.astype(np.uint16)[..., None]
-    s = foreground * a + background * (255 - a) + np.uint16(128)
-    return ((s + (s >> 8)) >> 8).astype(np.uint8)
+    from shm_data import kernels  # noqa: PLC0415  # numba takes its time to load, and not every job blends
+
+    image = np.empty(background.shape, np.uint8) if out is None else out
+    weights = three_times(alpha) if alpha.ndim == 2 else alpha
+    kernels.blend(_flat(foreground), _flat(weights), _flat(background), _flat(image))
+    return image
+
+
+def three_times(alpha: Array) -> Array:
+    """An alpha (H, W) uint8 for each of three channels: (H, W, 3)."""
+    return np.asarray(cv2.merge((alpha, alpha, alpha)), np.uint8)
+
+
+def _flat(pixels: Array) -> Array:
+    return np.ascontiguousarray(pixels).reshape(-1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shm_data import backgrounds, foregrounds, images
 from shm_data.backgrounds import Pool
-from shm_data.errors import ShmDataError, Skipped, without_path
+from shm_data.errors import BusyError, ShmDataError, Skipped, without_path
 from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout
 from shm_data.manifest import (
@@ -20,7 +20,6 @@ from shm_data.manifest import (
     read_manifest,
     refuse_changed_sources,
     refuse_other_options,
-    size_of,
     versions,
     write_manifest,
 )
@@ -28,7 +27,6 @@ from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import (
     Recipe,
-    digest_of,
     plan,
     read_recipes,
     split_backgrounds,
@@ -36,8 +34,9 @@ from shm_data.recipes import (
     splits_to_composite,
     write_recipes,
 )
-from shm_data.sources import Background, Foreground
+from shm_data.sources import Background, Foreground, path_of
 from shm_data.splits import group_of
+from shm_data.stamps import Stamp, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +53,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What was learnt by reading all that a plan uses: its size, the stamps of the files, broken backgrounds."""
+
+    counts: Counts
+    stamps: dict[str, Stamp]
+    broken: Mapping[str, Skipped]
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """Everything that a plan depends on, but for the backgrounds that turn out broken."""
 
     foregrounds: tuple[Foreground, ...]
     backgrounds: tuple[Background, ...]
+    roots: Mapping[str, Path]
     options: CompositeOptions
     known: Mapping[str, str]
 
@@ -67,10 +76,13 @@ class Planned:
         return plan(self.foregrounds, self.backgrounds, self.options, unusable=unusable, known=self.known)
 
 
-def decide(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Decision:
+def decide(
+    options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet, *, verify: bool = False
+) -> Decision:
     """Scans the sources and plans, or takes up the plan recorded in `savedir`; writes nothing.
 
-    Raises ShmDataError where a source is at fault, or `savedir` holds a set of other options or sources.
+    Raises ShmDataError where a source is at fault, or `savedir` holds a set of other options or sources; to
+    `verify` these is to read all of their files.
     """
     layout = Layout(savedir)
     _refuse_inside(savedir, options)
@@ -81,36 +93,41 @@ def decide(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: P
     pool = _scan_backgrounds(options, found, jobs, progress)
     roots = _absolute(found.roots | pool.roots)
     if old is not None:
-        refuse_changed_sources(old, roots)
+        refuse_changed_sources(old, roots, verify=verify, jobs=jobs, progress=progress)
     mark = fingerprint(found, pool)
     if old is not None and old.fingerprint == mark:
         return _resumed(old, options, roots, layout)
     known = {} if old is None else {recipe.foreground: recipe.split for recipe in _recorded(old, layout)}
-    planned = Planned(
-        tuple(foregrounds.inspect_all(found, options, jobs, progress)), pool.backgrounds, options, known
-    )
-    broken = _find_broken(planned, jobs, progress)
+    people = tuple(foregrounds.inspect_all(found, options, jobs, progress))
+    planned = Planned(people, pool.backgrounds, roots, options, known)
+    survey = _survey(planned, old.sources if old else {}, jobs, progress)
     if old is not None:
-        _require_extension(_recorded(old, layout), planned.recipes(broken.keys()), layout)
-    skipped = [*found.skipped, *pool.skipped, *broken.values()]
-    manifest = _manifest(planned, broken.keys(), roots, by_reason(skipped), mark)
-    return Decision(manifest, lambda: planned.recipes(broken.keys()), recorded=False, found=old)
+        _require_extension(_recorded(old, layout), planned.recipes(survey.broken.keys()), layout)
+    skipped = [*found.skipped, *pool.skipped, *survey.broken.values()]
+    manifest = _manifest(planned, survey, roots, by_reason(skipped), mark)
+    return Decision(manifest, lambda: planned.recipes(survey.broken.keys()), recorded=False, found=old)
 
 
 def record(decision: Decision, layout: Layout) -> Decision:
     """Writes the plan down: first the recipes, then the record that vouches for them.
 
     A run killed between the two leaves recipes that the old record, if any, still finds its own among.
-    Raises ShmDataError where another run has written since the decision.
+    Raises BusyError where another run has written since the decision.
     """
     if read_manifest(layout) != decision.found:
-        raise ShmDataError(f"{layout.root} has been written to by another run", wanted="the same command again")
+        raise BusyError(f"{layout.root} has been written to by another run", wanted="the same command again")
     manifest = decision.manifest
     if not decision.recorded:
-        write_recipes(layout.recipes, decision.recipes())
-        digest = digest_of(layout.recipes, manifest.counts.samples)
-        manifest = manifest.model_copy(update={"digest": digest})
+        manifest = manifest.model_copy(update={"digest": write_recipes(layout.recipes, decision.recipes())})
     write_manifest(layout, manifest)
+    return Decision(manifest, lambda: _recorded(manifest, layout), recorded=True, found=manifest)
+
+
+def recorded(layout: Layout) -> Decision | None:
+    """The plan that is recorded in a folder, None where there is none. Raises ShmDataError where it is broken."""
+    manifest = read_manifest(layout)
+    if manifest is None:
+        return None
     return Decision(manifest, lambda: _recorded(manifest, layout), recorded=True, found=manifest)
 
 
@@ -133,25 +150,22 @@ def _resumed(old: Manifest, options: CompositeOptions, roots: dict[str, Path], l
 
 def _manifest(
     planned: Planned,
-    unusable: AbstractSet[str],
+    survey: Survey,
     roots: dict[str, Path],
     skipped: dict[str, tuple[str, ...]],
     mark: str,
 ) -> Manifest:
-    counts, used = _count(planned.recipes(unusable))
-    if counts.samples == 0:
+    if survey.counts.samples == 0:
         raise ShmDataError("nothing to make", found="--numbg 0 without originals", wanted="--numbg 1 or more")
-    files = [(f.files.image, f.files.alpha, f.files.trimap) for f in planned.foregrounds]
-    keys = [*sorted(used), *(key for some in files for key in some if key is not None)]
     return Manifest(
         complete=False,
         options=planned.options,
         versions=versions(),
         roots=roots,
-        counts=counts,
-        notes=tuple(_notes(planned, unusable)),
+        counts=survey.counts,
+        notes=tuple(_notes(planned, survey.broken.keys())),
         skipped=skipped,
-        sources={key: size_of(key, roots) or 0 for key in keys},
+        sources=survey.stamps,
         fingerprint=mark,
         digest="",
         foregrounds=planned.foregrounds,
@@ -196,28 +210,36 @@ def _without_foregrounds(pool: Pool, found: Found) -> Pool:
     return replace(pool, backgrounds=usable, skipped=(*pool.skipped, *skipped))
 
 
-def _find_broken(planned: Planned, jobs: int, progress: Progress) -> dict[str, Skipped]:
-    """The backgrounds that a plan would use and that do not decode. What replaces them is tried in turn."""
-    by_key = {background.key: background for background in planned.backgrounds}
+def _survey(planned: Planned, known: Mapping[str, Stamp], jobs: int, progress: Progress) -> Survey:
+    """Reads all that the plan uses. What replaces a background that does not decode is tried in turn."""
+    files = [(f.files.image, f.files.alpha, f.files.trimap) for f in planned.foregrounds]
+    keys = [key for some in files for key in some if key is not None]
+    paths = {background.key: background.path for background in planned.backgrounds}
+    stamps: dict[str, Stamp] = dict(known)
     broken: dict[str, Skipped] = {}
-    tried: set[str] = set()
     while True:
-        used = {recipe.background for recipe in planned.recipes(broken.keys()) if recipe.background is not None}
-        untried = sorted(used - tried)
-        results = spread(_try_background, (by_key[key] for key in untried), jobs, ordered=True)
-        faults = [fault for fault in progress(results, len(untried), "reading backgrounds") if fault is not None]
+        counts, used = _count(planned.recipes(broken.keys()))
+        untried = sorted(used - stamps.keys())
+        results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True)
+        tried = list(progress(results, len(untried), "reading backgrounds"))
+        faults = {result.what: result for result in tried if isinstance(result, Skipped)}
+        stamps |= {key: result for key, result in zip(untried, tried, strict=True) if isinstance(result, Stamp)}
+        broken |= faults
         if not faults:
-            return broken
-        tried.update(untried)
-        broken |= {fault.what: fault for fault in faults}
+            break
+    stamps |= zip(keys, spread(lambda key: stamp(path_of(key, planned.roots)), keys, jobs, ordered=True), strict=True)
+    return Survey(counts, {key: stamps[key] for key in (*sorted(used), *keys)}, broken)
 
 
-def _try_background(background: Background) -> Skipped | None:
+def _try_background(background: tuple[str, Path]) -> Stamp | Skipped:
+    key, path = background
     try:
-        images.read_image(background.path)
+        images.read_image(path)
+        return stamp(path)
     except ShmDataError as error:
-        return Skipped(background.key, without_path(str(error), background.path))
-    return None
+        return Skipped(key, without_path(str(error), path))
+    except OSError as error:
+        return Skipped(key, f"cannot be read: {error.strerror}")
 
 
 def _require_extension(recorded: Iterator[Recipe], recipes: Iterator[Recipe], layout: Layout) -> None:

@@ -15,7 +15,7 @@ class ShmDataError(Exception):
 
     def __init__(self, what: str, *, found: str = "", wanted: str = "") -> None:
         details = [f"found {found}"] * bool(found) + [f"wanted {wanted}"] * bool(wanted)
-        super().__init__(f"{what}: {', '.join(details)}" if details else what)
+        super().__init__(one_line(f"{what}: {', '.join(details)}" if details else what))
 
     @classmethod
     def of_many(cls, what: str, faults: Sequence[object]) -> Self:
@@ -23,7 +23,14 @@ class ShmDataError(Exception):
         if len(faults) == 1:
             return cls(str(faults[0]))
         more = [f"and {len(faults) - 10} more"] * (len(faults) > 10)
-        return cls("\n  ".join([f"{what}:", *map(str, faults[:10]), *more]))
+        fault = cls(what)
+        fault.args = ("\n  ".join([f"{fault}:", *(one_line(str(each)) for each in faults[:10]), *more]),)
+        return fault
+
+
+def one_line(text: str) -> str:
+    """The text with what would break the line, or a terminal, as escapes: a file may have any name."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def without_path(message: str, path: Path) -> str:
@@ -33,6 +40,10 @@ def without_path(message: str, path: Path) -> str:
 
 class WriteError(ShmDataError):
     """Nothing can be written any more (full disk, lost permission): the whole work stops."""
+
+
+class BusyError(ShmDataError):
+    """Another run is at work in the folder, or was a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)

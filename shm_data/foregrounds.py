@@ -1,5 +1,6 @@
 """Finds foregrounds: images with alphas (and trimaps), in folders or as RGBA cut-outs; reads and checks them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from shm_data.options import CompositeOptions
 from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem_of, told_apart
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, Foreground, Pixels, path_of
-from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
+from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, lacking, missing_classes, width_for
 
 # Shapes closer than this are one shape, rounded.
 _SAME_SHAPE = 0.01
@@ -80,7 +81,7 @@ def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple
     height, width = pixels.alpha.shape
     size = fit((width, height), options.maxsize)
     band = width_for(size, options.trimap_size)
-    return missing_classes(derive(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance)))
+    return lacking(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance))
 
 
 def inspect_all(
@@ -122,10 +123,7 @@ def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False)
 
 
 def _read_trimap(path: Path, image: Array, image_path: Path, *, resize: bool) -> Array:
-    try:
-        trimap = normalise(images.read_gray(path))
-    except ShmDataError as error:
-        raise error if str(path) in str(error) else ShmDataError(f"{path}: {error}") from error
+    trimap = images.read_trimap(path)
     if _must_resize(image, image_path, trimap, path, allowed=resize):
         return resize_nearest(trimap, image.shape[1::-1])
     return trimap
@@ -231,10 +229,10 @@ def _distinct(
 
     Of links to one photo the one in `first` counts, else the one that sorts first.
     """
-    places: set[Path] = set()
+    places: set[str] = set()
     distinct, twice = [], []
     for files in sorted(found, key=lambda files: (files.image not in first, files.image)):
-        place = path_of(files.image, roots).resolve()
+        place = os.path.realpath(path_of(files.image, roots))
         if place in places:
             twice.append(Skipped(files.image, "is a photo already in the set under another name"))
         else:
@@ -260,8 +258,8 @@ def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ..
 
 
 def _same(one: Path, other: Path | None) -> bool:
-    return other is not None and one.resolve() == other.resolve()
+    return other is not None and os.path.realpath(one) == os.path.realpath(other)
 
 
 def _is_within(inner: Path, outer: Path) -> bool:
-    return not _same(inner, outer) and inner.resolve().is_relative_to(outer.resolve())
+    return not _same(inner, outer) and Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer))

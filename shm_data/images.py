@@ -1,31 +1,50 @@
 """The only module that opens or writes a picture. Arrays are RGB, uint8, upright; files are whole or absent."""
 
+import contextlib
+import io
+import logging
+import math
 import os
+import stat
 import struct
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from shm_data import intact, png
 from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
 from shm_data.layout import write_bytes
+from shm_data.trimap import normalise
 
 EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 
-# What Pillow raises for files that are broken, cut short, no pictures at all, or absurdly large.
+# A picture may have so many pixels: half a GiB of RGB, and more than any camera of today takes at once.
+# A small file can claim far more. Pillow would refuse the same number, but not say which size it found, and warn
+# from half of it on; OpenCV allows six times as much.
+MOST_PIXELS = 2**29 // 3
+Image.MAX_IMAGE_PIXELS = None
+
+# The formats behind the extensions. Pillow knows more, of which some start other programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_JPEG = ("JPEG", "MPO")  # what many cameras write: a JPEG, and smaller ones behind it
+
+# What Pillow raises for files that are broken, cut short, or no pictures at all.
 _UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, MemoryError, struct.error),
-    *(Image.DecompressionBombError, cv2.error),
+    *(OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, MemoryError, struct.error, cv2.error),
 )
 
-# Pillow warns from 89 megapixels on and refuses from 179 on; large photos are no reason for alarm.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Both decoders report on broken files and metadata to the terminal, but do not name them. We do.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+_log = logging.getLogger(__name__)
 
 # Rounding and JPEG chroma may part the channels of a gray picture by this much.
 _GRAY_TOLERANCE = 12
@@ -60,38 +79,59 @@ def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
     """The pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
 
     Folders in `without` are passed over with all they hold, and so are hidden files and folders. Links to
-    folders are followed, but no folder is entered twice.
-    Raises ShmDataError where `root` is not a folder, or a name is not UTF-8.
+    folders are followed, but no folder is entered twice. A name that is not UTF-8, which no list can hold, is
+    left out, and logged. Raises ShmDataError where `root` is not a folder, or one below it cannot be listed.
     """
-    if not root.is_dir():
-        raise ShmDataError(str(root), found="no folder" if not root.exists() else "a file", wanted="a folder")
-    entered = {folder.resolve() for folder in (root, *without)}
+    require_folder(root)
+    entered = {os.path.realpath(folder) for folder in (root, *without)}
     found = []
     for folder, folders, files in os.walk(root, onerror=_not_listed, followlinks=True):
-        folders[:] = _not_entered(Path(folder), folders, entered)
-        inside = Path(folder).relative_to(root)
-        found += [(inside / name).as_posix() for name in files if _is_picture(Path(folder, name))]
-    for name in found:
-        if not name.isprintable() and name != name.encode("utf-8", "replace").decode():
-            raise ShmDataError(str(root), found=f"the file name {os.fsencode(name)!r}", wanted="names in UTF-8")
+        here = Path(folder)
+        folders[:] = _not_entered(here, folders, entered)
+        pictures = [name for name in files if _is_picture(here / name)]
+        found += [(here.relative_to(root) / name).as_posix() for name in _in_utf8(here, pictures)]
     return sorted(found)
 
 
-def _not_entered(folder: Path, names: list[str], entered: set[Path]) -> list[str]:
+def require_folder(root: Path) -> None:
+    """Raises ShmDataError where `root` is not a folder whose names can be looked up."""
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            raise ShmDataError(str(root), found="a file", wanted="a folder")
+        os.stat(f"{root}/.")  # noqa: PTH116  a Path drops the dot
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ShmDataError(str(root), found="no folder", wanted="a folder") from error
+    except OSError as error:
+        raise ShmDataError(f"cannot look into {root}: {error.strerror}") from error
+
+
+def _not_entered(folder: Path, names: list[str], entered: set[str]) -> list[str]:
     """The subfolders to enter, in order; marks them as entered."""
     unseen = []
-    for name in sorted(names):
-        place = (folder / name).resolve()
-        if not name.startswith(".") and place not in entered:
+    for name in _in_utf8(folder, [name for name in names if not name.startswith(".")]):
+        place = os.path.realpath(folder / name)
+        if place not in entered:
             entered.add(place)
             unseen.append(name)
     return unseen
 
 
+def _in_utf8(folder: Path, names: Sequence[str]) -> list[str]:
+    """The names in order, without those that are not UTF-8."""
+    strange = [name for name in names if name != name.encode("utf-8", "replace").decode()]
+    for name in strange:
+        _log.warning("%r is left out: its name is not UTF-8", os.fsencode(folder / name))
+    return sorted(set(names).difference(strange))
+
+
 def _is_picture(path: Path) -> bool:
     """Whether it is named like a picture and is a file; a dangling link is kept, so that somebody tells of it."""
-    named = path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    return named and (path.is_file() or path.is_symlink())
+    if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
+        return False
+    try:
+        return path.is_file() or path.is_symlink()
+    except OSError as error:
+        raise ShmDataError(f"cannot look at {path}: {error.strerror}") from error
 
 
 def _not_listed(error: OSError) -> None:
@@ -99,14 +139,11 @@ def _not_listed(error: OSError) -> None:
 
 
 def read_header(path: Path) -> Header:
-    """Reads a picture's header only. Raises ShmDataError where it is no picture."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = _orientation(image) in _ON_ITS_SIDE
-            return Header((height, width) if turned else (width, height), _is_lossy(path, image))
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    """Reads a picture's header only. Raises ShmDataError where it is no picture, or has more than MOST_PIXELS."""
+    with _opened(path) as image:
+        width, height = image.size
+        turned = _orientation(image) in _ON_ITS_SIDE
+        return Header((height, width) if turned else (width, height), _is_lossy(path, image))
 
 
 def read_image(path: Path) -> Array:
@@ -158,54 +195,118 @@ def read_gray(path: Path) -> Array:
     return _gray(path, pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels, "a gray picture")
 
 
-def encode_png(pixels: Array) -> bytes:
-    """A PNG file of (H, W, 3) uint8 RGB, (H, W, 4) uint8 RGBA or (H, W) uint8 gray."""
-    if pixels.ndim == 2:
-        return _encode(".png", pixels, [])
-    if pixels.shape[2] == 4:
-        return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA), _PNG_COLOUR)
-    return _encode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _PNG_COLOUR)
+def read_trimap(path: Path) -> Array:
+    """Reads a trimap of any convention as (H, W) uint8 in {0, 128, 255}.
+
+    Raises ShmDataError where the file is broken, or holds no trimap.
+    """
+    pixels = read_gray(path)
+    try:
+        return normalise(pixels)
+    except ShmDataError as error:
+        raise ShmDataError(f"{path}: {error}") from error
+
+
+def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
+    """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) uint8 gray or (H, W, 4) uint8 RGBA, too.
+
+    JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
+    """
+    if extension == ".png":
+        return png.encode(pixels)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    try:
+        data = cv2.imencode(extension, bgr, [*_LOSSY[extension], quality])[1]
+    except cv2.error as error:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
+        raise ShmDataError(f"cannot encode as {extension}", found=size, wanted="fewer, or PNG") from error
+    return data.tobytes()
 
 
 def write_png(path: Path, pixels: Array) -> None:
     """Writes uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
-    write_bytes(path, encode_png(pixels))
+    write_bytes(path, encode(pixels))
 
 
 def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:
-    """Writes (H, W, 3) uint8 RGB as JPEG without subsampling its colours, whole or not at all. Raises WriteError."""
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    parameters += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    write_bytes(path, _encode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters))
+    """Writes (H, W, 3) uint8 RGB as JPEG, whole or not at all. Raises WriteError."""
+    write_bytes(path, encode(pixels, ".jpg", quality))
 
 
-# Photographs: the Average filter with Huffman coding alone is faster than OpenCV's default, and smaller.
-# Giving a level resets strategy and filter, so it comes first. The filter has no name in older OpenCVs.
-_PNG_COLOUR = [
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
-    *((cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()),
-]
-
-
-def _encode(extension: str, pixels: cv2.typing.MatLike, parameters: list[int]) -> bytes:
-    done, data = cv2.imencode(extension, pixels, parameters)
-    if not done:
-        raise RuntimeError(f"OpenCV could not encode {pixels.shape} {pixels.dtype} as {extension}")
-    return data.tobytes()
+# Parameters of the lossy encoders, the quality's own key last.
+_LOSSY = {
+    ".jpg": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_QUALITY],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY],
+}
 
 
 def _read(path: Path) -> Array:
     """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright."""
-    try:
-        with Image.open(path) as image:
-            # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
+    with _opened(path) as image:
+        _check(path, image)
+        # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
+        if image.format in _JPEG:
+            pixels = _read_by_pillow(path, _whole_jpeg(path.read_bytes(), image))
+        else:
             pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
-            orientation = _orientation(image)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        orientation = _orientation(image)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     upright = _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
     return _to_bytes(upright)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture that is a file of a known format and an allowed size. What is wrong with it names the file."""
+    try:
+        # Opening a pipe would wait for a writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            found = "a folder" if path.is_dir() else "a pipe or a device"
+            raise ShmDataError(f"cannot read {path}", found=found, wanted="a picture file")
+        with Image.open(path, formats=_FORMATS) as image:
+            _refuse_huge(path, *image.size)
+            yield image
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _refuse_huge(path: Path, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        megapixels = math.ceil(width * height / 1e5) / 10
+        raise ShmDataError(
+            f"cannot read {path}",
+            found=f"{width}x{height} = {megapixels:g} megapixels",
+            wanted=f"at most {MOST_PIXELS / 1e6:.1f}",
+        )
+
+
+def _check(path: Path, image: Image.Image) -> None:
+    """Raises ValueError for faults that the decoders would pass over."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            intact.check_png(file)
+    elif image.format == "TIFF":
+        intact.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
+    elif image.format == "JPEG2000":
+        intact.check_jpeg2000(path.read_bytes())
+
+
+def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
+    """The picture in a JPEG file, decoded. Raises ValueError where the decoder would fill it up with gray."""
+    if "progressive" not in image.info:
+        # Decodes a whole file, and no faster one would tell. Nor need every Pillow go without an end marker.
+        with contextlib.suppress(OSError):
+            return _decoded(intact.without_end(data))
+    decoded = _decoded(data)
+    if decoded != _decoded(intact.with_noise(data)):
+        raise ValueError("it is cut short, and ends as if it were whole")
+    return decoded
+
+
+def _decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image.load()
+    return image
 
 
 def _read_by_pillow(path: Path, image: Image.Image) -> NDArray[np.generic]:
@@ -224,7 +325,12 @@ def _read_by_pillow(path: Path, image: Image.Image) -> NDArray[np.generic]:
 
 
 def _beyond_pillow(image: Image.Image) -> bool:
-    """Whether Pillow would keep but the upper 8 of 16 bits, or garble the picture (a TIFF turned on its side)."""
+    """Whether Pillow would keep but the upper 8 of 16 bits, or garble the picture (a TIFF turned on its side).
+
+    Of a JPEG 2000 it tells no depth, and takes one without pixels for black.
+    """
+    if image.format == "JPEG2000":
+        return True
     deep = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
     return deep or (image.format == "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE)
 
@@ -293,9 +399,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _unreadable(path: Path, error: BaseException) -> ShmDataError:
-    if isinstance(error, Image.DecompressionBombError):
-        return ShmDataError(str(path), found="too many pixels", wanted="at most 178 megapixels")
     if isinstance(error, FileNotFoundError):
         return ShmDataError(f"{path} does not exist")
+    if isinstance(error, UnidentifiedImageError):
+        return ShmDataError(f"cannot read {path} as a picture: it is broken, or none of {', '.join(_FORMATS)}")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ShmDataError(f"cannot read {path} as a picture: {reason or type(error).__name__}")

@@ -1,8 +1,10 @@
 """Where each file of a data set lives. Standard library only: `shm_model` reads by it too."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shm_data.errors import ShmDataError, WriteError
+from shm_data.errors import BusyError, ShmDataError, WriteError
 
 SPLITS = ("train", "val")
 
@@ -18,6 +20,12 @@ SPLITS = ("train", "val")
 _LONGEST_STEM = 240
 
 _UNFINISHED = ".shm-tmp"
+
+# What a file system answers that knows no locks, or no hard links (or no more of one file).
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +68,17 @@ class Layout:
         """The list file of a split, one name a line."""
         return self.root / f"{split}.txt"
 
-    def present(self) -> set[str]:
-        """The names of the samples of which all three files exist and hold something."""
-        return set.intersection(*map(_written, self.folders))
+    def sample(self, name: str) -> tuple[Path, Path, Path]:
+        """The image, alpha and trimap of a sample. Its name is that of its image; the others are PNG always."""
+        lossless = name if name.endswith(".png") else f"{os.path.splitext(name)[0]}.png"  # noqa: PTH122
+        return self.input / name, self.mask / lossless, self.trimap / lossless
+
+    def present(self, extension: str = ".png") -> set[str]:
+        """The names of the samples, images of the `extension`, whose three files exist and hold something."""
+        names = {name for name in _written(self.input) if name.endswith(extension)}
+        for folder in (self.mask, self.trimap):
+            names &= {f"{name[:-4]}{extension}" for name in _written(folder) if name.endswith(".png")}
+        return names
 
     def clear_leftovers(self) -> None:
         """Removes what a run that was killed in the middle of a file left beside it."""
@@ -71,11 +87,11 @@ class Layout:
                 path.unlink(missing_ok=True)
 
 
-def _written(folder: Path) -> set[str]:
+def _written(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
-        return set()
+        return
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file() and entry.stat().st_size > 0}
+        yield from (entry.name for entry in entries if entry.is_file() and entry.stat().st_size > 0)
 
 
 def safe_stem(text: str) -> str:
@@ -123,20 +139,54 @@ def write_names(root: Path, split: str, names: Iterable[str]) -> None:
     write_lines(Layout(root).names_of(split), names)
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file of lines, whole or not at all, without holding them all in memory."""
-    with whole_file(path) as target, target.open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.writelines(f"{line}\n" for line in lines)
+def write_lines(path: Path, lines: Iterable[str]) -> str:
+    """Writes a text file of lines, whole or not at all, and gives the SHA-256 of all that it holds.
+
+    The lines are not held in memory together. Once this returns, the file outlives a loss of power.
+    """
+    digest = hashlib.sha256()
+    with whole_file(path, durable=True) as target, target.open("wb") as file:
+        for line in lines:
+            raw = f"{line}\n".encode("utf-8", "surrogateescape")
+            digest.update(raw)
+            file.write(raw)
+    return digest.hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    with whole_file(path) as target:
+def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Writes a file, whole or not at all. A `durable` one outlives a loss of power once this returns."""
+    with whole_file(path, durable=durable) as target:
         target.write_bytes(data)
 
 
+def write_twin(path: Path, data: bytes, twin: Path | None) -> bool:
+    """Writes `data` as a hard link to `twin`, a file that holds the same, or, where there can be none, as a file.
+
+    Gives whether it is a link. Raises WriteError where the file system refuses.
+    """
+    if twin is not None and _link(twin, path):
+        return True
+    write_bytes(path, data)
+    return False
+
+
+def _link(twin: Path, path: Path) -> bool:
+    """Links `path` to `twin`, in the place of what may be there; whether that was possible."""
+    try:
+        try:
+            path.hardlink_to(twin)
+        except FileExistsError:
+            path.unlink()
+            path.hardlink_to(twin)
+        return True
+    except OSError as error:
+        if error.errno in _NO_LINKS or isinstance(error, FileNotFoundError):
+            return False
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it to `path` at the end: whole or absent.
 
     Raises WriteError where the file system refuses.
@@ -144,28 +194,58 @@ def whole_file(path: Path) -> Iterator[Path]:
     target = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
     try:
         yield target
+        if durable:
+            _sync(target)
         target.replace(path)
-    except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
+        if durable:
+            _sync(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot sync this kind of thing
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Keeps a folder to one process. The lock is on the folder itself: it leaves no file, and dies with its process.
+def locked(root: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keeps a folder to one process, or to those that share it. The lock is on the folder itself.
 
-    Raises ShmDataError where another process has it.
+    It leaves no file, and dies with its process. Raises BusyError where another process has the folder, ShmDataError where
+    there is none. A file system without locks is trusted, which is logged.
     """
-    handle = os.open(root, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = os.open(root, os.O_RDONLY)
+    except OSError as error:
+        raise ShmDataError(f"cannot open the folder {root}: {error.strerror}") from error
+    try:
+        _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, root)
         yield
-    except BlockingIOError as error:
-        raise ShmDataError(f"{root} is being written to", found="another run", wanted="its end") from error
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, kind: int, root: Path) -> None:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(f"{root} is being written to", found="another run", wanted="its end") from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise ShmDataError(f"cannot lock {root}: {error.strerror}") from error
+        _log.warning("%s lies on a file system without locks: take care that no two runs write there", root)
 
 
 def make_folders(*folders: Path) -> None:

@@ -17,8 +17,10 @@ from shm_data.errors import ShmDataError, Skipped
 from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout, write_bytes
 from shm_data.options import CompositeOptions
+from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import digest_of, read_recipes
 from shm_data.sources import Foreground, path_of
+from shm_data.stamps import Stamp, changed
 
 # Where things lie does not decide what a data set holds: it may be resumed from moved folders.
 _PLACES = frozenset(("inimg", "inalp", "intri", "pubdir", "trimapdir", "vocroot", "cocoroot", "bgdir"))
@@ -26,7 +28,7 @@ _PLACES = frozenset(("inimg", "inalp", "intri", "pubdir", "trimapdir", "vocroot"
 # So many names of each kind that was left out are told; the record holds all.
 _NAMED = 5
 
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting")
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting", "isal")
 
 
 class Counts(BaseModel):
@@ -44,7 +46,7 @@ class Counts(BaseModel):
 class Manifest(BaseModel):
     """The record of a data set. `skipped` is by reason.
 
-    `sources` holds the size in bytes of every file that was used, `fingerprint` stands for all that there were, and
+    `sources` holds the stamp of every file that was used, `fingerprint` stands for all that there were, and
     `digest` is the SHA-256 of the first `counts.samples` lines of recipes.jsonl: those this record vouches for.
     """
 
@@ -58,7 +60,7 @@ class Manifest(BaseModel):
     counts: Counts
     notes: tuple[str, ...]
     skipped: dict[str, tuple[str, ...]]
-    sources: dict[str, int]
+    sources: dict[str, Stamp]
     fingerprint: str
     digest: str
     foregrounds: tuple[Foreground, ...]
@@ -90,30 +92,35 @@ def read_manifest(layout: Layout) -> Manifest | None:
     return manifest
 
 
-def refuse_changed_sources(manifest: Manifest, roots: Mapping[str, Path]) -> None:
-    """Raises ShmDataError where a file that the data set was made of is gone or has another size."""
-    for key, size in manifest.sources.items():
-        now = size_of(key, roots)
-        if now != size:
-            found = "nothing" if now is None else f"{now} bytes"
-            raise ShmDataError(
-                f"{key} is not what the data set was made of",
-                found=found,
-                wanted=f"{size} bytes as then, or another --savedir",
-            )
+def refuse_changed_sources(
+    manifest: Manifest,
+    roots: Mapping[str, Path],
+    *,
+    verify: bool = False,
+    jobs: int = -1,
+    progress: Progress = quiet,
+) -> None:
+    """Raises ShmDataError that names the files which the data set was made of and which are gone or have changed.
 
+    Files of the size and time of then are trusted, unless they are to be verified.
+    """
 
-def size_of(key: str, roots: Mapping[str, Path]) -> int | None:
-    """The size in bytes of a source, None where it is not there."""
-    try:
-        return path_of(key, roots).stat().st_size
-    except (OSError, KeyError):
-        return None
+    def judge(source: tuple[str, Stamp]) -> str:
+        key, then = source
+        path = path_of(key, roots) if key.partition("/")[0] in roots else Path(key)
+        differing = changed(then, path, verify=verify)
+        return str(ShmDataError(key, found=differing[0], wanted=differing[1])) if differing else ""
+
+    told = spread(judge, manifest.sources.items(), jobs, ordered=True)
+    faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
+    if faults:
+        what = "sources are not what the data set was made of; bring them back, or take another --savedir"
+        raise ShmDataError.of_many(what, [f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
     """Writes dataset.json, whole or not at all. Raises WriteError."""
-    write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode())
+    write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode(), durable=True)
 
 
 def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layout) -> None:
@@ -151,7 +158,7 @@ def versions() -> dict[str, str]:
     for package in _PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # opencv may come under another name
+        except PackageNotFoundError:  # opencv may come under another name, and isal is not built for all machines
             found[package] = "unknown"
     return found
 

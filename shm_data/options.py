@@ -74,6 +74,8 @@ class CompositeOptions(TrimapOptions):
     originals: bool = True
     foreground: Literal["estimate", "photo"] = "estimate"
     maxsize: Annotated[int, Field(ge=16)] | None = None
+    format: Literal["png", "jpg", "webp"] = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
 
     trainsplit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
     group: Annotated[str, AfterValidator(_regex)] | None = None
@@ -85,4 +87,11 @@ class CompositeOptions(TrimapOptions):
         for name, other in needs.items():
             if getattr(self, name) is not None and not getattr(self, other):
                 raise ValueError(f"--{name} needs --{other}")
+        if self.quality is not None and self.format == "png":
+            raise ValueError("--quality needs --format jpg or webp: PNG loses nothing")
         return self
+
+    @property
+    def extension(self) -> str:
+        """How the names of the images end, and so of the samples."""
+        return f".{self.format}"

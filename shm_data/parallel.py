@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
 Item = TypeVar("Item")
@@ -28,8 +29,10 @@ def spread(
     """The results of `function` over `items` as they come (or in order), from `jobs` threads (-1: all cores).
 
     Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
-    is shared instead of copied. The items are drawn as they are needed.
+    is shared instead of copied. The items are drawn as they are needed. OpenCV's own threads would stand in line
+    behind ours, so it is told to start none.
     """
+    cv2.setNumThreads(1)
     kind = "generator" if ordered else "generator_unordered"
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
     results: Iterator[Result] = workers(delayed(function)(item) for item in items)

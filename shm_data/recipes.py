@@ -3,11 +3,11 @@
 import hashlib
 import itertools
 import json
-import random
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from shm_data.compositing import Box, Size, cover_box, fit
@@ -43,9 +43,14 @@ class Recipe:
     trimap: TrimapRule | None
 
 
-def draws(seed: int, *key: str | int) -> random.Random:
-    """The generator of one thing, named by its key. Python promises the same numbers in every version."""
-    return random.Random(json.dumps([seed, *key]))
+def draws(seed: int, *key: str | int) -> Iterator[float]:
+    """Numbers in [0, 1) for one thing, named by its key: the same on every machine, in every version."""
+    named = hashlib.blake2b(json.dumps([seed, *key]).encode())
+    for block in itertools.count():
+        numbered = named.copy()
+        numbered.update(block.to_bytes(8))
+        for number in struct.unpack(">8Q", numbered.digest()):
+            yield (number >> 11) / 2**53
 
 
 def plan(
@@ -73,15 +78,15 @@ def plan(
         side = sides[name]
         if _has_original(foreground, options):
             rule = _rule(foreground, size, options, 0)
-            yield Recipe(f"{unused(name, taken)}.png", side, name, 0, size, None, None, rule)
+            yield Recipe(f"{unused(name, taken)}{options.extension}", side, name, 0, size, None, None, rule)
         if foreground.files.taken_over or options.numbg == 0:
             continue
         chosen = _draw_backgrounds(pools[side], broken[side], options, name)
         for index, (background, place) in enumerate(chosen, 1):
-            stem = unused(safe_stem(f"{name}_{PurePosixPath(background.key).stem}"), taken)
+            stem = unused(safe_stem(f"{name}_{_stem(background.key)}"), taken)
             crop = cover_box(background.size, size, *place)
             rule = _rule(foreground, size, options, index)
-            yield Recipe(f"{stem}.png", side, name, index, size, background.key, crop, rule)
+            yield Recipe(f"{stem}{options.extension}", side, name, index, size, background.key, crop, rule)
 
 
 def split_foregrounds(
@@ -129,14 +134,14 @@ def trimap_rule(name: str, size: Size, tolerance: int, options: TrimapOptions, i
     width = width_for(size, options.trimap_size)
     if options.trimap != "random":
         return TrimapRule(options.trimap, width, width, tolerance)
-    generator = draws(options.seed, "trimap", name, index)
-    erode, dilate = (2 * int(generator.random() * (width // 2 + 1)) + 1 for _ in range(2))
+    drawn = itertools.islice(draws(options.seed, "trimap", name, index), 2)
+    erode, dilate = (2 * int(number * (width // 2 + 1)) + 1 for number in drawn)
     return TrimapRule("euclid", erode, dilate, tolerance)
 
 
-def write_recipes(path: Path, recipes: Iterable[Recipe]) -> None:
-    """Writes recipes, one JSON object a line, whole or not at all."""
-    write_lines(path, (to_line(recipe) for recipe in recipes))
+def write_recipes(path: Path, recipes: Iterable[Recipe]) -> str:
+    """Writes recipes, one JSON object a line, whole or not at all, and gives the SHA-256 of the file."""
+    return write_lines(path, (to_line(recipe) for recipe in recipes))
 
 
 def read_recipes(path: Path, count: int | None = None) -> Iterator[Recipe]:
@@ -195,6 +200,11 @@ def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: 
     return trimap_rule(foreground.files.name, size, foreground.tolerance, options, index)
 
 
+def _stem(key: str) -> str:
+    """The name of a key's file without its extension; `pathlib` would take as long as the rest of a recipe."""
+    return key.rpartition("/")[2].rpartition(".")[0]
+
+
 def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     """A cut-out has no original photo: what it holds behind its edge is no background."""
     return foreground.files.taken_over or (options.originals and foreground.files.alpha is not None)
@@ -220,10 +230,10 @@ def _draw_backgrounds(
     for index in range(1, options.numbg + 1):
         if len(used) == len(pool):
             used, again = set(broken), True
-        generator = draws(options.seed, "background", name, index)
-        place = int(generator.random() * len(pool))
+        drawn = draws(options.seed, "background", name, index)
+        place = int(next(drawn) * len(pool))
         while place in used:
-            place = int(generator.random() * len(pool))
+            place = int(next(drawn) * len(pool))
         used.add(place)
-        across, down, closer = (generator.random() for _ in range(3))
+        across, down, closer = itertools.islice(drawn, 3)
         yield pool[place], (across, down, 1 - _CLOSEST * closer if again else 1.0)

@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from shm_data.arrays import Array
-from shm_data.compositing import Size, blend, cover, resize, resize_matte, resize_nearest, resize_straight
+from shm_data.compositing import (
+    Size,
+    blend,
+    cover,
+    resize,
+    resize_matte,
+    resize_nearest,
+    resize_straight,
+    three_times,
+)
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
 from shm_data.recipes import Recipe
@@ -22,11 +33,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W)."""
+    """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W).
+
+    `weights` is alpha three times beside itself (H, W, 3), as the blend needs it.
+    """
 
     photo: Array
     colours: Array
     alpha: Array
+    weights: Array
     trimap: Array | None
 
 
@@ -40,9 +55,9 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> P
     trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
     if straight:
         colours = resize_straight(pixels.image, pixels.alpha, size)
-        return Prepared(colours, colours, alpha, trimap)
+        return Prepared(colours, colours, alpha, three_times(alpha), trimap)
     photo = resize(pixels.image, size)
-    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, trimap)
+    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, three_times(alpha), trimap)
 
 
 def render(recipe: Recipe, prepared: Prepared, background: Array | None) -> Sample:
@@ -50,8 +65,25 @@ def render(recipe: Recipe, prepared: Prepared, background: Array | None) -> Samp
     return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
 
 
-def render_image(recipe: Recipe, prepared: Prepared, background: Array | None) -> Array:
-    """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original."""
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Room for a background and a composite (H, W, 3) uint8, to be used again for the next one."""
+
+    background: Array
+    image: Array
+
+
+def canvas(size: Size) -> Canvas:
+    """An empty canvas for samples of a size."""
+    shape = (size[1], size[0], 3)
+    return Canvas(np.empty(shape, np.uint8), np.empty(shape, np.uint8))
+
+
+def render_image(recipe: Recipe, prepared: Prepared, background: Array | None, canvas: Canvas | None = None) -> Array:
+    """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
+
+    A composite lies on the `canvas`, if there is one, and only until the next is rendered there.
+    """
     if background is None or recipe.crop is None:
         return prepared.photo
     x, y, width, height = recipe.crop
@@ -61,7 +93,8 @@ def render_image(recipe: Recipe, prepared: Prepared, background: Array | None) -
             found=f"{background.shape[1]}x{background.shape[0]}",
             wanted=f"at least {x + width}x{y + height}, as it was when the recipe was drawn",
         )
-    return blend(prepared.colours, prepared.alpha, cover(background, recipe.crop, recipe.size))
+    room = (canvas.background, canvas.image) if canvas else (None, None)
+    return blend(prepared.colours, prepared.weights, cover(background, recipe.crop, recipe.size, room[0]), room[1])
 
 
 def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:

@@ -57,10 +57,13 @@ def normalise(pixels: Array) -> Array:
     """A trimap of any convention, (H, W) uint8, as {0, 128, 255}.
 
     The unknown value may be anything between (102, 127, 128 ...), and {0, 1, 2} stands for the classes in order.
-    Raises ShmDataError where the values between have no common level, as in a matte or a photo.
+    Raises ShmDataError where the values between have no common level, as in a matte or a photo, or are other labels.
     """
-    if pixels.max() <= 2:
+    highest = pixels.max()
+    if highest <= 2:
         return np.array(CLASSES, np.uint8)[pixels]
+    if highest <= LOSSY_TOLERANCE:
+        raise ShmDataError("not a trimap", found=f"labels up to {highest}", wanted="0, 1 and 2, or 0 to 255")
     between = pixels[(pixels > LOSSY_TOLERANCE) & (pixels < 255 - LOSSY_TOLERANCE)]
     if between.size and np.mean(np.abs(between - np.median(between)) <= 16) < 0.5:
         raise ShmDataError("not a trimap", found="many gray levels", wanted="0, one unknown level, and 255")
@@ -68,6 +71,18 @@ def normalise(pixels: Array) -> Array:
     trimap[pixels <= LOSSY_TOLERANCE] = BACKGROUND
     trimap[pixels >= 255 - LOSSY_TOLERANCE] = FOREGROUND
     return trimap
+
+
+def lacking(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
+    """The names of the classes that the trimap of an alpha (H, W) uint8 lacks.
+
+    Where there is fractional alpha, and a square of the kernel's width in either region, it need not be derived.
+    """
+    square = np.ones((max(rule.erode, rule.dilate),) * 2, np.uint8)
+    flat = (alpha >= 255 - rule.tolerance).astype(np.uint8), (alpha <= rule.tolerance).astype(np.uint8)
+    if not (flat[0] | flat[1]).all() and all(cv2.erode(region, square).any() for region in flat):
+        return ()
+    return missing_classes(derive(alpha, rule))
 
 
 def missing_classes(trimap: Array) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """A folder of alphas -> a folder of trimaps."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from shm_data.errors import ShmDataError
 from shm_data.foregrounds import tolerance_of
 from shm_data.layout import make_folders, unused
 from shm_data.options import TrimapOptions
-from shm_data.pairing import stem_of
+from shm_data.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import trimap_rule
 from shm_data.trimap import derive, missing_classes
@@ -20,14 +22,17 @@ def write_trimaps(
 ) -> list[str]:
     """Writes a trimap STEM.png for every alpha in a folder and its subfolders, and gives remarks on them.
 
+    Photos and trimaps that lie beside their alphas, told apart by name, are left out with a remark.
     A trimap that is there already is left if it is the same, and never overwritten if it is not.
     Raises ShmDataError that names the alphas of which no trimap was made, once all others are.
     """
-    if savedir.resolve().is_relative_to(inalp.resolve()):
+    if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
         raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", wanted="a folder outside the alphas")
-    alphas = images.find(inalp)
-    if not alphas:
+    found = images.find(inalp)
+    if not found:
         raise ShmDataError(str(inalp), found="no pictures", wanted="alphas")
+    others = _others(found)
+    alphas = [name for name in found if name not in others]
     taken: set[str] = set()
     targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
     make_folders(*{target.parent for target in targets.values()})
@@ -42,7 +47,17 @@ def write_trimaps(
     faults = [result for result in results if isinstance(result, ShmDataError)]
     if faults:
         raise ShmDataError.of_many(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults)
-    return [f"{alpha}: {remark}" for alpha, remark in (r for r in results if isinstance(r, tuple)) if remark]
+    return [f"{name}: {why}" for name, why in others.items()] + [
+        f"{alpha}: {remark}" for alpha, remark in (r for r in results if isinstance(r, tuple)) if remark
+    ]
+
+
+def _others(names: Sequence[str]) -> dict[str, str]:
+    """The photos whose alphas are among the names of a folder, and the trimaps, with what to remark on each."""
+    mixed = told_apart(names, ALPHA_WORDS)
+    photos = pair(mixed.images, mixed.alphas, ALPHA_WORDS).matched
+    left_out = {photo: f"left out, by its name the photo of {alpha}" for photo, alpha in photos.items()}
+    return left_out | dict.fromkeys(mixed.trimaps, "left out, by its name a trimap")
 
 
 def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions) -> str:

@@ -449,7 +449,7 @@ def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
     flat = sum(np.abs(truths[classes == c] - truths[classes == c].mean()).sum() for c in np.unique(classes))
     flat = flat / 1000 / len(samples)
     assert mean_sad(shm, root) < 0.7 * flat
-    assert flat < 0.5 * np.abs(truths - truths.mean()).sum() / 1000 / len(samples)
+    assert flat < 0.6 * np.abs(truths - truths.mean()).sum() / 1000 / len(samples)
 
 
 def test_the_sad_of_training_is_that_of_the_table(root, stages):

@@ -1,0 +1,99 @@
+"""Faults of picture files that decoders pass over in silence, told from the bytes and tags alone."""
+
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+# Any marker of JPEG but those that stand within the data of a scan.
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_END = 0xD9
+
+# Eight bytes of ones, as a scan holds them: decoders look so far ahead, and no code is all ones.
+_ONES = b"\xff\x00" * 8
+# Bits that are no flat gray, also behind each of the marks that a scan may be divided by.
+_NOISE = b"".join(mark + bytes(range(1, 255, 2)) for mark in (b"", *(bytes((0xFF, 0xD0 + n)) for n in range(8))))
+
+_SIZES_OF_JPEG2000 = b"\xff\x4f\xff\x51"
+_PIXELS_OF_JPEG2000 = b"\xff\x93"
+
+_BITS, _PHOTOMETRIC, _PLANES, _EXTRA, _SAMPLE_FORMAT = 258, 262, 284, 338, 339
+
+
+def check_png(file: BinaryIO) -> None:
+    """Raises ValueError where a chunk of a PNG does not fit its checksum, or the last one is missing.
+
+    Decoders leave the checksums of pixels aside, and stop as soon as they have enough.
+    """
+    file.seek(8)
+    kind = b""
+    while kind != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError("it is cut short")
+        length, kind = struct.unpack(">I4s", head)
+        data, checksum = file.read(length), file.read(4)
+        if len(checksum) < 4:
+            raise ValueError("it is cut short")
+        if zlib.crc32(data, zlib.crc32(kind)) != int.from_bytes(checksum):
+            raise ValueError("it does not fit its checksums")
+
+
+def end_of_jpeg(data: bytes) -> int:
+    """Where the end marker of a JPEG's first picture is. Raises ValueError where there is none.
+
+    A file whose last part was never written holds zeros there, which decode as pixels.
+    """
+    place = 2
+    while marker := _MARKER.search(data, place):
+        if marker[1][0] == _END:
+            return marker.start()
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    raise ValueError("it is cut short")
+
+
+def without_end(data: bytes) -> bytes:
+    """A JPEG without its end marker, which makes decoders fill up with gray what is missing before it.
+
+    So this decodes only if no more than the last block or two is missing; a progressive one never does.
+    """
+    return data[: end_of_jpeg(data)] + _ONES
+
+
+def with_noise(data: bytes) -> bytes:
+    """A JPEG with more bits behind its last: the same picture, unless decoders need them."""
+    end = end_of_jpeg(data)
+    return data[:end] + _NOISE + data[end:]
+
+
+def check_jpeg2000(data: bytes) -> None:
+    """Raises ValueError where the end marker is missing, or the depth is none that OpenCV tells truly."""
+    if b"\xff\xd9" not in data[data.find(_PIXELS_OF_JPEG2000) :]:
+        raise ValueError("it is cut short")
+    sizes = data[data.find(_SIZES_OF_JPEG2000) + 4 :][:16422]
+    depths = {depth + 1 for depth in sizes[38::3][: int.from_bytes(sizes[36:38])]}
+    if not depths <= {8, 16}:
+        raise ValueError(f"it has {_some(depths)} bits a channel, wanted 8 or 16")
+
+
+def check_tiff(tags: Mapping[int, Any]) -> None:
+    """Raises ValueError for the kinds of TIFF that decoders read, but not for what they hold."""
+    depths = set(tags.get(_BITS, (1,)))
+    if not set(tags.get(_SAMPLE_FORMAT, (1,))) <= {1, 4}:
+        raise ValueError("it has floating-point or signed pixels, wanted 8 or 16 unsigned bits a channel")
+    if not depths <= {1, 2, 4, 8, 16}:
+        raise ValueError(f"it has {_some(depths)} bits a channel, wanted 8 or 16")
+    odd = {
+        "with white as 0": tags.get(_PHOTOMETRIC) == 0,
+        "of CMYK": tags.get(_PHOTOMETRIC) == 5,
+        "in separate planes": tags.get(_PLANES) == 2 and len(tags.get(_BITS, (1,))) > 1,
+        "with premultiplied colours": 1 in tags.get(_EXTRA, ()),
+    }
+    if 16 in depths and any(odd.values()):
+        kinds = " and ".join(kind for kind, is_it in odd.items() if is_it)
+        raise ValueError(f"it has 16 bits a channel {kinds}, wanted 8 bits, or plain gray, RGB or straight RGBA")
+
+
+def _some(depths: set[int]) -> str:
+    return " and ".join(map(str, sorted(depths)))

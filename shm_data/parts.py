@@ -1,0 +1,114 @@
+"""One data set made in parts, by machines that share nothing but the folder."""
+
+import itertools
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from shm_data.build import Link, carry_out, finish
+from shm_data.decide import Decision, decide, record, recorded
+from shm_data.errors import BusyError, ShmDataError
+from shm_data.layout import Layout, locked, make_folders
+from shm_data.manifest import Manifest
+from shm_data.options import CompositeOptions
+from shm_data.parallel import Progress, quiet
+
+# Seconds between two looks at a folder in which another part is writing the plan.
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The `number`-th, from 1 on, of `count` disjoint parts that are the whole plan together."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """The part of a text K/N. Raises ShmDataError where it is none."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ShmDataError("--part", found=text, wanted="K/N with K from 1 to N, such as 3/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def places(self, total: int) -> range:
+        """Which of `total` recipes are its own: neighbours, so that few foregrounds belong to two parts."""
+        return range((self.number - 1) * total // self.count, self.number * total // self.count)
+
+
+def composite_part(
+    options: CompositeOptions,
+    savedir: Path,
+    part: Part,
+    jobs: int = -1,
+    progress: Progress = quiet,
+    *,
+    link: Link = "auto",
+    verify: bool = False,
+) -> tuple[Manifest, list[int]]:
+    """Makes one part of a data set, and the lists if it is the last; gives the record and the parts yet to be made.
+
+    Parts may run in any order, at once, and on machines with other paths. Raises ShmDataError as
+    `build.composite` does.
+    """
+    layout = Layout(savedir)
+    decision = _agreed(options, layout, jobs, progress, verify=verify)
+    places = part.places(decision.manifest.counts.samples)
+    with locked(layout.root, shared=True):
+        carry_out(decision, layout, jobs, progress, link=link, only=places)
+    missing = _missing(decision, layout, part.count)
+    if missing:
+        return decision.manifest, missing
+    try:
+        with locked(layout.root):
+            layout.clear_leftovers()
+            return finish(decision, layout), []
+    except BusyError:  # another part ends at this very moment, and will see that all are there
+        return decision.manifest, []
+
+
+def complete(savedir: Path) -> Manifest:
+    """Writes the lists of a data set all of whose samples are there. Raises ShmDataError that names those missing."""
+    layout = Layout(savedir)
+    with locked(layout.root):
+        decision = recorded(layout)
+        if decision is None:
+            raise ShmDataError(str(savedir), found="no dataset.json", wanted="a data set begun with --part")
+        layout.clear_leftovers()
+        present = layout.present(decision.manifest.options.extension)
+        missing = [recipe.name for recipe in decision.recipes() if recipe.name not in present]
+        if missing:
+            found = f"{len(missing)} missing: {', '.join(missing[:5])}" + ", ..." * (len(missing) > 5)
+            wanted = f"all {decision.manifest.counts.samples} samples"
+            raise ShmDataError(str(savedir), found=found, wanted=wanted)
+        return finish(decision, layout)
+
+
+def _agreed(options: CompositeOptions, layout: Layout, jobs: int, progress: Progress, *, verify: bool) -> Decision:
+    """The plan, recorded by the first part that is here; the others wait for it and take it up."""
+    while True:
+        decision = decide(options, layout.root, jobs, progress, verify=verify)
+        if decision.recorded:
+            return decision
+        make_folders(layout.root)
+        try:
+            with locked(layout.root):
+                return record(decision, layout)
+        except BusyError:
+            time.sleep(_PAUSE)
+
+
+def _missing(decision: Decision, layout: Layout, count: int) -> list[int]:
+    """The numbers of the parts that lack samples."""
+    present = layout.present(decision.manifest.options.extension)
+    recipes = decision.recipes()
+    total = decision.manifest.counts.samples
+    sizes = [len(Part(number, count).places(total)) for number in range(1, count + 1)]
+    return [
+        number
+        for number, size in enumerate(sizes, 1)
+        if sum(recipe.name in present for recipe in itertools.islice(recipes, size)) < size
+    ]

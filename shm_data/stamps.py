@@ -1,0 +1,38 @@
+"""Tells whether a file is still what it was: by its size and time, or by its content."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Stamp(NamedTuple):
+    """A file as it was: its size in bytes, when it was written in ns, and the BLAKE2b-128 of its content."""
+
+    size: int
+    time: int
+    digest: str
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a file. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    told = path.stat()
+    return Stamp(told.st_size, told.st_mtime_ns, digest)
+
+
+def changed(then: Stamp, path: Path, *, verify: bool = False) -> tuple[str, str] | None:
+    """What is found and what was wanted, where a file is no longer what it was.
+
+    The content is read where the time differs, as after copying, or to `verify` it; else an equal size and time
+    are trusted.
+    """
+    try:
+        told = path.stat()
+        if told.st_size != then.size:
+            return f"{told.st_size} bytes", f"{then.size} bytes as then"
+        if (verify or told.st_mtime_ns != then.time) and stamp(path).digest != then.digest:
+            return "other content of the same size", "the content of then"
+    except OSError as error:
+        return ("nothing" if isinstance(error, FileNotFoundError) else str(error.strerror)), f"{then.size} bytes"
+    return None
