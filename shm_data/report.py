@@ -79,9 +79,8 @@ def contact_sheet(rows: Sequence[Row], header: str) -> Array:
 
 
 def _read(root: Path, name: str, split: str) -> Row:
-    layout = Layout(root)
-    image, alpha = read_image(layout.input / name), read_alpha(layout.mask / name)
-    return Row(name, split, image, alpha, read_gray(layout.trimap / name))
+    image, alpha, trimap = Layout(root).sample(name)
+    return Row(name, split, read_image(image), read_alpha(alpha), read_gray(trimap))
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

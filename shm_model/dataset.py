@@ -42,18 +42,14 @@ def read_sample(root: Path, name: str) -> tuple[Array, Array, Array]:
 
     Raises ShmDataError that names what is missing, broken, or of another size.
     """
-    layout = Layout(root)
-    image, alpha, trimap = (
-        read_image(layout.input / name),
-        read_alpha(layout.mask / name),
-        read_gray(layout.trimap / name),
-    )
+    paths = Layout(root).sample(name)
+    image, alpha, trimap = read_image(paths[0]), read_alpha(paths[1]), read_gray(paths[2])
     for folder, other in (("mask", alpha), ("trimap", trimap)):
         if other.shape != image.shape[:2]:
             found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
             raise ShmDataError(f"sample {name} of {root}", found=found, wanted="the same size")
     if not np.isin(trimap, CLASSES).all():
-        raise ShmDataError(f"{layout.trimap / name}", found="other values", wanted="only 0, 128 and 255")
+        raise ShmDataError(str(paths[2]), found="other values", wanted="only 0, 128 and 255")
     return image, alpha, trimap
 
 
@@ -68,9 +64,10 @@ def names_of(root: Path, split: str) -> list[str]:
     if not names:
         raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", wanted="at least one")
     for name in names:
-        for folder in Layout(root).folders:
-            if not (folder / name).is_file():
-                raise ShmDataError(f"sample {name} of {root}", found=f"no {folder.name}/{name}", wanted="the file")
+        for path in Layout(root).sample(name):
+            if not path.is_file():
+                found = f"no {path.parent.name}/{path.name}"
+                raise ShmDataError(f"sample {name} of {root}", found=found, wanted="the file")
     return names
 
 

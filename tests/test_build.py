@@ -1,5 +1,7 @@
 """The main job: the same bytes however it is run, resumed wherever it stopped, never mixed, never overwritten."""
 
+import errno
+import io
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from small import contents, matte, photo
 
 from shm_data import images
@@ -21,6 +24,7 @@ from shm_data.layout import Layout, locked, read_names
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.recipes import read_recipes
 from shm_data.render import prepare
+from shm_data.report import sheet_of
 from shm_data.sources import Pixels, path_of
 from shm_data.trimaps import write_trimaps
 
@@ -77,6 +81,81 @@ def test_any_number_of_workers_makes_the_same_bytes(sources, tmp_path, more):
     composite(options(sources, **more), tmp_path / "one", jobs=1)
     composite(options(sources, **more), tmp_path / "many", jobs=3)
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
+
+
+@pytest.mark.parametrize("link", ["auto", "hard", "copy"])
+def test_linked_or_copied_the_bytes_are_the_same(sources, tmp_path, link):
+    composite(options(sources), tmp_path / "plain")
+    composite(options(sources), tmp_path / "out", link=link)
+    assert contents(tmp_path / "out") == contents(tmp_path / "plain")
+    links = {path.stat().st_nlink for name in ("mask", "trimap") for path in (tmp_path / "out" / name).iterdir()}
+    assert links == ({1} if link == "copy" else {4})
+    assert {path.stat().st_nlink for path in (tmp_path / "out" / "input").iterdir()} == {1}
+
+
+def test_links_that_must_be_and_cannot_are_an_error(sources, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(WriteError, match="has no hard links"):
+        composite(options(sources), tmp_path / "out", link="hard")
+    composite(options(sources), tmp_path / "out")
+    monkeypatch.undo()
+    composite(options(sources), tmp_path / "plain")
+    assert contents(tmp_path / "out") == contents(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("extension", ["jpg", "webp"])
+def test_lossy_images_have_lossless_alphas(sources, tmp_path, extension):
+    root = tmp_path / "out"
+    composite(options(sources), tmp_path / "png")
+    composite(options(sources, format=extension, quality=100), root)
+    for name in read_names(root, "train"):
+        image, alpha, trimap = Layout(root).sample(name)
+        whole = Layout(tmp_path / "png").sample(f"{image.stem}.png")
+        assert image.suffix == f".{extension}"
+        assert [alpha.read_bytes(), trimap.read_bytes()] == [path.read_bytes() for path in whole[1:]]
+        error = images.read_image(image).astype(float) - images.read_image(whole[0])
+        assert np.sqrt(np.mean(error**2)) < 20
+    before = contents(root)
+    next((root / "input").iterdir()).unlink()
+    composite(options(sources, format=extension, quality=100), root)
+    assert contents(root) == before
+    assert sheet_of(root).ndim == 3
+
+
+def test_the_colours_of_jpeg_are_not_halved():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = (255, 0, 0)
+    stripes[:, 1::2] = (0, 0, 255)
+    decoded = np.asarray(Image.open(io.BytesIO(images.encode(stripes, ".jpg", 95))))
+    assert np.abs(decoded.astype(int) - stripes).mean() < 4
+
+
+def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    path = sources / "photos" / "p1.png"
+    whole, told = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:-5] + b"12345")
+    with pytest.raises(ShmDataError, match=r"inimg/p1\.png: found other content of the same size"):
+        composite(options(sources), root)
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    composite(options(sources), root)
+    with pytest.raises(ShmDataError, match=r"inimg/p1\.png: found other content of the same size"):
+        composite(options(sources), root, verify=True)
+    path.write_bytes(whole)
+    composite(options(sources), root, verify=True)
+    assert contents(root) == before
+
+
+def test_one_worker_more_than_foregrounds_shares_their_preparation(sources, tmp_path, monkeypatch):
+    counted = []
+    monkeypatch.setattr("shm_data.build.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
+    composite(options(sources, numbg=9), tmp_path / "out", jobs=8)
+    assert len(counted) == 4
 
 
 def test_a_seed_gives_other_recipes_and_the_same_seed_the_same(sources, tmp_path):

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shm_data.compositing import blend, cover, cover_box, fit, resize, resize_matte, resize_nearest, resize_straight
+from shm_data.compositing import (
+    blend,
+    cover,
+    cover_box,
+    fit,
+    resize,
+    resize_matte,
+    resize_nearest,
+    resize_straight,
+    three_times,
+)
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
 UNIT = st.floats(0, 1, exclude_max=True)
@@ -22,6 +32,24 @@ def test_blend_is_exact_for_all_triples():
         got = blend(foreground, np.full(f.shape, a, np.uint8), background)
         assert np.array_equal(got[..., 0], exact), a
         assert np.array_equal(got[..., 2], exact), a
+
+
+def test_blend_takes_alpha_thrice_and_writes_where_it_is_told():
+    rng = np.random.default_rng(3)
+    foreground, background = rng.integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    alpha = rng.integers(0, 256, (20, 30), dtype=np.uint8)
+    room = np.empty_like(foreground)
+    assert blend(foreground, three_times(alpha), background, room) is room
+    assert np.array_equal(room, blend(foreground, alpha, background))
+
+
+def test_blend_takes_views_and_read_only_pictures():
+    rng = np.random.default_rng(4)
+    foreground, background = rng.integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+    alpha = rng.integers(0, 256, (20, 30), dtype=np.uint8)
+    foreground.flags.writeable = False
+    turned = blend(foreground[::-1, ::2], alpha[::-1, ::2], background[::-1, ::2])
+    assert np.array_equal(turned, blend(foreground, alpha, background)[::-1, ::2])
 
 
 def test_blend_keeps_each_picture_where_the_other_is_absent():
@@ -53,6 +81,13 @@ def test_every_offset_is_reached_the_last_included():
     boxes = {cover_box((14, 10), (10, 10), across / 50, 0.5)[0] for across in range(50)}
     assert boxes == {0, 1, 2, 3, 4}
     assert cover_box((14, 10), (10, 10), np.nextafter(1, 0), 0)[0] == 4
+
+
+def test_cover_writes_where_it_is_told(size=(60, 80)):
+    photo = np.random.default_rng(5).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    room = np.empty((80, 60, 3), np.uint8)
+    assert cover(photo, (7, 9, 30, 40), size, room) is room
+    assert np.array_equal(room, cover(photo, (7, 9, 30, 40), size))
 
 
 def test_cover_at_its_own_size_is_the_crop():

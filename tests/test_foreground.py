@@ -56,6 +56,22 @@ def test_both_colours_mixed_again_give_the_photo(lemur):
     assert _psnr(blend(foreground, lemur["alpha"], background), photo, lemur["alpha"] >= 0) > 40
 
 
+def test_what_is_far_from_an_edge_decides_nothing_about_it(lemur):
+    photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
+    size = (680 * 4, 440 * 3)
+    image, alpha = np.zeros((size[1], size[0], 3), np.uint8), np.zeros(size[::-1], np.uint8)
+    image[:440, :680], alpha[:440, :680] = photo, lemur["alpha"]
+    first = estimate(image, alpha)
+    image[-440:, -680:] = photo
+    assert np.array_equal(estimate(image, alpha)[:440, :680], first[:440, :680])
+
+
+@pytest.mark.parametrize("value", [1, 100, 254])
+def test_a_picture_without_anything_sure_is_estimated_as_a_whole(value):
+    photo = np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    assert estimate(photo, np.full((300, 200), value, np.uint8)).shape == photo.shape
+
+
 def test_a_binary_alpha_needs_no_estimate():
     photo = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     alpha = np.where(np.eye(9) > 0, 255, 0).astype(np.uint8)

@@ -1,11 +1,14 @@
 """Names are safe, files are whole or absent, lists never leave the data set."""
 
+import errno
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shm_data.errors import ShmDataError, WriteError
-from shm_data.layout import Layout, read_names, safe_stem, unused, whole_file, write_names
+from shm_data.errors import BusyError, ShmDataError, WriteError
+from shm_data.layout import Layout, locked, read_names, safe_stem, unused, whole_file, write_names, write_twin
 
 
 def test_names_come_back_as_they_were_written(tmp_path):
@@ -77,3 +80,61 @@ def test_only_samples_with_all_three_files_are_present(tmp_path):
         (folder / "empty.png").write_bytes(b"x" if folder == layout.input else b"")
     (layout.input / "half.png").write_bytes(b"x")
     assert layout.present() == {"whole.png"}
+
+
+def test_samples_of_another_format_have_lossless_alphas_and_trimaps(tmp_path):
+    layout = Layout(tmp_path)
+    assert [path.name for path in layout.sample("a.b.jpg")] == ["a.b.jpg", "a.b.png", "a.b.png"]
+    for folder, name in zip(layout.folders, ("x.webp", "x.png", "x.png"), strict=True):
+        folder.mkdir()
+        (folder / name).write_bytes(b"x")
+    assert layout.present(".webp") == {"x.webp"}
+    assert layout.present() == layout.present(".jpg") == set()
+
+
+def test_a_twin_is_the_same_file_and_replaces_what_was_there(tmp_path):
+    (tmp_path / "first").write_bytes(b"data")
+    (tmp_path / "old").write_bytes(b"half")
+    for name in ("new", "old"):
+        assert write_twin(tmp_path / name, b"data", tmp_path / "first")
+        assert (tmp_path / name).samefile(tmp_path / "first")
+    assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("why", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP])
+def test_without_links_a_twin_is_a_copy(tmp_path, monkeypatch, why):
+    def refuse(*_, **__):
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "first").write_bytes(b"data")
+    assert not write_twin(tmp_path / "new", b"data", tmp_path / "first")
+    assert (tmp_path / "new").read_bytes() == b"data"
+
+
+def test_a_twin_that_is_gone_is_written_anew(tmp_path):
+    assert not write_twin(tmp_path / "new", b"data", tmp_path / "gone")
+    assert (tmp_path / "new").read_bytes() == b"data"
+
+
+def test_those_who_share_a_folder_keep_out_who_wants_it_alone(tmp_path):
+    with locked(tmp_path, shared=True), locked(tmp_path, shared=True), pytest.raises(BusyError), locked(tmp_path):
+        pass
+    with locked(tmp_path), pytest.raises(BusyError), locked(tmp_path, shared=True):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_trusted_and_that_is_logged(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path):
+        assert "without locks" in caplog.text
+
+
+def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
+    with pytest.raises(ShmDataError, match="cannot open the folder"), locked(tmp_path / "gone"):
+        pass

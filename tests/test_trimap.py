@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shm_data import images
 from shm_data.errors import ShmDataError
-from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, missing_classes, normalise, width_for
+from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, lacking, missing_classes, normalise, width_for
 
 RULES = [TrimapRule(method, 9, 15) for method in ("euclid", "ellipse")]
 
@@ -95,6 +95,16 @@ def test_a_matte_is_not_taken_for_a_trimap(realdata):
 def test_missing_classes_are_named():
     assert missing_classes(np.array([[0, 128]], np.uint8)) == ("foreground",)
     assert missing_classes(np.array([[0, 128, 255]], np.uint8)) == ()
+
+
+@given(
+    seed=st.integers(0, 99), width=st.sampled_from([1, 3, 9, 31, 99]), method=st.sampled_from(["euclid", "ellipse"])
+)
+def test_what_a_trimap_lacks_is_told_without_deriving_it(seed, width, method):
+    draw = np.random.default_rng(seed)
+    alpha = np.kron(draw.choice([0, 0, 128, 255], draw.integers(1, 6, 2)), np.ones((9, 9))).astype(np.uint8)
+    rule = TrimapRule(method, width, width)
+    assert lacking(alpha, rule) == missing_classes(derive(alpha, rule))
 
 
 def test_auto_width_is_odd_and_grows_with_the_picture():

@@ -1,0 +1,109 @@
+"""How planning, making and resuming grow with the number of composites, on tiny pictures: seconds and peak memory.
+
+Each step is a process of its own. The pictures are 16 px wide foregrounds and 128 px wide backgrounds, so that what is
+measured is everything but the pixels.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+from processes import run
+
+from shm_data import images
+from shm_data.layout import Layout
+from shm_data.recipes import read_recipes
+
+# ext4 takes 65,000 links to one file.
+_MOST_LINKS = 60_000
+
+
+@click.group(invoke_without_command=True)
+@click.option("--foregrounds", default=1000, show_default=True)
+@click.option("--backgrounds", default=50_000, show_default=True)
+@click.option("--numbg", default=1000, show_default=True, help="Composites of each foreground in the largest plan.")
+@click.option("--made", default="1,10,100", show_default=True, help="So many of each foreground are really made.")
+@click.pass_context
+def main(context: click.Context, foregrounds: int, backgrounds: int, numbg: int, made: str) -> None:
+    """Measure, and print a table."""
+    if context.invoked_subcommand:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        sources, largest = Path(folder) / "sources", Path(folder) / "largest"
+        write_sources(sources, foregrounds, backgrounds)
+        click.echo("| step | composites | seconds | ms a composite | peak MB |\n|---|---|---|---|---|")
+        for each in map(int, made.split(",")):
+            target = Path(folder) / f"made{each}"
+            row("plan and make", foregrounds * each, composite(sources, target, each))
+            shutil.rmtree(target)
+        words = [sys.executable, __file__, "plan", str(sources), str(largest), "--numbg", str(numbg)]
+        row("plan", foregrounds * numbg, words)
+        fill(Layout(largest))
+        row("resume, all being there", foregrounds * numbg, composite(sources, largest, numbg))
+
+
+@main.command()
+@click.argument("sources", type=click.Path(path_type=Path))
+@click.argument("savedir", type=click.Path(path_type=Path))
+@click.option("--numbg", type=int, required=True)
+def plan(sources: Path, savedir: Path, numbg: int) -> None:
+    """Plan and record what `composite` would make, and make nothing."""
+    from shm_data.decide import decide, record  # noqa: PLC0415
+    from shm_data.options import CompositeOptions  # noqa: PLC0415
+
+    where = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
+    decision = decide(CompositeOptions(**where, numbg=numbg, originals=False), savedir)
+    savedir.mkdir()
+    record(decision, Layout(savedir))
+
+
+def composite(sources: Path, savedir: Path, numbg: int) -> list[str]:
+    """The command that makes a set."""
+    where = ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "places"]
+    what = ["--no-originals", "--numbg", numbg, "--savedir", savedir]
+    return [str(word) for word in (Path(sys.executable).with_name("shm-data"), "composite", *where, *what)]
+
+
+def write_sources(folder: Path, foregrounds: int, backgrounds: int) -> None:
+    """Writes tiny photos, alphas and places; a few pictures under many names."""
+    draw = np.random.default_rng(0)
+    for name in ("photos", "alphas", "places"):
+        (folder / name).mkdir(parents=True)
+    alpha = np.kron(np.array([[0, 0, 0, 0], [0, 128, 255, 0], [0, 255, 255, 0], [0, 255, 255, 0]]), np.ones((4, 4)))
+    matte = images.encode(alpha.astype(np.uint8))
+    photos = [images.encode(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(10)]
+    places = [np.full((128, 128, 3), draw.integers(0, 256, 3), np.uint8) for _ in range(10)]
+    encoded = [images.encode(place, ".jpg") for place in places]
+    for number in range(foregrounds):
+        (folder / "photos" / f"p{number:05d}.png").write_bytes(photos[number % 10])
+        (folder / "alphas" / f"p{number:05d}.png").write_bytes(matte)
+    for number in range(backgrounds):
+        (folder / "places" / f"b{number:06d}.jpg").write_bytes(encoded[number % 10])
+
+
+def row(step: str, count: int, words: list[str]) -> None:
+    """Runs a step and prints its line of the table."""
+    usage = run(words)
+    each = usage.wall / count * 1e3
+    click.echo(f"| {step} | {count:,} | {usage.wall:.1f} | {each:.3f} | {usage.peak / 1e6:.0f} |")
+
+
+def fill(layout: Layout) -> None:
+    """Puts a file in the place of each picture that the plan names."""
+    for folder in layout.folders:
+        folder.mkdir()
+    for number, recipe in enumerate(read_recipes(layout.recipes)):
+        if number % _MOST_LINKS == 0:
+            twins = [folder / f".{number}" for folder in layout.folders]
+            for twin in twins:
+                twin.write_bytes(b"1")
+        for path, twin in zip(layout.sample(recipe.name), twins, strict=True):
+            os.link(twin, path)
+
+
+if __name__ == "__main__":
+    main()
