@@ -14,7 +14,7 @@ RUNS ?= runs/demo
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train bench-train test lint format clean
+.PHONY: install demo train bench bench-train test lint format clean
 
 install: $(INSTALLED)
 
@@ -38,6 +38,10 @@ train: install $(filter demo/dataset/val.txt,$(DATA)/val.txt)
 
 demo/dataset/val.txt: | install
 	$(MAKE) demo
+
+# About ten minutes on two cores; `--all` measures every size and takes hours.
+bench: install
+	$(BIN)/python -m benchmarks.composite
 
 bench-train: install
 	$(BIN)/python benchmarks/train_step.py

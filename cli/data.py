@@ -159,6 +159,35 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
 
 
 @data.command()
+@click.argument("dataset", type=_FOLDER, required=False)
+@click.option("--deep", type=click.IntRange(min=0), default=0, metavar="N", help="Make N samples again and compare.")
+@click.option("--inimg", type=_FOLDER, help="Instead: folder of photos, or of RGBA cut-outs if --inalp is not given.")
+@click.option("--inalp", type=_FOLDER, help="Folder of their alphas, paired by name.")
+@click.option("--intri", type=_FOLDER, help="Folder of their trimaps.")
+@click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
+@_jobs
+def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: Any) -> None:
+    """Check DATASET, or folders of photos and alphas before a set is made of them. Writes nothing.
+
+    Ends with exit code 1 if something is wrong.
+    """
+    from cli.progress import show
+    from shm_data.check import check_dataset, check_pairs, to_json, to_lines
+    from shm_data.errors import ShmDataError
+
+    if dataset is not None and not any(folders.values()):
+        verdict = check_dataset(dataset, deep=deep, jobs=_checked_jobs(jobs), progress=show)
+    elif dataset is None and folders["inimg"] is not None and not deep:
+        verdict = check_pairs(**folders, jobs=_checked_jobs(jobs), progress=show)
+    else:
+        raise ShmDataError("shm-data check", wanted="a data set (and --deep), or --inimg (and its like)")
+    _say([to_json(verdict, str(dataset or folders["inimg"]))] if as_json else to_lines(verdict))
+    if verdict.wrong:
+        click.get_current_context().exit(1)
+
+
+@data.command()
 @click.argument("folder", type=_FOLDER)
 @_jobs
 def demo(folder: Path, jobs: int) -> None:

@@ -11,22 +11,25 @@ _TOLD = "Interrupted. What was written is whole; the same command goes on from t
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Ends a program that is still being imported: an exception there might be taken for a missing module."""
-    del number, frame
-    os.write(2, f"{_TOLD}\n".encode())
-    os._exit(INTERRUPTED)
+    """Interrupts. In the middle of an import the program just ends: there an exception may be passed over."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, f"{_TOLD}\n".encode())
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
-def _listen(handler: "signal._HANDLER") -> None:
+def _listen() -> None:
     """A polite kill is told what Ctrl-C is told. A program that was started to ignore one goes on to do so."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+            signal.signal(number, _stop)
 
 
 # From here on, and only where these are our programs: who imports us has handlers of their own.
 if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):  # noqa: PTH119  pathlib takes its time
-    _listen(_stop)
+    _listen()
 
 import click  # noqa: E402
 
@@ -38,7 +41,7 @@ _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
 
 def run(group: click.Group) -> None:
     """Runs the group with the program's arguments and exits. Our own bugs keep their traceback."""
-    _listen(signal.default_int_handler)
+    _listen()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
     try:

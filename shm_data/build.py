@@ -3,10 +3,10 @@
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from shm_data import foregrounds, images
 from shm_data.arrays import Array
@@ -25,8 +25,15 @@ from shm_data.trimap import TrimapRule
 # How samples that have the same alpha or trimap share it on the disk.
 Link = Literal["auto", "hard", "copy"]
 
-# So many samples make a task: few, and the cores end together; many, and a task costs nothing.
-_TASK = 16
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What all tasks of a run have in common: little, so that it can go with each to another machine."""
+
+    options: CompositeOptions
+    roots: Mapping[str, Path]
+    layout: Layout
+    link: Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,8 @@ class Copies:
 class Easel:
     """A foreground in work: read and prepared once, by the worker that comes first, and shared by all."""
 
-    def __init__(self, foreground: Foreground, recipes: list[Recipe], manifest: Manifest, link: Link) -> None:
-        self.foreground, self.recipes, self.manifest = foreground, recipes, manifest
-        self._link = link
+    def __init__(self, foreground: Foreground, recipes: Sequence[Recipe], order: Order) -> None:
+        self.foreground, self.recipes, self.order = foreground, recipes, order
         self._lock = threading.Lock()
         self._prepared: Prepared | None = None
         self._alpha: Copies | None = None
@@ -80,7 +86,7 @@ class Easel:
         """The foreground at the size of its samples. Raises ShmDataError where it is not what it was."""
         with self._lock:
             if self._prepared is None:
-                self._prepared = _prepare(self.foreground, self.recipes, self.manifest)
+                self._prepared = _prepare(self.foreground, self.recipes, self.order.options, self.order.roots)
             return self._prepared
 
     def alpha(self) -> Copies:
@@ -88,7 +94,7 @@ class Easel:
         prepared = self.prepared()
         with self._lock:
             if self._alpha is None:
-                self._alpha = Copies(prepared.alpha, self._link)
+                self._alpha = Copies(prepared.alpha, self.order.link)
             return self._alpha
 
     def trimap(self, rule: TrimapRule | None) -> Copies:
@@ -96,8 +102,43 @@ class Easel:
         prepared = self.prepared()
         with self._lock:
             if rule not in self._trimaps:
-                self._trimaps[rule] = Copies(render_trimap(rule, prepared), self._link)
+                self._trimaps[rule] = Copies(render_trimap(rule, prepared), self.order.link)
             return self._trimaps[rule]
+
+
+class Crew(Protocol):
+    """Who makes the samples: so many `hands` at once, of tasks with at `most` so many samples each."""
+
+    @property
+    def hands(self) -> int:
+        """How many tasks are in work at once."""
+
+    @property
+    def most(self) -> int:
+        """Few samples in a task, and all hands end together; many, and a task costs nothing."""
+
+    def make(self, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
+        """Carries the tasks out, which are drawn as they are needed, and tells what became of each as they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The threads of this process, which share easels: so their tasks may be small."""
+
+    jobs: int = -1
+    most: int = 16
+
+    @property
+    def hands(self) -> int:
+        """How many there are."""
+        return workers(self.jobs)
+
+    def make(self, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
+        """Carries the tasks out."""
+        return spread(build_task, tasks, self.jobs)
+
+
+_ALL_CORES = Threads()
 
 
 def composite(
@@ -122,14 +163,14 @@ def composite(
     with locked(layout.root):
         layout.clear_leftovers()
         decision = record(decision, layout)
-        carry_out(decision, layout, jobs, progress, link=link)
+        carry_out(decision, layout, Threads(jobs), progress, link=link)
         return finish(decision, layout)
 
 
 def carry_out(
     decision: Decision,
     layout: Layout,
-    jobs: int = -1,
+    crew: Crew = _ALL_CORES,
     progress: Progress = quiet,
     *,
     link: Link = "auto",
@@ -141,16 +182,20 @@ def carry_out(
     """
     make_folders(*layout.folders)
     present = layout.present(decision.manifest.options.extension)
-    places = only or range(decision.manifest.counts.samples)
+    places = range(decision.manifest.counts.samples) if only is None else only
     total = len(places)
 
     def recipes() -> Iterator[Recipe]:
         return itertools.islice(decision.recipes(), places.start, places.stop)
 
     missing = sum(recipe.name not in present for recipe in recipes()) if present else total
-    size = min(_TASK, max(1, missing // (4 * workers(jobs))))
-    tasks = _abreast(_easels(recipes(), decision.manifest, present, link), workers(jobs), size)
-    outcomes = itertools.chain.from_iterable(spread(lambda task: build_task(task, layout), tasks, jobs))
+    hands = crew.hands
+    size = min(crew.most, max(1, missing // (4 * hands)))
+    order = Order(decision.manifest.options, decision.manifest.roots, layout, link)
+    people = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
+    outcomes = itertools.chain.from_iterable(
+        crew.make(_abreast(_easels(recipes(), people, present, order), hands, size))
+    )
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
@@ -167,7 +212,7 @@ def finish(decision: Decision, layout: Layout) -> Manifest:
     return manifest
 
 
-def build_task(task: Task, layout: Layout) -> list[Outcome]:
+def build_task(task: Task) -> list[Outcome]:
     """Makes the samples of a task."""
     easel = task.easel
     try:
@@ -175,16 +220,16 @@ def build_task(task: Task, layout: Layout) -> list[Outcome]:
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
     room = canvas(task.recipes[0].size)
-    options = easel.manifest.options
+    order = easel.order
     outcomes = []
     for recipe in task.recipes:
         try:
-            image = render_image(recipe, prepared, _read_background(recipe, easel.manifest), room)
-            data = images.encode(image, options.extension, options.quality or 95)
+            image = render_image(recipe, prepared, _read_background(recipe, order.roots), room)
+            data = images.encode(image, order.options.extension, order.options.quality or 95)
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
             continue
-        places = layout.sample(recipe.name)
+        places = order.layout.sample(recipe.name)
         easel.trimap(recipe.trimap).write(places[2])
         alpha.write(places[1])
         write_bytes(places[0], data)
@@ -202,8 +247,8 @@ def estimate_bytes(decision: Decision, count: int = 4) -> int:
     by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     own, shared, area = 0, 0, 0
     for recipe in some_recipes(decision, count):
-        prepared = _prepare(by_name[recipe.foreground], [recipe], manifest)
-        sample = render(recipe, prepared, _read_background(recipe, manifest))
+        prepared = _prepare(by_name[recipe.foreground], [recipe], options, manifest.roots)
+        sample = render(recipe, prepared, _read_background(recipe, manifest.roots))
         own += len(images.encode(sample.image, options.extension, options.quality or 95))
         trimap = len(images.encode(sample.trimap))
         own, shared = (own + trimap, shared) if options.trimap == "random" else (own, shared + trimap)
@@ -221,13 +266,15 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
 
 
-def _read_background(recipe: Recipe, manifest: Manifest) -> Array | None:
-    return None if recipe.background is None else images.read_image(path_of(recipe.background, manifest.roots))
+def _read_background(recipe: Recipe, roots: Mapping[str, Path]) -> Array | None:
+    return None if recipe.background is None else images.read_image(path_of(recipe.background, roots))
 
 
-def _prepare(foreground: Foreground, recipes: list[Recipe], manifest: Manifest) -> Prepared:
-    options, files = manifest.options, foreground.files
-    pixels = foregrounds.read(files, manifest.roots, resize_alpha=options.resize_alpha)
+def _prepare(
+    foreground: Foreground, recipes: Sequence[Recipe], options: CompositeOptions, roots: Mapping[str, Path]
+) -> Prepared:
+    files = foreground.files
+    pixels = foregrounds.read(files, roots, resize_alpha=options.resize_alpha)
     size, composited = recipes[0].size, any(recipe.background is not None for recipe in recipes)
     if fit(pixels.image.shape[1::-1], options.maxsize) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
@@ -240,12 +287,13 @@ def _prepare(foreground: Foreground, recipes: list[Recipe], manifest: Manifest) 
     )
 
 
-def _easels(recipes: Iterator[Recipe], manifest: Manifest, present: set[str], link: Link) -> Iterator[Easel]:
+def _easels(
+    recipes: Iterator[Recipe], people: Mapping[str, Foreground], present: set[str], order: Order
+) -> Iterator[Easel]:
     """The foregrounds that have samples to be made, one by one, with the recipes of these."""
-    by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     for name, some in itertools.groupby(recipes, key=lambda recipe: recipe.foreground):
         if missing := [recipe for recipe in some if recipe.name not in present]:
-            yield Easel(by_name[name], missing, manifest, link)
+            yield Easel(people[name], missing, order)
 
 
 def _abreast(easels: Iterator[Easel], count: int, size: int) -> Iterator[Task]:

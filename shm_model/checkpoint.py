@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shm_data.errors import ShmDataError
 from shm_data.layout import make_folders, write_bytes
@@ -30,6 +30,9 @@ class Checkpoint:
     best: float
 
 
+_KINDS = {"config": dict, "network": dict, "optimizer": dict, "scaler": dict, "epoch": int, "best": float}
+
+
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint, whole or not at all. Raises WriteError."""
     plain = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
@@ -47,7 +50,7 @@ def load(path: Path) -> Checkpoint:
     if (
         not isinstance(plain, dict)
         or set(plain) != set(Checkpoint.__slots__)
-        or not isinstance(plain["config"], dict)
+        or not all(isinstance(plain[name], kind) for name, kind in _KINDS.items())
     ):
         raise ShmDataError(str(path), found="other contents", wanted=wanted)
     return Checkpoint(**plain | {"config": config_of(plain["config"], str(path))})
@@ -76,12 +79,19 @@ def new_network(config: Config) -> nn.Module:
 
 
 def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit."""
+    """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit, or are not finite."""
     network = _empty(checkpoint.config)
+    kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
+    other = ShmDataError(str(path), found="weights of another network", wanted=checkpoint.config.mode)
+    for name, value in checkpoint.network.items():
+        if not isinstance(value, Tensor) or value.is_floating_point() != kinds.get(name):
+            raise other
     try:
         network.load_state_dict(checkpoint.network)
     except RuntimeError as error:
-        raise ShmDataError(str(path), found="weights of another network", wanted=checkpoint.config.mode) from error
+        raise other from error
+    if not all(value.isfinite().all() for value in network.state_dict().values()):
+        raise ShmDataError(str(path), found="weights that are not finite", wanted="those of a run that went well")
     return network
 
 

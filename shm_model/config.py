@@ -1,14 +1,35 @@
 """What a training run is: a YAML file, checked key by key, and saved inside its checkpoints."""
 
 import difflib
+import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shm_data.errors import ShmDataError
+
+# What a value in a message is cut to: one in YAML may stand for any number of others.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+
+# What PyYAML raises, also for a value that is not what its tag or its form says.
+_BROKEN = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+def _path(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path without null bytes")
+    return path
+
+
+# Beyond these no run ends, no picture is drawn, and no network fits into memory.
+_Count = Annotated[int, Field(ge=1, le=10**6)]
+_Edge = Annotated[int, Field(ge=32, le=2**15)]
+_Path = Annotated[Path, AfterValidator(_path)]
 
 
 class Config(BaseModel):
@@ -17,60 +38,60 @@ class Config(BaseModel):
     `batch_size` is that of each process. A step of the optimiser sees `accumulate` batches of each.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Literal["pretrain_tnet", "pretrain_mnet", "end_to_end", "test"]
-    data_root: Path
-    savedir: Path = Path("runs")
+    data_root: _Path
+    savedir: _Path = Path("runs")
 
     cuda: bool = True
-    ngpu: PositiveInt = 1
+    ngpu: _Count = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
-    num_workers: int = Field(default=4, ge=0)
+    num_workers: int = Field(default=4, ge=0, le=1024)
     sync_bn: bool = False
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
     output_stride: Literal[8, 16] = 8
-    mnet_width: float = Field(default=1.0, gt=0)
-    backbone_weights: Path | None = None
-    vgg_weights: Path | None = None
-    tnet_checkpoint: Path | None = None
-    mnet_checkpoint: Path | None = None
-    shm_checkpoint: Path | None = None
+    mnet_width: float = Field(default=1.0, gt=0, le=4)
+    backbone_weights: _Path | None = None
+    vgg_weights: _Path | None = None
+    tnet_checkpoint: _Path | None = None
+    mnet_checkpoint: _Path | None = None
+    shm_checkpoint: _Path | None = None
 
     # What the networks see: T-Net crops of `tnet_size`, end to end of `end_size`, from squares of `least_crop` to
     # all of the short edge; M-Net squares of `patch_sizes`, resized to `mnet_size`.
-    tnet_size: int = Field(default=400, ge=32)
-    mnet_size: int = Field(default=320, ge=32)
-    end_size: int = Field(default=800, ge=32)
-    patch_sizes: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+    tnet_size: _Edge = 400
+    mnet_size: _Edge = 320
+    end_size: _Edge = 800
+    patch_sizes: tuple[_Count, ...] | None = Field(default=None, min_length=1, max_length=100)
     least_crop: float = Field(default=0.5, gt=0, le=1)
     # How far hue, saturation and brightness vary; the paper's do not.
     colour: float = Field(default=0.0, ge=0, le=1)
     # Whole pictures, for scores and predictions, are scaled down to this long edge.
-    longest: int = Field(default=1500, ge=32)
+    longest: _Edge = 1500
 
     loss: Literal["ce", "dice"] = "ce"
     loss_lambda: float = Field(default=0.01, ge=0)
     gamma: float = Field(default=0.5, ge=0, le=1)
     unknown_weight: float = Field(default=1.0, gt=0)
 
-    batch_size: PositiveInt = 8
-    accumulate: PositiveInt = 1
+    batch_size: _Count = 8
+    accumulate: _Count = 1
     lr: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(default=0, ge=0)
     clip: float | None = Field(default=None, gt=0)
-    max_epoch: PositiveInt = 100
-    seed: int = 0
+    max_epoch: _Count = 100
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
     eval: bool = True
-    sample_period: PositiveInt = 1
-    checkpoint_period: PositiveInt = 1
-    checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\]+$")
+    sample_period: _Count = 1
+    checkpoint_period: _Count = 1
+    checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")
     resume: bool = True
 
     @property
@@ -92,26 +113,45 @@ class Config(BaseModel):
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and applies overrides `key=value`. Raises ShmDataError for whatever is wrong in either."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ShmDataError(f"cannot read the configuration {path}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise ShmDataError(
-            str(path), found="broken YAML: " + " ".join(str(error).split()), wanted="key: value"
-        ) from error
+    try:
+        values = yaml.load(text, _Plain)
+    except _BROKEN as error:
+        raise ShmDataError(str(path), found=f"broken YAML: {_reason(error)}", wanted="key: value") from error
     if not isinstance(values, dict):
-        raise ShmDataError(str(path), found=type(values).__name__, wanted="keys and values")
+        found = "nothing" if values is None else type(values).__name__
+        raise ShmDataError(str(path), found=found, wanted="keys and values")
     return config_of({str(key): value for key, value in values.items()} | dict(map(_override, overrides)), str(path))
 
 
-def config_of(values: Mapping[str, Any], where: str) -> Config:
+class _Plain(yaml.SafeLoader):
+    """Plain YAML, of which nothing is run: without merging, which multiplies, and without keys given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = Counter((key.value, key.tag) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for (key, tag), count in keys.items():
+            if count > 1 or tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice, or merges others")
+        return super().construct_mapping(node, deep)
+
+
+def _reason(error: Exception) -> str:
+    """What PyYAML says, on one line; where it stumbles over a value, only that."""
+    if isinstance(error, RecursionError):
+        return "lists in lists without end"
+    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError | ValueError) else "an odd value"
+
+
+def config_of(values: Mapping[Any, Any], where: str) -> Config:
     """A configuration from plain values. Raises ShmDataError that names the key and, if unknown, the nearest one."""
     for key in values:
         if key not in Config.model_fields:
-            near = difflib.get_close_matches(key, Config.model_fields, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(key), Config.model_fields, n=1, cutoff=0.5)
             wanted = f"{near[0]}?" if near else f"one of {', '.join(Config.model_fields)}"
-            raise ShmDataError(f"unknown key in {where}", found=key, wanted=wanted)
+            raise ShmDataError(f"unknown key in {where}", found=str(key)[:80], wanted=wanted)
     try:
         return Config(**values)
     except ValidationError as error:
@@ -121,15 +161,23 @@ def config_of(values: Mapping[str, Any], where: str) -> Config:
             raise ShmDataError(
                 f"{where}: {'.'.join(map(str, first['loc'])) or message}", wanted=_plain(first)
             ) from error
-        raise ShmDataError(f"{where}: {first['loc'][0]}", found=repr(first["input"]), wanted=_plain(first)) from error
+        key, found = first["loc"][0], _short(first["input"])
+        raise ShmDataError(f"{where}: {key}", found=found, wanted=_plain(first)) from error
+
+
+def _short(value: object) -> str:
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def _plain(error: Mapping[str, Any]) -> str:
     """pydantic's message as the object of "wanted", or nothing where the message says it all."""
     if error["type"] == "missing":
         return "a value"
-    message = str(error["msg"]).removeprefix("Input should be ")
-    return "" if error["type"] == "value_error" else message[:1].lower() + message[1:]
+    message = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    return message[:1].lower() + message[1:] if error["loc"] else ""
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -137,6 +185,6 @@ def _override(text: str) -> tuple[str, Any]:
     if not equals:
         raise ShmDataError("an override", found=text, wanted="key=value")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key, yaml.load(value, _Plain)
+    except _BROKEN as error:
         raise ShmDataError(f"the override {key}", found=value, wanted="a YAML value") from error

@@ -13,13 +13,13 @@ from torch.nn.functional import one_hot
 
 from shm_data.arrays import Array
 from shm_data.compositing import fit, resize, resize_nearest
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, WriteError
 from shm_data.foreground import estimate
-from shm_data.images import find, read_gray, read_image, write_png
+from shm_data.images import find, read_image, read_trimap, write_png
 from shm_data.layout import make_folders, safe_stem, unused
 from shm_data.pairing import TRIMAP_WORDS, pair
 from shm_data.parallel import Progress, quiet
-from shm_data.trimap import CLASSES, normalise
+from shm_data.trimap import CLASSES
 from shm_model.checkpoint import load, restored
 from shm_model.dataset import labels_of
 from shm_model.mnet import MNet
@@ -96,21 +96,33 @@ def predict_files(
     """Writes NAME.png, the alpha, and NAME_cutout.png, RGBA with estimated colours, for pictures and folders of them.
 
     `trimap` is a file for one picture, or a folder with a trimap for each by name. Gives the number of mattes.
-    Raises ShmDataError where a picture or its trimap is missing or broken.
+    Raises ShmDataError that names the pictures which are missing or broken, or whose trimap is, once all others are
+    done.
     """
     files = [file for path in pictures for file in _files(path)]
     trimaps = _trimaps(files, trimap)
     make_folders(savedir)
     taken: set[str] = set()
+    faults = []
     for file in progress(files, len(files), "predicting"):
-        given = trimaps.get(file)
-        image = read_image(file)
-        prediction = predictor(image, None if given is None else normalise(read_gray(given)))
-        alpha = np.rint(prediction.alpha * 255).astype(np.uint8)
         stem = unused(safe_stem(file.stem), taken)
-        write_png(savedir / f"{stem}.png", alpha)
-        write_png(savedir / f"{stem}_cutout.png", np.dstack([estimate(image, alpha), alpha]))
+        try:
+            _predict_file(predictor, file, trimaps.get(file), savedir, stem)
+        except WriteError:
+            raise
+        except ShmDataError as error:
+            faults.append(str(error) if str(file) in str(error) else f"{file}: {error}")
+    if faults:
+        raise ShmDataError.of_many(f"{len(faults)} of {len(files)} mattes could not be predicted", faults)
     return len(files)
+
+
+def _predict_file(predictor: Predictor, file: Path, trimap: Path | None, savedir: Path, stem: str) -> None:
+    image = read_image(file)
+    prediction = predictor(image, None if trimap is None else read_trimap(trimap))
+    alpha = np.rint(prediction.alpha * 255).astype(np.uint8)
+    write_png(savedir / f"{stem}.png", alpha)
+    write_png(savedir / f"{stem}_cutout.png", np.dstack([estimate(image, alpha), alpha]))
 
 
 def _files(path: Path) -> list[Path]:

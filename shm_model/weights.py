@@ -20,6 +20,8 @@ _UNREADABLE = (
     RuntimeError,
     EOFError,
     AssertionError,
+    MemoryError,
+    OverflowError,
     AttributeError,
     IndexError,
     KeyError,
@@ -30,7 +32,10 @@ _UNREADABLE = (
 
 def read(path: Path | str, wanted: str) -> object:
     """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `wanted`."""
+    broken = ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted)
     try:
+        if Path(path).is_fifo() or _unpacks(path):
+            raise broken
         with warnings.catch_warnings():
             # Of an old pickle torch first says that its protocol is unusual; whether it is any good shows next.
             warnings.simplefilter("ignore")
@@ -40,8 +45,16 @@ def read(path: Path | str, wanted: str) -> object:
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
     except _UNREADABLE as error:
-        raise ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted) from error
+        raise broken from error
     return content
+
+
+def _unpacks(path: Path | str) -> bool:
+    """Whether anything in a file is compressed, which torch never does: a few bytes may hide any number."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

@@ -116,8 +116,8 @@ def test_lossy_images_have_lossless_alphas(sources, tmp_path, extension):
         whole = Layout(tmp_path / "png").sample(f"{image.stem}.png")
         assert image.suffix == f".{extension}"
         assert [alpha.read_bytes(), trimap.read_bytes()] == [path.read_bytes() for path in whole[1:]]
-        error = images.read_image(image).astype(float) - images.read_image(whole[0])
-        assert np.sqrt(np.mean(error**2)) < 20
+        shown = [images.read_image(path).ravel() for path in (image, whole[0])]
+        assert np.corrcoef(*shown)[0, 1] > 0.9
     before = contents(root)
     next((root / "input").iterdir()).unlink()
     composite(options(sources, format=extension, quality=100), root)

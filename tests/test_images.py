@@ -296,7 +296,11 @@ def test_linked_folders_are_found_once_and_loops_end(tmp_path):
     assert images.find(root) == ["again/a.png"]
 
 
-def test_a_name_that_is_not_utf_8_is_told(tmp_path):
-    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png"))).touch()
-    with pytest.raises(ShmDataError, match="wanted names in UTF-8"):
-        images.find(tmp_path)
+def test_names_that_are_not_utf_8_are_left_out_and_logged(tmp_path, caplog):
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+    strange.mkdir()
+    (tmp_path / "a.png").touch()
+    for path in (strange / "inside.png", strange.with_suffix(".png"), strange.with_suffix(".txt")):
+        path.touch()
+    assert images.find(tmp_path) == ["a.png"]
+    assert [record.args[0] for record in caplog.records] == [os.fsencode(strange), os.fsencode(f"{strange}.png")]

@@ -77,9 +77,9 @@ def scan(
 
 def _labelled(kind: str, roots: Iterable[Path]) -> dict[str, Path]:
     """KIND, KIND2, KIND3 ... for the roots in the order given; a root given twice counts once."""
-    distinct: dict[Path, Path] = {}
+    distinct: dict[str, Path] = {}
     for root in roots:
-        distinct.setdefault(root.resolve(), root)
+        distinct.setdefault(os.path.realpath(root), root)
     return {kind if number == 1 else f"{kind}{number}": root for number, root in enumerate(distinct.values(), 1)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import ijson
+import numpy as np
 
 from shm_data.backgrounds.folder import Candidate, pictures, verdict
 from shm_data.errors import ShmDataError
@@ -32,7 +33,16 @@ _FIELDS = {
     "categories.item.id": ("id", int),
     "categories.item.name": ("name", str),
 }
-_RECORDS = {"images.item", "annotations.item", "categories.item"}
+# What may be met at the places that lead to them: anything else would hide annotations, and so people.
+_LISTS = ("images", "annotations", "categories")
+_SHAPE = dict.fromkeys(_LISTS, {"start_array", "end_array"})
+_SHAPE |= dict.fromkeys((f"{name}.item" for name in _LISTS), {"start_map", "map_key", "end_map"})
+
+# COCO nests five deep. Each level makes the places of all that is in it longer, so that time grows as the square.
+_DEEPEST = 1000
+_TOO_DEEP = "lists in lists without end"
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
 def candidates(root: Path, *, people: bool) -> list[Candidate]:
@@ -63,7 +73,7 @@ def _base(name: str) -> str:
 
 def _shown(root: Path) -> dict[str, bool]:
     """Whether each image that is listed anywhere shows a person."""
-    paths = sorted((root / _ANNOTATIONS).glob("instances_*.json"))
+    paths = sorted(filter(Path.is_file, (root / _ANNOTATIONS).glob("instances_*.json")))
     if not paths:
         wanted = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
         raise ShmDataError(str(root), found="no annotations", wanted=wanted)
@@ -84,9 +94,17 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
         raise ShmDataError(
             str(path), found=f"an entry without a proper {error}", wanted="COCO annotations"
         ) from error
-    except (ijson.JSONError, ValueError, OverflowError) as error:
-        reason = str(error).splitlines()[0]
-        raise ShmDataError(str(path), found=f"broken JSON ({reason})", wanted="COCO annotations") from error
+    except ijson.JSONError as error:
+        found = f"broken JSON ({_first_line(error)})"
+        raise ShmDataError(str(path), found=found, wanted="COCO annotations") from error
+    except (ValueError, OverflowError) as error:
+        raise ShmDataError(str(path), found=str(error), wanted="COCO annotations") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What the parser says without the text that it shows, in bytes where that is not UTF-8."""
+    said = error.args[0] if error.args else ""
+    return (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).partition("\n")[0]
 
 
 def _verdicts(file: BinaryIO) -> Iterator[tuple[str, bool]]:
@@ -109,16 +127,29 @@ def _verdicts(file: BinaryIO) -> Iterator[tuple[str, bool]]:
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each image, annotation and category, with its place: of the fields, only those that are needed."""
+    """Each image, annotation and category, with its place: of the fields, only those that are needed.
+
+    Raises KeyError for a field of another type or given twice, ValueError for lists that are missing or none.
+    """
     record: dict[str, Any] = {}
+    missing = set(_LISTS)
     for prefix, event, value in ijson.parse(_WithoutOutlines(file), use_float=True):
         if prefix in _FIELDS:
             name, kind = _FIELDS[prefix]
-            if isinstance(value, kind):
-                record[name] = value
-        elif event == "end_map" and prefix in _RECORDS:
-            yield prefix, record
-            record = {}
+            if name in record or type(value) is not kind:
+                raise KeyError(name)
+            record[name] = value
+        elif prefix in _SHAPE:
+            if event not in _SHAPE[prefix]:
+                raise ValueError(f"another thing than a list of objects under {prefix.partition('.')[0]}")
+            missing.discard(prefix)
+            if event == "end_map":
+                yield prefix, record
+                record = {}
+        elif len(prefix) > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+    if missing:
+        raise ValueError(f"no list of {' and '.join(sorted(missing))}")
 
 
 class _WithoutOutlines:
@@ -137,7 +168,16 @@ def _without_outlines(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         end = chunk.rfind(b"}")
         if end >= 0:
-            yield _OUTLINE.sub(rb"\1]", b"".join([*held, chunk[:end]]))
+            yield _without_outline(b"".join([*held, chunk[:end]]))
             held = []
         held.append(chunk[max(end, 0) :])
-    yield _OUTLINE.sub(rb"\1]", b"".join(held))
+    yield _without_outline(b"".join(held))
+
+
+def _without_outline(piece: bytes) -> bytes:
+    """Raises ValueError where the piece nests so deep that ijson, which unfolds it at once, would take for ever."""
+    if piece.count(b"[") + piece.count(b"{") > _DEEPEST:
+        steps = _STEPS[np.frombuffer(piece, np.uint8)]
+        if np.cumsum(steps, dtype=np.int64).max() > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+    return _OUTLINE.sub(rb"\1]", piece)

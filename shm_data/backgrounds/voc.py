@@ -10,6 +10,7 @@ from defusedxml.ElementTree import parse
 
 from shm_data.backgrounds.folder import Candidate, pictures, verdict
 from shm_data.errors import ShmDataError
+from shm_data.images import require_folder
 from shm_data.parallel import spread
 
 PHOTOS = "JPEGImages"
@@ -26,12 +27,13 @@ def trees(root: Path) -> list[Path]:
 
     Raises ShmDataError where no folder there holds JPEGImages.
     """
+    require_folder(root)
     found = [root] if (root / PHOTOS).is_dir() else []
     found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
-    if not found and root.name == PHOTOS and root.is_dir():
+    if not found and root.name == PHOTOS:
         raise ShmDataError(str(root), found=f"{PHOTOS} itself", wanted="the folder above it")
     if not found:
-        there = _some(sorted(os.listdir(root)), "an empty folder") if root.is_dir() else "no folder"
+        there = _some(sorted(os.listdir(root)), "an empty folder")
         raise ShmDataError(str(root), found=there, wanted=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
     return found
 
@@ -81,6 +83,8 @@ def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]
 
 def _shown_by_xml(path: Path) -> bool | None:
     """Whether any object, however difficult, is a person; None where the file is missing or broken."""
+    if not path.is_file():
+        return None
     try:
         root = parse(path).getroot()
     except _UNREADABLE:
