@@ -93,6 +93,12 @@ def _composite_options(numbg: int) -> Callable[[Command], Command]:
             help="Samples with the same alpha share one file: where possible, always, never.",
         ),
         click.option("--part", metavar="K/N", help="Make the K-th of N parts; see docs/scale.md."),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Let the workers of a Dask scheduler, as tcp://10.0.0.1:8786, make the samples; see docs/scale.md. "
+            "--jobs then only serves to look through the sources.",
+        ),
         _trimap_options,
         _jobs,
     ]
@@ -208,34 +214,52 @@ def demo(folder: Path, jobs: int) -> None:
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
 
 
-def _composite(savedir: Path, dry_run: bool, part: str | None, **options: Any) -> None:
+def _composite(savedir: Path, dry_run: bool, part: str | None, cluster: str | None, **options: Any) -> None:
     from shm_data.options import CompositeOptions
 
     means = {name: options.pop(name) for name in ("jobs", "link", "verify")}
     _checked_jobs(means["jobs"])
+    if part is not None and cluster is not None:
+        raise click.UsageError("--part and --cluster exclude each other: a cluster parts the work by itself")
     checked = CompositeOptions.checked(**options)
     if dry_run:
-        _dry_run(checked, savedir, means["jobs"], verify=means["verify"])
+        _dry_run(checked, savedir, part, means["jobs"], verify=means["verify"])
     elif part is not None:
         _part(checked, savedir, part, **means)
     else:
-        from cli.progress import show
+        _whole(checked, savedir, cluster, **means)
+
+
+def _whole(options: "CompositeOptions", savedir: Path, cluster: str | None, **means: Any) -> None:
+    from cli.progress import show
+    from shm_data.manifest import summary
+
+    if cluster is None:
         from shm_data.build import composite
-        from shm_data.manifest import summary
 
-        _say(summary(composite(checked, savedir, progress=show, **means)))
-        click.echo(f"The data set is in {savedir}.")
+        manifest = composite(options, savedir, progress=show, **means)
+    else:
+        from shm_data.cluster import composite_on
+
+        manifest = composite_on(cluster, options, savedir, progress=show, **means)
+    _say(summary(manifest))
+    click.echo(f"The data set is in {savedir}.")
 
 
-def _dry_run(options: "CompositeOptions", savedir: Path, jobs: int, *, verify: bool) -> None:
+def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs: int, *, verify: bool) -> None:
     from cli.progress import show
     from shm_data import build
     from shm_data.decide import decide
     from shm_data.manifest import summary
+    from shm_data.parts import Part
     from shm_data.recipes import to_line
 
+    part = None if text is None else Part.parsed(text)
     decision = decide(options, savedir, jobs, show, verify=verify)
     _say(["Nothing is written. It would be:", *summary(decision.manifest)])
+    if part is not None:
+        places = part.places(decision.manifest.counts.samples)
+        click.echo(f"{len(places)} of the samples are part {part.number} of {part.count}; of them all:")
     click.echo(f"about {build.estimate_bytes(decision) / 1e6:.1f} MB on disk; some recipes:")
     _say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
 

@@ -36,7 +36,7 @@ import click  # noqa: E402
 from shm_data.errors import ShmDataError  # noqa: E402
 
 # What comes with an extra only, and with which.
-_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model"}
+_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster"}
 
 
 def run(group: click.Group) -> None:

@@ -58,14 +58,23 @@ class Copies:
     def __init__(self, pixels: Array, link: Link) -> None:
         self._data = images.encode(pixels)
         self._link = link
+        self._lock = threading.Lock()
         self._first: Path | None = None
 
     def write(self, path: Path) -> None:
         """Writes it once more. Raises WriteError, also where it must be a hard link and cannot."""
-        twin = None if self._link == "copy" else self._first
+        if self._link == "copy":
+            write_bytes(path, self._data)
+            return
+        with self._lock:
+            if self._first is None:
+                write_bytes(path, self._data)
+                self._first = path
+                return
+            twin = self._first
         if write_twin(path, self._data, twin):
             return
-        if twin is not None and self._link == "hard":
+        if self._link == "hard":
             raise WriteError(
                 f"cannot link {path} to {twin}: the file system has no hard links, or no more of this file"
             )

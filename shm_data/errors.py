@@ -35,7 +35,8 @@ def one_line(text: str) -> str:
 
 def without_path(message: str, path: Path) -> str:
     """The message without the path, so that files with the same fault have the same reason."""
-    return message.replace(f" {str(path)!r}", "").replace(f" {path}", "")
+    bare = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+    return bare.replace(f" {str(path)!r}", "").replace(f" {path}", "")
 
 
 class WriteError(ShmDataError):

@@ -117,6 +117,11 @@ def unused(stem: str, taken: set[str]) -> str:
     return candidate
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name from a list names a file in a folder, and nothing outside of it."""
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
 def read_names(root: Path, split: str) -> list[str]:
     """The names in a split's list file, in order.
 
@@ -124,12 +129,12 @@ def read_names(root: Path, split: str) -> list[str]:
     """
     path = Layout(root).names_of(split)
     try:
-        names = path.read_text(encoding="utf-8").split("\n")
+        names = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
     names = [name for name in (line.rstrip("\r") for line in names) if name]
     for name in names:
-        if name in (".", "..") or "/" in name or "\\" in name:
+        if not is_plain(name):
             raise ShmDataError(f"{path} names a file outside the data set", found=name, wanted="plain file names")
     return names
 

@@ -1,22 +1,29 @@
 """One data set made in parts, by machines that share nothing but the folder."""
 
+import contextlib
 import itertools
+import logging
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from shm_data.build import Link, carry_out, finish
+from shm_data.build import Link, Threads, carry_out, finish
 from shm_data.decide import Decision, decide, record, recorded
 from shm_data.errors import BusyError, ShmDataError
 from shm_data.layout import Layout, locked, make_folders
-from shm_data.manifest import Manifest
+from shm_data.manifest import Manifest, read_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
 
-# Seconds between two looks at a folder in which another part is writing the plan.
+# Seconds between two looks at a folder that another run has, and for which a part may have it to itself, since it
+# writes the plan or the lists.
 _PAUSE = 1.0
+_PATIENCE = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,8 @@ def composite_part(
     layout = Layout(savedir)
     decision = _agreed(options, layout, jobs, progress, verify=verify)
     places = part.places(decision.manifest.counts.samples)
-    with locked(layout.root, shared=True):
-        carry_out(decision, layout, jobs, progress, link=link, only=places)
+    with _among_others(layout.root):
+        carry_out(decision, layout, Threads(jobs), progress, link=link, only=places)
     missing = _missing(decision, layout, part.count)
     if missing:
         return decision.manifest, missing
@@ -87,18 +94,39 @@ def complete(savedir: Path) -> Manifest:
         return finish(decision, layout)
 
 
+@contextlib.contextmanager
+def _among_others(root: Path) -> Iterator[None]:
+    """Shares a folder with other parts. Raises BusyError where another run keeps it to itself for long."""
+    deadline = time.monotonic() + _PATIENCE
+    with contextlib.ExitStack() as lock:
+        while True:
+            try:
+                lock.enter_context(locked(root, shared=True))
+                break
+            except BusyError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+        yield
+
+
 def _agreed(options: CompositeOptions, layout: Layout, jobs: int, progress: Progress, *, verify: bool) -> Decision:
     """The plan, recorded by the first part that is here; the others wait for it and take it up."""
-    while True:
-        decision = decide(options, layout.root, jobs, progress, verify=verify)
-        if decision.recorded:
-            return decision
+    decision = decide(options, layout.root, jobs, progress, verify=verify)
+    waited = False
+    while not decision.recorded:
         make_folders(layout.root)
         try:
             with locked(layout.root):
                 return record(decision, layout)
         except BusyError:
-            time.sleep(_PAUSE)
+            if not waited:
+                _log.warning("%s is being written to: this part waits until it can take up the plan", layout.root)
+            waited = True
+        time.sleep(_PAUSE)
+        if read_manifest(layout) != decision.found:
+            decision = decide(options, layout.root, jobs, progress, verify=verify)
+    return decision
 
 
 def _missing(decision: Decision, layout: Layout, count: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from shm_data.compositing import Box, Size, cover_box, fit
 from shm_data.errors import ShmDataError
-from shm_data.layout import safe_stem, unused, write_lines
+from shm_data.layout import SPLITS, is_plain, safe_stem, unused, write_lines
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.sources import Background, Foreground
 from shm_data.splits import group_of, split
@@ -178,17 +178,39 @@ def from_line(line: str | bytes) -> Recipe:
     """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
     plain: dict[str, Any] = json.loads(line)
     crop, rule = plain.pop("crop"), plain.pop("trimap")
-    return Recipe(
+    recipe = Recipe(
         **plain | {"size": tuple(plain["size"])},
         crop=None if crop is None else tuple(crop),
         trimap=None if rule is None else TrimapRule(**rule),
     )
+    if not (_is_plain_name(recipe.name) and recipe.split in SPLITS and type(recipe.index) is int):
+        raise ValueError("a name that leads elsewhere, or no split, or no index")
+    if type(recipe.foreground) is not str or not isinstance(recipe.background, str | None):
+        raise TypeError("no names of a foreground and a background")
+    if not (_are_numbers(recipe.size, 2, least=1) and (recipe.crop is None or _are_numbers(recipe.crop, 4, least=0))):
+        raise ValueError("no size, or no crop")
+    if recipe.trimap is not None and not _is_rule(recipe.trimap):
+        raise ValueError("no rule for a trimap")
+    return recipe
+
+
+def _is_plain_name(name: object) -> bool:
+    return type(name) is str and is_plain(name)
+
+
+def _are_numbers(values: tuple[object, ...], count: int, least: int) -> bool:
+    return len(values) == count and all(type(value) is int and value >= least for value in values)
+
+
+def _is_rule(rule: TrimapRule) -> bool:
+    widths = rule.erode, rule.dilate, rule.tolerance
+    return rule.method in ("ellipse", "euclid") and _are_numbers(widths, 3, least=0) and min(widths[:2]) > 0
 
 
 def _parsed(line: bytes, where: str) -> Recipe:
     try:
         return from_line(line)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         found = repr(line.strip()[:80].decode("utf-8", "replace"))
         raise ShmDataError(where, found=found, wanted="a recipe") from error
 

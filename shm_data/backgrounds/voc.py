@@ -10,6 +10,7 @@ from defusedxml.ElementTree import parse
 
 from shm_data.backgrounds.folder import Candidate, pictures, verdict
 from shm_data.errors import ShmDataError
+from shm_data.layout import is_plain
 from shm_data.images import require_folder
 from shm_data.parallel import spread
 
@@ -60,12 +61,12 @@ def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) 
 def _listed(tree: Path, vocset: str) -> set[str]:
     """The ids in ImageSets/Main/VOCSET.txt."""
     path = _lists(tree) / f"{vocset}.txt"
-    if not _is_plain(vocset) or not path.is_file():
+    if not is_plain(vocset) or not path.is_file():
         there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
         raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), wanted="one of those")
     ids = {words[0] for words in _words(path)}
     for id_ in sorted(ids):
-        if not _is_plain(id_):
+        if not is_plain(id_):
             raise ShmDataError(str(path), found=repr(id_), wanted="plain ids, such as 2007_000027")
     return ids
 
@@ -111,10 +112,6 @@ def _lists(tree: Path) -> Path:
 def _words(path: Path) -> Iterator[list[str]]:
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return (line.split() for line in lines if line.strip())
-
-
-def _is_plain(name: str) -> bool:
-    return not {"/", "\\"} & set(name) and ".." not in name
 
 
 def _some(names: list[str], none: str) -> str:

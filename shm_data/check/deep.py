@@ -1,0 +1,104 @@
+"""Samples made again from their sources, and compared with what is on disk."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from shm_data import build, images
+from shm_data.arrays import Array
+from shm_data.check.findings import Finding, error, warning
+from shm_data.check.names import recipes_of
+from shm_data.decide import Decision
+from shm_data.errors import ShmDataError
+from shm_data.layout import Layout
+from shm_data.manifest import Manifest, versions
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.recipes import Recipe
+from shm_data.render import Sample, render
+
+# Levels by which another version of a library may round differently.
+_ROUNDING = 2
+
+# Mean levels by which JPEG and WebP change an image, short of qualities that nobody would take.
+_LOSSY = 6
+
+
+def rerender(
+    layout: Layout, manifest: Manifest, count: int, jobs: int = -1, progress: Progress = quiet
+) -> tuple[list[Finding], list[str]]:
+    """Makes `count` samples of a plan again: where those on disk differ; and what could not be made, in a phrase."""
+    decision = Decision(manifest, lambda: recipes_of(layout, manifest), recorded=True, found=manifest)
+    recipes = build.some_recipes(decision, count)
+    results = spread(partial(_compare, layout, manifest), recipes, jobs, ordered=True)
+    findings: list[Finding] = []
+    faults: list[ShmDataError] = []
+    for result in progress(results, len(recipes), "making samples again"):
+        if isinstance(result, ShmDataError):
+            faults.append(result)
+        else:
+            findings += result
+    if not faults:
+        return findings, []
+    return findings, [f"{len(faults)} of {len(recipes)} samples against their sources ({faults[0]})"]
+
+
+def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding] | ShmDataError:
+    """Where a sample is not what its recipe makes, or why it cannot be made."""
+    try:
+        sample = _made_again(recipe, manifest)
+    except ShmDataError as fault:
+        return fault
+    options = manifest.options
+    image, mask, trimap = layout.sample(recipe.name)
+    data = images.encode(sample.image, options.extension, options.quality or 95)
+    findings = [
+        _judge(image, images.read_image, sample.image, data, manifest),
+        _judge(mask, images.read_gray, sample.alpha, images.encode(sample.alpha), manifest),
+        _judge(trimap, images.read_gray, sample.trimap, images.encode(sample.trimap), manifest),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
+    """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
+    foreground = next(some for some in manifest.foregrounds if some.files.name == recipe.foreground)
+    prepared = build._prepare(foreground, [recipe], manifest.options, manifest.roots)
+    return render(recipe, prepared, build._read_background(recipe, manifest.roots))
+
+
+def _judge(path: Path, read: Callable[[Path], Array], made: Array, data: bytes, manifest: Manifest) -> Finding | None:
+    """What differs between a file and what was made, pixels and encoded.
+
+    The mean over an image is its residual |I - alpha F - (1 - alpha) B|.
+    """
+    what, wanted = f"{path.parent.name}/{path.name}", "what its recipe makes of the sources"
+    try:
+        stored = read(path)
+    except ShmDataError:  # told already
+        return None
+    if path.read_bytes() == data:
+        return None
+    if stored.shape != made.shape:
+        return error("rerender", what, "{1}x{0}".format(*stored.shape), "{1}x{0}, as made again".format(*made.shape))
+    since = _changed_since(manifest)
+    difference = cv2.absdiff(stored, made)
+    mean, highest = float(difference.mean()), int(difference.max())
+    lossy = path.suffix != ".png"
+    if highest == 0 or (lossy and mean <= _LOSSY):
+        return warning("rerender", what, f"the same pixels in other bytes ({since or 'the same versions'})", wanted)
+    share = np.mean(difference.reshape(*made.shape[:2], -1).any(axis=2))
+    found = f"{share:.1%} of the pixels off by up to {highest} levels, a residual of {mean:.2f} on average"
+    if highest <= _ROUNDING and since:
+        return warning("rerender", what, f"{found} ({since})", wanted)
+    return error("rerender", what, found, wanted)
+
+
+def _changed_since(manifest: Manifest) -> str:
+    """Which versions are others than when the data set was made."""
+    now = versions()
+    return ", ".join(
+        f"{name} {then}, now {now.get(name)}" for name, then in manifest.versions.items() if now.get(name) != then
+    )

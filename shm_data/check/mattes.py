@@ -1,0 +1,171 @@
+"""Faults of alphas, told by their pixels alone. All thresholds were tried on the mattes of twelve public sets."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data.arrays import Array
+from shm_data.check.findings import Finding, error, warning
+
+# Levels that count as 0 or 255.
+_FLAT = 5
+
+# Rounding and JPEG chroma may part the channels of a gray picture by this much.
+_GRAY = 12
+
+# Black-and-white photos are flat, that is near 0 or 255, in up to 16 % of their pixels. Mattes are in 40 % (where a
+# solver was given few known pixels) to 100 %, and in 78 % at least where they are made with care.
+_FLAT_IN_PHOTOS, _FLAT_IN_MATTES = 0.25, 0.7
+
+# Soft pixels for each pixel of the contour: 0.8 to 16 in mattes with a soft edge, 0 in binary masks.
+_SOFTEST_BINARY = 0.1
+
+# Peaks in flat areas for each pixel of the contour: up to 0.25 in clean mattes, made by hand or by networks; 0.5 to
+# 1.7 as a rule where they went through JPEG of quality 75 to 95, and 0.5 to 11 in the output of solvers.
+_NOISY = 0.4
+
+# The border of an inverted matte is foreground in most of its length, and more so than the centre. Of matted people
+# and things the border is foreground in at most 46 %, and always less than the centre.
+_BORDER, _BORDER_OVER_CENTRE = 0.5, 0.05
+
+# Specks that keying leaves inside a body are of a few pixels; the smallest true gap (between leaves, fingers, curls)
+# of that depth is 0.014 % of its foreground. Depth is the distance from other background over the root of the area.
+_SPECK, _SMALLEST_SPECK, _DEEP = 1e-4, 4, 0.1
+
+# A straight cut-out has colours above its alpha in 35 % to 84 % of its soft pixels, a premultiplied one in none.
+# If its opaque colours let less than 10 % expect that, it is too dark to tell.
+_EXPECTED, _SEEN, _ENOUGH = 0.1, 0.05, 50
+
+
+def faults_of(what: str, alpha: Array, image: Array | None = None, *, lossy: bool = False) -> list[Finding]:
+    """What is wrong or odd with an alpha (H, W) uint8, of an image (H, W, 3) uint8 if it is known.
+
+    `lossy` tells that its file is. Of an alpha that is blank or swapped with its image nothing else is said.
+    """
+    if alpha.max() <= _FLAT:
+        found = f"an alpha that is nowhere above {alpha.max()}"
+        return [error("blank", what, found, "0 for background to 255 for foreground")]
+    if alpha.min() >= 255 - _FLAT:
+        return [error("blank", what, f"an alpha that is nowhere below {alpha.min()}", "some background")]
+    if image is not None and looks_like_matte(image) and not looks_like_matte(alpha):
+        return [swapped(what)]
+    return [*_grave_faults(what, alpha), *_oddities(what, alpha, lossy=lossy)]
+
+
+def swapped(what: str) -> Finding:
+    """The finding that image and alpha stand in each other's place."""
+    return error("swapped", what, "an image like a matte and an alpha like a photo", "the photo as image")
+
+
+def looks_like_matte(pixels: Array) -> bool:
+    """Whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
+    if pixels.ndim == 3:
+        if np.quantile(np.ptp(pixels, axis=2), 0.999) > _GRAY:
+            return False
+        pixels = pixels[..., 0]
+    return bool(np.mean(_is_flat(pixels)) > _FLAT_IN_MATTES)
+
+
+def cutout_faults(what: str, colours: Array, alpha: Array) -> list[Finding]:
+    """What is wrong with the colours (H, W, 3) uint8 of a cut-out with its alpha (H, W) uint8.
+
+    Premultiplied colours are nowhere above alpha. That says something only where straight ones would be: how often,
+    is told by the colours of opaque pixels.
+    """
+    brightest = colours.max(axis=2)
+    soft, opaque = (alpha > _FLAT) & (alpha < 230), brightest[alpha >= 255 - _FLAT]
+    if np.count_nonzero(soft) < _ENOUGH or not opaque.size:
+        return []
+    above = 1 - np.cumsum(np.bincount(opaque, minlength=256)) / opaque.size
+    limits = alpha[soft].astype(np.int64) + 2  # for rounding
+    expected, seen = np.mean(above[limits]), np.mean(brightest[soft] > limits)
+    if expected < _EXPECTED or seen > _SEEN * expected:
+        return []
+    found = "colours that darken with alpha, as if over black"
+    return [error("premultiplied", what, found, "straight colours: those of the foreground itself")]
+
+
+def _grave_faults(what: str, alpha: Array) -> Iterator[Finding]:
+    flat = np.mean(_is_flat(alpha))
+    if flat < _FLAT_IN_PHOTOS:
+        found = f"shades of gray in {1 - flat:.0%} of the pixels, as in a photo"
+        yield error("swapped", what, found, "a matte, mostly 0 and 255")
+    border, centre = _border_and_centre(alpha)
+    if border > _BORDER and border > centre + _BORDER_OVER_CENTRE:
+        found = f"alpha {border:.2f} along the border and {centre:.2f} in the centre"
+        yield error("inverted", what, found, "255 for the foreground, 0 for the background")
+
+
+def _oddities(what: str, alpha: Array, *, lossy: bool) -> Iterator[Finding]:
+    contour = max(1, _contour(alpha))
+    if np.count_nonzero(~_is_flat(alpha)) < _SOFTEST_BINARY * contour:
+        yield warning("binary", what, "a binary alpha", "soft edges")
+    noise = _peaks(alpha) / contour
+    if lossy or noise > _NOISY:
+        found = "a lossy file" if lossy else f"{noise:.1f} stray levels for each pixel of the contour"
+        yield warning("noise", what, found, "0 in the background and 255 in the foreground, exactly")
+    if alpha.max() < 255:
+        yield warning("maximum", what, f"a maximum of {alpha.max()}", "255 in the foreground")
+    specks = _specks(alpha)
+    if specks:
+        column, row = specks[0]
+        found = f"{len(specks)} specks of background inside the foreground, one at x {column}, y {row}"
+        yield warning("holes", what, found, "a foreground without holes")
+
+
+def _is_flat(alpha: Array) -> NDArray[np.bool_]:
+    return (alpha <= _FLAT) | (alpha >= 255 - _FLAT)
+
+
+def _border_and_centre(alpha: Array) -> tuple[float, float]:
+    """Mean alpha, 0 to 1, of a frame of 2 % of the short edge, and of the middle third each way."""
+    height, width = alpha.shape
+    band = max(1, round(min(height, width) / 50))
+    inside = alpha[band : height - band, band : width - band]
+    frame = (alpha.sum(dtype=np.int64) - inside.sum(dtype=np.int64)) / (alpha.size - inside.size) / 255
+    centre = alpha[height // 3 : height - height // 3, width // 3 : width - width // 3]
+    return float(frame), float(centre.mean() / 255)
+
+
+def _contour(alpha: Array) -> int:
+    """The length in px of the line where alpha crosses one half."""
+    half = (alpha >= 128).astype(np.uint8)
+    return int(np.count_nonzero(cv2.morphologyEx(half, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))) // 2
+
+
+def _peaks(alpha: Array) -> int:
+    """How many pixels stand out from both neighbours in a row or column, where all around is near 0 or near 255.
+
+    A soft edge that runs out falls towards 0 steadily; noise goes up and down.
+    """
+    count = 0
+    for levels in (alpha, 255 - alpha):
+        flat = cv2.dilate(levels, np.ones((3, 3), np.uint8))[1:-1, 1:-1] <= _FLAT + 3
+        middle = levels[1:-1, 1:-1]
+        across = (middle > levels[1:-1, :-2]) & (middle > levels[1:-1, 2:])
+        down = (middle > levels[:-2, 1:-1]) & (middle > levels[2:, 1:-1])
+        count += int(np.count_nonzero(flat & (across | down)))
+    return count
+
+
+def _specks(alpha: Array) -> list[tuple[int, int]]:
+    """Where, as (x, y), small spots of background lie deep inside the sure foreground, soft rims included."""
+    sure = alpha >= 255 - _FLAT
+    area = np.count_nonzero(sure)
+    number, labels, boxes, _ = cv2.connectedComponentsWithStats((~sure).astype(np.uint8), connectivity=8)
+    small = boxes[:, cv2.CC_STAT_AREA] <= max(_SMALLEST_SPECK, _SPECK * area)
+    small[0] = False  # the sure foreground itself
+    spots = small[labels]
+    lowest, depth = np.full(number, 255, np.uint8), np.full(number, np.inf, np.float32)
+    np.minimum.at(lowest, labels[spots], alpha[spots])
+    np.minimum.at(depth, labels[spots], _distance_to(~(sure | spots))[spots])
+    deep = small & (lowest <= _FLAT) & (depth >= _DEEP * np.sqrt(area))
+    return [(int(x), int(y)) for x, y in boxes[deep, :2]]
+
+
+def _distance_to(region: NDArray[np.bool_]) -> cv2.typing.MatLike:
+    """The distance in px of each pixel to the region, and to the border of the picture."""
+    padded = np.pad((~region).astype(np.uint8), 1)
+    return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]

@@ -1,0 +1,103 @@
+"""Images, alphas and trimaps in folders of one's own, or of somebody else's: before anything is made of them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from shm_data import images
+from shm_data.arrays import Array
+from shm_data.check.findings import Finding, Verdict, error, is_wrong, of_fault, warning
+from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte, swapped
+from shm_data.check.trimaps import trimap_faults
+from shm_data.errors import ShmDataError
+from shm_data.foregrounds import scan
+from shm_data.options import CompositeOptions
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.sources import Files, path_of
+
+# Shapes closer than this are one shape, rounded.
+_SAME_SHAPE = 0.01
+
+
+def check_pairs(
+    inimg: Path,
+    inalp: Path | None = None,
+    intri: Path | None = None,
+    *,
+    prefix: str | None = None,
+    jobs: int = -1,
+    progress: Progress = quiet,
+) -> Verdict:
+    """Checks images with their alphas (and trimaps), paired by name as `composite` does, or RGBA cut-outs.
+
+    Raises ShmDataError where a folder is missing, nothing pairs, or a name is ambiguous.
+    """
+    found = scan(CompositeOptions.checked(inimg=inimg, inalp=inalp, intri=intri, prefix=prefix))
+    findings = [
+        warning("unpaired", skipped.what, skipped.why.removeprefix("is "), "partners of equal names")
+        for skipped in found.skipped
+    ]
+    results = spread(partial(_check, roots=found.roots), found.files, jobs, ordered=True)
+    findings += chain.from_iterable(progress(results, len(found.files), "checking"))
+    checked = ["files and their sizes", "alphas" if inalp else "cut-outs, their alphas and colours"]
+    checked += ["trimaps against alphas"] * (intri is not None)
+    return Verdict(tuple(findings), {"foregrounds": len(found.files)}, tuple(checked), ())
+
+
+def _check(files: Files, roots: Mapping[str, Path]) -> list[Finding]:
+    """What is wrong with one foreground; of alphas and trimaps it is told by their own keys."""
+    if files.alpha is None:
+        return _check_cutout(files.image, path_of(files.image, roots))
+    image, findings = _tried(files.image, roots, images.read_image)
+    alpha, of_alpha = _tried(files.alpha, roots, images.read_alpha)
+    if alpha is None:
+        photo, _ = _tried(files.alpha, roots, images.read_image)
+        if image is not None and photo is not None and looks_like_matte(image):
+            of_alpha = [swapped(files.alpha)]
+        return [*findings, *of_alpha]
+    if image is not None:
+        findings += _sizes(files.image, image, files.alpha, alpha)
+    lossy = images.read_header(path_of(files.alpha, roots)).lossy
+    of_alpha = faults_of(files.alpha, alpha, image, lossy=lossy)
+    # What a trimap says of an alpha that is wrong itself, is no fault of the trimap.
+    of_trimap = [] if is_wrong(of_alpha) else _check_trimap(files, roots, alpha)
+    return findings + of_alpha + of_trimap
+
+
+def _check_cutout(key: str, path: Path) -> list[Finding]:
+    try:
+        colours, alpha = images.read_cutout(path)
+    except ShmDataError as fault:
+        return [of_fault("unreadable", key, fault, path, "a cut-out")]
+    lossy = images.read_header(path).lossy
+    return [*faults_of(key, alpha, lossy=lossy), *cutout_faults(key, colours, alpha)]
+
+
+def _check_trimap(files: Files, roots: Mapping[str, Path], alpha: Array) -> list[Finding]:
+    if files.trimap is None:
+        return []
+    trimap, findings = _tried(files.trimap, roots, images.read_gray)
+    if trimap is None:
+        return findings
+    sizes = _sizes(files.alpha or files.image, alpha, files.trimap, trimap)
+    return sizes or trimap_faults(files.trimap, trimap, alpha)
+
+
+def _tried(key: str, roots: Mapping[str, Path], read: Callable[[Path], Array]) -> tuple[Array | None, list[Finding]]:
+    path = path_of(key, roots)
+    try:
+        return read(path), []
+    except ShmDataError as fault:
+        return None, [of_fault("unreadable", key, fault, path, "a whole picture")]
+
+
+def _sizes(key: str, pixels: Array, other_key: str, other: Array) -> list[Finding]:
+    """Whether two pictures are of one size; if only their scale differs, `composite` can be told to resolve it."""
+    (height, width), (other_height, other_width) = pixels.shape[:2], other.shape[:2]
+    if (height, width) == (other_height, other_width):
+        return []
+    found = f"{other_width}x{other_height} for {key} of {width}x{height}"
+    if abs(width * other_height / (height * other_width) - 1) < _SAME_SHAPE:
+        return [warning("size", other_key, found, "the same size, or --resize-alpha")]
+    return [error("size", other_key, f"another shape: {found}", "the same size")]
