@@ -11,10 +11,14 @@ DATA ?= demo/dataset
 CONFIGS ?= configs/demo
 RUNS ?= runs/demo
 
+# How often `make torture` kills a job, and which times it draws: make torture KILLS=1000 SEED=1
+KILLS ?= 200
+SEED ?= 0
+
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train bench bench-train test lint format clean
+.PHONY: install demo train bench bench-train test torture lint format clean
 
 install: $(INSTALLED)
 
@@ -48,6 +52,11 @@ bench-train: install
 
 test: install
 	$(BIN)/pytest
+
+# What `make test` does in short, for about a quarter of an hour; see docs/reliability.md.
+torture: install
+	$(BIN)/python tests/torture.py --kills $(KILLS) --seed $(SEED)
+	TORTURE=1 $(BIN)/pytest -s tests/test_torture.py tests/test_disk.py tests/test_memory.py
 
 lint: install
 	$(BIN)/ruff check

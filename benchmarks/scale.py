@@ -1,7 +1,7 @@
 """How planning, making and resuming grow with the number of composites, on tiny pictures: seconds and peak memory.
 
-Each step is a process of its own. The pictures are 16 px wide foregrounds and 128 px wide backgrounds, so that what is
-measured is everything but the pixels.
+Each step is a process of its own. Foregrounds are 16 px wide and backgrounds 128, so that what is measured is
+everything but the pixels.
 """
 
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-from processes import run
 
+from benchmarks.processes import run
 from shm_data import images
 from shm_data.layout import Layout
 from shm_data.recipes import read_recipes

@@ -8,6 +8,7 @@ import click
 
 from cli.entry import run
 from shm_data import __version__
+from shm_data.errors import one_line
 
 if TYPE_CHECKING:
     from shm_data.options import CompositeOptions
@@ -159,8 +160,7 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
     from shm_data.trimaps import write_trimaps
 
     remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), _checked_jobs(jobs), show)
-    for remark in remarks:
-        click.echo(f"note: {remark}")
+    _say([f"note: {remark}" for remark in remarks])
     click.echo(f"The trimaps are in {savedir}.")
 
 
@@ -288,7 +288,7 @@ def _checked_jobs(jobs: int) -> int:
 
 def _say(lines: list[str]) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(one_line(line))
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def _listen() -> None:
 
 
 # From here on, and only where these are our programs: who imports us has handlers of their own.
-if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):  # noqa: PTH119  pathlib takes its time
+if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):
     _listen()
 
 import click  # noqa: E402

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from shm_data import foregrounds, images
 from shm_data.arrays import Array
-from shm_data.compositing import fit
+from shm_data.compositing import fit, reduction
 from shm_data.decide import Decision, decide, record
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, write_names, write_twin
@@ -18,7 +18,7 @@ from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
 from shm_data.recipes import Recipe
-from shm_data.render import Prepared, canvas, prepare, render, render_image, render_trimap
+from shm_data.render import Behind, Prepared, canvas, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
 
@@ -95,7 +95,7 @@ class Easel:
         """The foreground at the size of its samples. Raises ShmDataError where it is not what it was."""
         with self._lock:
             if self._prepared is None:
-                self._prepared = _prepare(self.foreground, self.recipes, self.order.options, self.order.roots)
+                self._prepared = read_prepared(self.foreground, self.recipes, self.order.options, self.order.roots)
             return self._prepared
 
     def alpha(self) -> Copies:
@@ -233,7 +233,7 @@ def build_task(task: Task) -> list[Outcome]:
     outcomes = []
     for recipe in task.recipes:
         try:
-            image = render_image(recipe, prepared, _read_background(recipe, order.roots), room)
+            image = render_image(recipe, prepared, read_background(recipe, order.roots), room)
             data = images.encode(image, order.options.extension, order.options.quality or 95)
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
@@ -256,8 +256,8 @@ def estimate_bytes(decision: Decision, count: int = 4) -> int:
     by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     own, shared, area = 0, 0, 0
     for recipe in some_recipes(decision, count):
-        prepared = _prepare(by_name[recipe.foreground], [recipe], options, manifest.roots)
-        sample = render(recipe, prepared, _read_background(recipe, manifest.roots))
+        prepared = read_prepared(by_name[recipe.foreground], [recipe], options, manifest.roots)
+        sample = render(recipe, prepared, read_background(recipe, manifest.roots))
         own += len(images.encode(sample.image, options.extension, options.quality or 95))
         trimap = len(images.encode(sample.trimap))
         own, shared = (own + trimap, shared) if options.trimap == "random" else (own, shared + trimap)
@@ -275,13 +275,18 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
 
 
-def _read_background(recipe: Recipe, roots: Mapping[str, Path]) -> Array | None:
-    return None if recipe.background is None else images.read_image(path_of(recipe.background, roots))
+def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> Behind | None:
+    """The background of a recipe, no larger than it needs. Raises ShmDataError where it does not decode."""
+    if recipe.background is None or recipe.crop is None:
+        return None
+    pixels, by = images.read_reduced(path_of(recipe.background, roots), reduction(recipe.crop, recipe.size))
+    return Behind(pixels, by)
 
 
-def _prepare(
+def read_prepared(
     foreground: Foreground, recipes: Sequence[Recipe], options: CompositeOptions, roots: Mapping[str, Path]
 ) -> Prepared:
+    """A foreground at the size of these of its samples. Raises ShmDataError where it is not what it was."""
     files = foreground.files
     pixels = foregrounds.read(files, roots, resize_alpha=options.resize_alpha)
     size, composited = recipes[0].size, any(recipe.background is not None for recipe in recipes)

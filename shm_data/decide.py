@@ -309,5 +309,5 @@ def _refuse_inside(savedir: Path, options: CompositeOptions) -> None:
     """What is written must not become a source of the next run."""
     single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir)
     for folder in (*single, *options.vocroot, *options.cocoroot, *options.bgdir):
-        if folder is not None and savedir.resolve().is_relative_to(folder.resolve()):
+        if folder is not None and Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(folder)):
             raise ShmDataError("--savedir", found=f"{savedir} inside {folder}", wanted="a folder outside the sources")

@@ -94,11 +94,12 @@ def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
 
 
 def require_folder(root: Path) -> None:
-    """Raises ShmDataError where `root` is not a folder whose names can be looked up."""
+    """Raises ShmDataError where `root` is not a folder that can be listed and its files looked at."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
             raise ShmDataError(str(root), found="a file", wanted="a folder")
-        os.stat(f"{root}/.")  # noqa: PTH116  a Path drops the dot
+        os.stat(f"{root}/.")
+        os.scandir(root).close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShmDataError(str(root), found="no folder", wanted="a folder") from error
     except OSError as error:
@@ -151,9 +152,23 @@ def read_image(path: Path) -> Array:
 
     Raises ShmDataError where the file is missing, broken or no picture.
     """
-    pixels = _read(path)
-    colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
-    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    return _colours(_read(path))
+
+
+def read_reduced(path: Path, by: int) -> tuple[Array, int]:
+    """Reads a photo that was found whole before, as `read_image` does; of a JPEG at 1/`by` of its size, rounded up.
+
+    OpenCV's decoder is faster than Pillow's, more so where it may leave out the higher frequencies; `by` is 1, 2, 4
+    or 8. Gives the pixels, and by how much they really are reduced.
+    """
+    with _opened(path) as image:
+        plain = image.format in _JPEG and image.mode in ("L", "RGB")
+    if not plain:
+        return read_image(path), 1
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), _REDUCED[by])
+    if pixels is None:
+        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
 
 
 def read_alpha(path: Path) -> Array:
@@ -214,13 +229,26 @@ def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
     """
     if extension == ".png":
         return png.encode(pixels)
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     try:
-        data = cv2.imencode(extension, bgr, [*_LOSSY[extension], quality])[1]
-    except cv2.error as error:
+        return _encode_jpeg(pixels, quality) if extension == ".jpg" else _encode_webp(pixels, quality)
+    except (cv2.error, ValueError) as error:
         size = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
         raise ShmDataError(f"cannot encode as {extension}", found=size, wanted="fewer, or PNG") from error
+
+
+def _encode_jpeg(pixels: Array, quality: int) -> bytes:
+    parameters = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    parameters += [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
+    if not done:
+        raise ValueError("too long a side")
     return data.tobytes()
+
+
+def _encode_webp(pixels: Array, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=0)  # 0: many times as fast as the default
+    return file.getvalue()
 
 
 def write_png(path: Path, pixels: Array) -> None:
@@ -233,10 +261,11 @@ def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:
     write_bytes(path, encode(pixels, ".jpg", quality))
 
 
-# Parameters of the lossy encoders, the quality's own key last.
-_LOSSY = {
-    ".jpg": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_QUALITY],
-    ".webp": [cv2.IMWRITE_WEBP_QUALITY],
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 
 
@@ -250,9 +279,19 @@ def _read(path: Path) -> Array:
         else:
             pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
         orientation = _orientation(image)
+    return _upright(pixels, orientation)
+
+
+def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:
+    """Pixels (H, W) or (H, W, C) of 8 or 16 bits as (H, W, C) uint8, turned."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    upright = _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
-    return _to_bytes(upright)
+    return _to_bytes(_UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels)
+
+
+def _colours(pixels: Array) -> Array:
+    """Of (H, W, C) the colours (H, W, 3)."""
+    colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
 @contextlib.contextmanager
@@ -402,6 +441,7 @@ def _unreadable(path: Path, error: BaseException) -> ShmDataError:
     if isinstance(error, FileNotFoundError):
         return ShmDataError(f"{path} does not exist")
     if isinstance(error, UnidentifiedImageError):
-        return ShmDataError(f"cannot read {path} as a picture: it is broken, or none of {', '.join(_FORMATS)}")
+        kinds = ", ".join(_FORMATS)
+        return ShmDataError(f"cannot read {path} as a picture: it is broken, or no {kinds} that can be read")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ShmDataError(f"cannot read {path} as a picture: {reason or type(error).__name__}")

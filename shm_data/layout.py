@@ -129,7 +129,7 @@ def read_names(root: Path, split: str) -> list[str]:
     """
     path = Layout(root).names_of(split)
     try:
-        names = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        names = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
     names = [name for name in (line.rstrip("\r") for line in names) if name]
@@ -228,8 +228,8 @@ def _sync(path: Path) -> None:
 def locked(root: Path, *, shared: bool = False) -> Iterator[None]:
     """Keeps a folder to one process, or to those that share it. The lock is on the folder itself.
 
-    It leaves no file, and dies with its process. Raises BusyError where another process has the folder, ShmDataError where
-    there is none. A file system without locks is trusted, which is logged.
+    It leaves no file, and dies with its process. Raises BusyError where another process has the folder, and
+    ShmDataError where there is none. A file system without locks is trusted, which is logged.
     """
     try:
         handle = os.open(root, os.O_RDONLY)

@@ -28,7 +28,7 @@ _PLACES = frozenset(("inimg", "inalp", "intri", "pubdir", "trimapdir", "vocroot"
 # So many names of each kind that was left out are told; the record holds all.
 _NAMED = 5
 
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting", "isal")
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting")
 
 
 class Counts(BaseModel):
@@ -158,7 +158,7 @@ def versions() -> dict[str, str]:
     for package in _PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # opencv may come under another name, and isal is not built for all machines
+        except PackageNotFoundError:  # opencv may come under another name
             found[package] = "unknown"
     return found
 

@@ -9,6 +9,7 @@ from shm_data.compositing import (
     Size,
     blend,
     cover,
+    reduced,
     resize,
     resize_matte,
     resize_nearest,
@@ -60,8 +61,16 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> P
     return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, three_times(alpha), trimap)
 
 
-def render(recipe: Recipe, prepared: Prepared, background: Array | None) -> Sample:
-    """The sample of a recipe, from its foreground at size and its background photo (H, W, 3) uint8."""
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A background photo (H, W, 3) uint8, and by how much it is smaller than the one that recipes speak of."""
+
+    pixels: Array
+    by: int = 1
+
+
+def render(recipe: Recipe, prepared: Prepared, background: Behind | None) -> Sample:
+    """The sample of a recipe, from its foreground at size and its background."""
     return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
 
 
@@ -79,22 +88,26 @@ def canvas(size: Size) -> Canvas:
     return Canvas(np.empty(shape, np.uint8), np.empty(shape, np.uint8))
 
 
-def render_image(recipe: Recipe, prepared: Prepared, background: Array | None, canvas: Canvas | None = None) -> Array:
+def render_image(
+    recipe: Recipe, prepared: Prepared, background: Behind | None, canvas: Canvas | None = None
+) -> Array:
     """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
 
     A composite lies on the `canvas`, if there is one, and only until the next is rendered there.
     """
     if background is None or recipe.crop is None:
         return prepared.photo
-    x, y, width, height = recipe.crop
-    if background.shape[0] < y + height or background.shape[1] < x + width:
+    box = recipe.crop if background.by == 1 else reduced(recipe.crop, background.by)
+    height, width = background.pixels.shape[:2]
+    if height < box[1] + box[3] or width < box[0] + box[2]:
         raise ShmDataError(
             f"background {recipe.background} of {recipe.name}",
-            found=f"{background.shape[1]}x{background.shape[0]}",
-            wanted=f"at least {x + width}x{y + height}, as it was when the recipe was drawn",
+            found=f"{width}x{height}",
+            wanted=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as it was when the recipe was drawn",
         )
     room = (canvas.background, canvas.image) if canvas else (None, None)
-    return blend(prepared.colours, prepared.weights, cover(background, recipe.crop, recipe.size, room[0]), room[1])
+    covered = cover(background.pixels, box, recipe.size, room[0])
+    return blend(prepared.colours, prepared.weights, covered, room[1])
 
 
 def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:

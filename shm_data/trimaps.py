@@ -65,7 +65,7 @@ def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions)
     alpha = images.read_alpha(source)
     height, width = alpha.shape
     trimap = derive(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
-    if not target.exists():
+    if not os.path.exists(target):
         images.write_png(target, trimap)
     elif not np.array_equal(images.read_gray(target), trimap):
         raise ShmDataError(str(target), found="another trimap", wanted="a new --savedir: nothing is overwritten")

@@ -187,4 +187,4 @@ def _override(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.load(value, _Plain)
     except _BROKEN as error:
-        raise ShmDataError(f"the override {key}", found=value, wanted="a YAML value") from error
+        raise ShmDataError(f"the override {key}", found=value[:80], wanted="a YAML value") from error

@@ -1,5 +1,6 @@
 """Samples for training, from the layout that shm-data writes."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,9 @@ def names_of(root: Path, split: str) -> list[str]:
         raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", wanted="at least one")
     for name in names:
         for path in Layout(root).sample(name):
-            if not path.is_file():
-                found = f"no {path.parent.name}/{path.name}"
-                raise ShmDataError(f"sample {name} of {root}", found=found, wanted="the file")
+            if not os.path.isfile(path):  # which any name may be asked
+                found = f"no {path.parent.name}/{path.name[:255]}"
+                raise ShmDataError(f"sample {name[:255]} of {root}", found=found, wanted="the file")
     return names
 
 

@@ -1,5 +1,6 @@
 """From a picture to its matte, by a T-Net alone, an M-Net with a trimap, or both end to end."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,14 +127,14 @@ def _predict_file(predictor: Predictor, file: Path, trimap: Path | None, savedir
 
 
 def _files(path: Path) -> list[Path]:
-    return [path / name for name in find(path)] if path.is_dir() else [path]
+    return [path / name for name in find(path)] if os.path.isdir(path) else [path]
 
 
 def _trimaps(files: Sequence[Path], trimap: Path | None) -> dict[Path, Path]:
     """The trimap of each picture: the file itself for a single one, or by name in a folder."""
     if trimap is None:
         return {}
-    if not trimap.is_dir():
+    if not os.path.isdir(trimap):
         if len(files) > 1:
             raise ShmDataError("--trimap", found=f"one file for {len(files)} pictures", wanted="a folder of trimaps")
         return {files[0]: trimap}

@@ -100,8 +100,11 @@ def start(config: Config, place: Place) -> Run:
     if resumed:
         # What the optimiser has gathered is the checkpoint's, its options are the configuration's.
         groups = run.optimizer.state_dict()["param_groups"]
-        run.optimizer.load_state_dict(resumed.optimizer | {"param_groups": groups})
-        run.scaler.load_state_dict(resumed.scaler)
+        try:
+            run.optimizer.load_state_dict(resumed.optimizer | {"param_groups": groups})
+            run.scaler.load_state_dict(resumed.scaler)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise ShmDataError(str(last), found="the state of another optimiser", wanted="resume=false") from error
         run.epoch, run.best = resumed.epoch, resumed.best
     return run
 

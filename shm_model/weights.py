@@ -34,7 +34,7 @@ def read(path: Path | str, wanted: str) -> object:
     """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `wanted`."""
     broken = ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted)
     try:
-        if Path(path).is_fifo() or _unpacks(path):
+        if Path(path).is_fifo() or not _is_sound(path):
             raise broken
         with warnings.catch_warnings():
             # Of an old pickle torch first says that its protocol is unusual; whether it is any good shows next.
@@ -49,12 +49,16 @@ def read(path: Path | str, wanted: str) -> object:
     return content
 
 
-def _unpacks(path: Path | str) -> bool:
-    """Whether anything in a file is compressed, which torch never does: a few bytes may hide any number."""
+def _is_sound(path: Path | str) -> bool:
+    """Whether an archive fits its checksums, which torch does not look at, and nothing in it is compressed.
+
+    That torch never does, and a few bytes might hide any number. An older file, which is no archive, has none.
+    """
     if not zipfile.is_zipfile(path):
-        return False
+        return True
     with zipfile.ZipFile(path) as file:
-        return any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in file.infolist())
+        return stored and file.testzip() is None
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

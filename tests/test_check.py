@@ -667,7 +667,7 @@ def test_a_name_that_is_no_utf8_is_told_and_printed(theirs):
 
 def test_names_that_no_file_can_have_are_told(theirs):
     relist(theirs, "val", [*read_names(theirs.root, "val"), "n" * 300 + ".png", "nul\0.png"])
-    assert {kind for kind, *_ in found(theirs)} == {"unreadable", "missing"}
+    assert {kind for kind, *_ in found(theirs)} == {"unreadable", "list"}
 
 
 def test_the_program_ends_with_1_and_its_progress_is_no_part_of_what_it_says(theirs):

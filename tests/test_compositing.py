@@ -11,6 +11,8 @@ from shm_data.compositing import (
     cover,
     cover_box,
     fit,
+    reduced,
+    reduction,
     resize,
     resize_matte,
     resize_nearest,
@@ -68,6 +70,19 @@ def test_a_cover_box_lies_inside_and_is_as_large_as_its_shape_allows(background,
     assert width == background[0] or height == background[1]
     scale = max(size[0] / background[0], size[1] / background[1])
     assert abs(width - size[0] / scale) <= 1 and abs(height - size[1] / scale) <= 1
+
+
+@given(background=SIZES, size=SIZES, across=UNIT, down=UNIT, share=st.floats(0.1, 1))
+def test_a_background_read_smaller_still_holds_its_box_and_no_less_than_is_needed(
+    background, size, across, down, share
+):
+    box = cover_box(background, size, across, down, share)
+    by = reduction(box, size)
+    x, y, width, height = reduced(box, by)
+    assert x + width <= -(-background[0] // by) and y + height <= -(-background[1] // by)
+    assert by in (1, 2, 4, 8)
+    assert by == 1 or (width >= size[0] - 1 and height >= size[1] - 1)
+    assert abs(x * by - box[0]) < by and abs(width * by - box[2]) < 2 * by
 
 
 @given(background=SIZES, size=SIZES, share=st.floats(0.1, 1))

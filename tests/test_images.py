@@ -261,6 +261,29 @@ def test_find_wants_a_folder(tmp_path):
         images.find(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("by", [1, 2, 4, 8])
+def test_a_photo_read_smaller_is_the_mean_of_its_pixels(realdata, by):
+    for path in sorted((realdata / "voc_mini" / "VOC2012" / "JPEGImages").glob("*.jpg"))[:12]:
+        whole = images.read_image(path)
+        pixels, reached = images.read_reduced(path, by)
+        height, width = (side // by for side in whole.shape[:2])
+        mean = cv2.resize(whole[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA)
+        assert reached == by and pixels.shape[:2] == tuple(-(-side // by) for side in whole.shape[:2])
+        assert np.abs(pixels[:height, :width].astype(int) - mean).mean() < (1e-9 if by == 1 else 3)
+
+
+def test_only_jpeg_is_read_smaller_and_any_way_up(tmp_path):
+    tall = np.zeros((64, 32, 3), np.uint8)
+    tall[:32] = 255
+    images.write_png(tmp_path / "a.png", tall)
+    assert images.read_reduced(tmp_path / "a.png", 4)[1] == 1
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(tall[::-1]).save(tmp_path / "a.jpg", exif=exif)
+    pixels, by = images.read_reduced(tmp_path / "a.jpg", 4)
+    assert by == 4 and pixels.shape == (16, 8, 3) and pixels[:7].min() > 200 and pixels[9:].max() < 50
+
+
 def test_every_real_picture_is_read_at_the_size_its_header_tells(realdata):
     for name in images.find(realdata):
         height, width = images.read_image(realdata / name).shape[:2]

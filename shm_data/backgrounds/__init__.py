@@ -90,7 +90,7 @@ def _entries(roots: dict[str, Path], candidates: Callable[[Path], list[Candidate
             path = root / candidate.name
             if path.parent not in folders:
                 folders[path.parent] = os.path.realpath(path.parent)
-            place = os.path.realpath(path) if path.is_symlink() else f"{folders[path.parent]}{os.sep}{path.name}"
+            place = os.path.realpath(path) if os.path.islink(path) else f"{folders[path.parent]}{os.sep}{path.name}"
             yield _Entry(f"{label}/{candidate.name}", path, candidate, {place, candidate.photo} - {""})
 
 

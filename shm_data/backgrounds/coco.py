@@ -35,8 +35,8 @@ _FIELDS = {
 }
 # What may be met at the places that lead to them: anything else would hide annotations, and so people.
 _LISTS = ("images", "annotations", "categories")
-_SHAPE = dict.fromkeys(_LISTS, {"start_array", "end_array"})
-_SHAPE |= dict.fromkeys((f"{name}.item" for name in _LISTS), {"start_map", "map_key", "end_map"})
+_SHAPE = {name: {"start_array", "end_array"} for name in _LISTS}
+_SHAPE |= {f"{name}.item": {"start_map", "map_key", "end_map"} for name in _LISTS}
 
 # COCO nests five deep. Each level makes the places of all that is in it longer, so that time grows as the square.
 _DEEPEST = 1000

@@ -10,8 +10,8 @@ from defusedxml.ElementTree import parse
 
 from shm_data.backgrounds.folder import Candidate, pictures, verdict
 from shm_data.errors import ShmDataError
-from shm_data.layout import is_plain
 from shm_data.images import require_folder
+from shm_data.layout import is_plain
 from shm_data.parallel import spread
 
 PHOTOS = "JPEGImages"
@@ -61,7 +61,7 @@ def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) 
 def _listed(tree: Path, vocset: str) -> set[str]:
     """The ids in ImageSets/Main/VOCSET.txt."""
     path = _lists(tree) / f"{vocset}.txt"
-    if not is_plain(vocset) or not path.is_file():
+    if not is_plain(vocset) or not os.path.isfile(path):
         there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
         raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), wanted="one of those")
     ids = {words[0] for words in _words(path)}
@@ -84,7 +84,7 @@ def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]
 
 def _shown_by_xml(path: Path) -> bool | None:
     """Whether any object, however difficult, is a person; None where the file is missing or broken."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         root = parse(path).getroot()

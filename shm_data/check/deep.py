@@ -65,8 +65,8 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
 def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
     foreground = next(some for some in manifest.foregrounds if some.files.name == recipe.foreground)
-    prepared = build._prepare(foreground, [recipe], manifest.options, manifest.roots)
-    return render(recipe, prepared, build._read_background(recipe, manifest.roots))
+    prepared = build.read_prepared(foreground, [recipe], manifest.options, manifest.roots)
+    return render(recipe, prepared, build.read_background(recipe, manifest.roots))
 
 
 def _judge(path: Path, read: Callable[[Path], Array], made: Array, data: bytes, manifest: Manifest) -> Finding | None:

@@ -1,0 +1,102 @@
+"""The least that a composite costs: every unavoidable stage alone, in one thread, with the fastest kept package.
+
+Prints milliseconds as JSON. The library's own function does a stage where none faster is known.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any, TypeVar
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data import compositing, images
+from shm_data.foreground import estimate
+from shm_data.trimap import TrimapRule, derive, width_for
+
+Pixels = NDArray[Any]
+Result = TypeVar("Result")
+
+
+class Clock:
+    """Seconds that each stage took, each time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def __call__(self, stage: str, work: Callable[[], Result]) -> Result:
+        """Times a stage, and gives what it gives."""
+        begun = time.perf_counter()
+        result = work()
+        self.seconds[stage].append(time.perf_counter() - begun)
+        return result
+
+    def milliseconds(self) -> dict[str, float]:
+        """What each stage takes on average."""
+        return {stage: 1000 * mean(seconds) for stage, seconds in self.seconds.items()}
+
+
+def measure(sources: Path, count: int, formats: tuple[str, ...]) -> dict[str, float]:
+    """Milliseconds of each stage, on every foreground and `count` backgrounds for each."""
+    cv2.setNumThreads(1)
+    places = sorted((sources / "backgrounds").iterdir())
+    photos = sorted((sources / "photos").iterdir())
+    clock = Clock()
+    with tempfile.TemporaryDirectory(dir=sources) as folder:
+        _measure_one(Clock(), photos[0], places[:1], formats, Path(folder))  # compiles, imports, allocates
+        for number, photo in enumerate(photos):
+            chosen = [places[(number * count + each) % len(places)] for each in range(count)]
+            _measure_one(clock, photo, chosen, formats, Path(folder))
+    return clock.milliseconds()
+
+
+def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[str, ...], folder: Path) -> None:
+    matte = photo.parents[1] / "alphas" / f"{photo.stem}.png"
+    image, alpha = clock("read foreground", lambda: (cv2.imread(str(photo)), cv2.imread(str(matte), 0)))
+    colours = clock("estimate", lambda: estimate(np.ascontiguousarray(image[..., ::-1]), alpha))
+    width = width_for(alpha.shape[::-1], "auto")
+    trimap = clock("trimap", lambda: derive(alpha, TrimapRule("euclid", width, width)))
+    gray = clock("encode alpha and trimap", lambda: [images.encode(pixels) for pixels in (alpha, trimap)])
+    (folder / "gray").write_bytes(gray[0])
+    weights = compositing.three_times(alpha)
+    canvas, blended = np.empty_like(image), np.empty_like(image)
+    for place in places:
+        background = clock("decode", lambda place=place: cv2.imdecode(np.fromfile(place, np.uint8), cv2.IMREAD_COLOR))
+        clock("resize", lambda background=background: _cover(background, canvas))
+        clock("blend", lambda: compositing.blend(colours, weights, canvas, blended))
+        for form in formats:
+            data = clock(form, lambda form=form: images.encode(blended, f".{form}"))
+            clock(f"write {form}", lambda data=data: (folder / "image").write_bytes(data))
+            (folder / "image").unlink()
+        clock("link", lambda: [os.link(folder / "gray", folder / name) for name in ("alpha", "trimap")])
+        for name in ("alpha", "trimap"):
+            (folder / name).unlink()
+
+
+def _cover(background: Pixels, canvas: Pixels) -> Pixels:
+    """Crops, then resizes into a canvas that is there already."""
+    size = canvas.shape[1::-1]
+    x, y, width, height = compositing.cover_box(background.shape[1::-1], size, 0.5, 0.5)
+    method = cv2.INTER_AREA if size[0] < width else cv2.INTER_CUBIC
+    return cv2.resize(background[y : y + height, x : x + width], size, dst=canvas, interpolation=method)
+
+
+@click.command()
+@click.argument("sources", type=click.Path(path_type=Path))
+@click.option("--count", default=4, show_default=True, help="Backgrounds for each foreground.")
+@click.option("--format", "formats", multiple=True, default=("png", "jpg"), help="Formats to encode.")
+def main(sources: Path, count: int, formats: tuple[str, ...]) -> None:
+    """Measure the stages on the pictures of SOURCES."""
+    click.echo(json.dumps(measure(sources, count, formats)))
+
+
+if __name__ == "__main__":
+    main()
