@@ -37,27 +37,35 @@ def estimate(image: Array, alpha: Array) -> Array:
     does it by default. Where alpha is 255 the photo is kept; a binary alpha needs no estimate.
     The first use after an installation compiles for about half a minute, which is logged.
     """
-    return separate(image, alpha)[0]
+    return _kept_or_estimated(image, alpha, 1)[0]
 
 
 def separate(image: Array, alpha: Array) -> tuple[Array, Array]:
     """The colours F and B (H, W, 3) uint8 that an image (H, W, 3) uint8 mixes by its alpha (H, W) uint8.
 
     Both are estimated together, as in `estimate`; where alpha is 0 or 255 both are the photo.
+    """
+    foreground, background = _kept_or_estimated(image, alpha, 2)
+    return foreground, background
+
+
+def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, ...]:
+    """The first `count` of F and B: the image itself, but for its fractional pixels.
+
     Only the surroundings of fractional pixels are looked at, a tile at a time: it takes a quarter of the time of the
     whole picture and bounds the memory, and on known colours it came out no worse.
     """
     fractional = (alpha > 0) & (alpha < 255)
     if not fractional.any() or min(alpha.shape) < _SMALLEST:
-        return image, image
-    both = image.copy(), image.copy()
+        return (image,) * count
+    wanted = tuple(image.copy() for _ in range(count))
     for core in _cores(fractional):
         window = _window(core, alpha)
         inside = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
         estimated = _multi_level(_unit(image[window]), _unit(alpha[window]))
-        for whole, colours in zip(both, estimated, strict=True):
+        for whole, colours in zip(wanted, estimated, strict=False):
             whole[core][fractional[core]] = _bytes(colours[inside][fractional[core]])
-    return both
+    return wanted
 
 
 def _cores(fractional: NDArray[np.bool_]) -> Iterator[Window]:
