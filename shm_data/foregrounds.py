@@ -252,7 +252,9 @@ def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ..
                 f"the foreground {files.name} ({files.image}) {became}; the data set was made with it",
                 wanted="the files of then, or another --savedir",
             )
-    taken = {files.name.casefold() for files in recorded}
+    taken: set[str] = set()
+    for files in recorded:
+        unused(files.name, taken)
     ordered = sorted(by_image.values(), key=lambda files: (files.name, files.image))
     return (*recorded, *(replace(files, name=unused(safe_stem(files.name), taken)) for files in ordered))
 

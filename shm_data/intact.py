@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-# Any marker of JPEG but those that stand within the data of a scan.
+# Any marker of JPEG but those within a scan, in which the end marker's two bytes do not occur.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_END = 0xD9
+_SCAN, _END = b"\xda", b"\xff\xd9"
 
 # Eight bytes of ones, as a scan holds them: decoders look so far ahead, and no code is all ones.
 _ONES = b"\xff\x00" * 8
@@ -45,12 +45,15 @@ def end_of_jpeg(data: bytes) -> int:
 
     A file whose last part was never written holds zeros there, which decode as pixels.
     """
-    place = 2
+    end, place = -1, 2
     while marker := _MARKER.search(data, place):
-        if marker[1][0] == _END:
-            return marker.start()
+        if marker[1] == _SCAN:
+            end = data.find(_END, marker.end())
+            break
         place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    raise ValueError("it is cut short")
+    if end < 0:
+        raise ValueError("it is cut short")
+    return end
 
 
 def without_end(data: bytes) -> bytes:
@@ -69,7 +72,7 @@ def with_noise(data: bytes) -> bytes:
 
 def check_jpeg2000(data: bytes) -> None:
     """Raises ValueError where the end marker is missing, or the depth is none that OpenCV tells truly."""
-    if b"\xff\xd9" not in data[data.find(_PIXELS_OF_JPEG2000) :]:
+    if _END not in data[data.find(_PIXELS_OF_JPEG2000) :]:
         raise ValueError("it is cut short")
     sizes = data[data.find(_SIZES_OF_JPEG2000) + 4 :][:16422]
     depths = {depth + 1 for depth in sizes[38::3][: int.from_bytes(sizes[36:38])]}

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +108,19 @@ def safe_stem(text: str) -> str:
 def unused(stem: str, taken: set[str]) -> str:
     """`stem`, or `stem_2`, `stem_3` ... if taken; marks the answer as taken.
 
-    Names that differ in case only are one name to some file systems, so they count as taken.
+    Names that differ only in case or in how Unicode composes their letters are one name to some file systems, so they
+    count as taken.
     """
     candidate, number = stem, 1
-    while candidate.casefold() in taken:
+    while (folded := _folded(candidate)) in taken:
         number += 1
         candidate = f"{stem}_{number}"
-    taken.add(candidate.casefold())
+    taken.add(folded)
     return candidate
+
+
+def _folded(name: str) -> str:
+    return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
 
 
 def is_plain(name: str) -> bool:

@@ -1,8 +1,11 @@
 """What users type: help is light, mistakes are one sentence, the seed's options work."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +181,22 @@ def test_trimap_names_what_it_could_not_read_and_makes_the_rest(tmp_path):
     assert images.find(tmp_path / "trimaps") == ["good.png"]
 
 
+def test_trimap_leaves_photos_and_trimaps_beside_their_alphas_out_and_says_so(tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    images.write_jpeg(folder / "a.jpg", photo(1))
+    images.write_png(folder / "a_alpha.png", matte(1))
+    images.write_png(folder / "a_trimap.png", matte(1) // 86 * 127)
+    images.write_png(folder / "b.png", matte(2))
+    result = shm_data("trimap", "--inalp", folder, "--savedir", tmp_path / "trimaps")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[:2] == [
+        "note: a.jpg: left out, by its name the photo of a_alpha.png",
+        "note: a_trimap.png: left out, by its name a trimap",
+    ]
+    assert images.find(tmp_path / "trimaps") == ["a_alpha.png", "b.png"]
+
+
 def test_trimaps_of_real_mattes(realdata, tmp_path):
     for group in ("p3m_demo/alpha", "alphamatting_gt27/GT"):
         target = tmp_path / group
@@ -199,3 +218,87 @@ main()
     result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert result.stderr == "Error: torch is not installed: pip install 'shm-matting[model]' brings it\n"
+
+
+PROGRAM = Path(sys.executable).with_name("shm-data")
+
+
+def program(*arguments, **options):
+    """The installed program, with what it prints held back as in a pipe."""
+    return subprocess.Popen([PROGRAM, *map(str, arguments)], stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["--help"], ["composite", "--help"], ["--version"], "trimap"], ids=str)
+def test_an_output_that_takes_no_more_is_told_in_a_sentence(sources, tmp_path, monkeypatch, command, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    if command == "trimap":
+        command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "trimaps"]
+    with Path("/dev/full").open("w") as full:
+        error = program(*command, stdout=full).communicate(timeout=60)[1]
+    assert error.splitlines()[-1] == "Error: cannot write to the standard output: No space left on device"
+    assert "Traceback" not in error
+
+
+def test_a_log_that_takes_no_more_does_not_stop_the_work(sources, tmp_path):
+    command = [PROGRAM, "trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "trimaps"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=full, timeout=60)
+    assert result.stdout and len(images.find(tmp_path / "trimaps")) == 4
+
+
+@pytest.mark.parametrize("command", [["composite", "--help"], "trimap"], ids=str)
+def test_a_reader_that_has_gone_is_no_reason_to_complain(sources, tmp_path, command):
+    if command == "trimap":
+        command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "trimaps"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    error = program(*command, stdout=writing).communicate(timeout=60)[1]
+    os.close(writing)
+    assert not [line for line in error.splitlines() if not line.startswith("trimaps: ")]
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(sources, tmp_path):
+    """An old terminal, and a folder whose name is not UTF-8."""
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for encoding, savedir, shown in (
+        ("latin-1", tmp_path / "日本", r"\u65e5\u672c"),
+        ("utf-8", strange, r"caf\udce9"),
+    ):
+        command = ["trimap", "--inalp", sources / "alphas", "--savedir", savedir]
+        result = shm_data(*command, env=os.environ | {"PYTHONIOENCODING": encoding})
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == f"The trimaps are in {tmp_path / shown}.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["click", "numpy", "cv2"])
+def test_an_import_is_interrupted_in_peace(sources, tmp_path, monkeypatch, module, number):
+    """The program's first import, and those that a command makes; even one that takes an exception for absence."""
+    (tmp_path / f"{module}.py").write_text(
+        "import time\n"
+        "print('importing', flush=True)\n"
+        "try:\n    time.sleep(60)\n"
+        "except BaseException:\n    raise ImportError('broken')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "out"]
+    with program(*command, stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == "importing\n"
+        running.send_signal(number)
+        error = running.communicate(timeout=60)[1]
+    assert error == "Interrupted. What was written is whole; the same command goes on from there.\n"
+    assert running.returncode == 130
+
+
+def test_a_program_told_to_ignore_ctrl_c_ignores_it(sources, tmp_path, monkeypatch):
+    lines = ("import time", "print('importing', flush=True)", "time.sleep(0.5)", "raise SystemExit(7)")
+    (tmp_path / "numpy.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "out"]
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    with program(*command, stdout=subprocess.PIPE, **ignoring) as running:
+        assert running.stdout.readline() == "importing\n"
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode == 7

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,12 @@ def test_unused_names_never_collide_even_without_regard_to_case(stems):
     taken: set[str] = set()
     given_out = [unused(stem, taken) for stem in stems]
     assert len({name.casefold() for name in given_out}) == len(stems)
+
+
+def test_two_ways_to_compose_a_name_are_one_name():
+    taken = set()
+    composed, apart = unicodedata.normalize("NFC", "Zoë"), unicodedata.normalize("NFD", "Zoë")
+    assert [unused(name, taken) for name in (composed, apart)] == [composed, f"{apart}_2"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
