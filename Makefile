@@ -56,7 +56,7 @@ test: install
 # What `make test` does in short, for about a quarter of an hour; see docs/reliability.md.
 torture: install
 	$(BIN)/python tests/torture.py --kills $(KILLS) --seed $(SEED)
-	TORTURE=1 $(BIN)/pytest -s tests/test_torture.py tests/test_disk.py tests/test_memory.py
+	TORTURE=1 $(BIN)/pytest -s tests/test_torture.py tests/test_disk.py tests/test_memory.py tests/test_fuzz_*.py
 
 lint: install
 	$(BIN)/ruff check

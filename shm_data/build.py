@@ -126,8 +126,8 @@ class Crew(Protocol):
     def most(self) -> int:
         """Few samples in a task, and all hands end together; many, and a task costs nothing."""
 
-    def make(self, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
-        """Carries the tasks out, which are drawn as they are needed, and tells what became of each as they end."""
+    def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
+        """Carries tasks of at most `size` samples out, drawn as they are needed; tells what became of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,9 @@ class Threads:
         """How many there are."""
         return workers(self.jobs)
 
-    def make(self, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
+    def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
         """Carries the tasks out."""
+        del size
         return spread(build_task, tasks, self.jobs)
 
 
@@ -202,9 +203,8 @@ def carry_out(
     size = min(crew.most, max(1, missing // (4 * hands)))
     order = Order(decision.manifest.options, decision.manifest.roots, layout, link)
     people = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
-    outcomes = itertools.chain.from_iterable(
-        crew.make(_abreast(_easels(recipes(), people, present, order), hands, size))
-    )
+    tasks = _abreast(_easels(recipes(), people, present, order), hands, size)
+    outcomes = itertools.chain.from_iterable(crew.make(tasks, size))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
     if faults:
         faults.sort(key=lambda outcome: outcome.name)

@@ -1,0 +1,333 @@
+"""Whatever the disk does, a job says so in one sentence, leaves whole files, and goes on once the cause is gone.
+
+Where the tests may mount, disks are small and real; everywhere the kernel's answers are given in its place.
+"""
+
+import dataclasses
+import errno
+import functools
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from forked import AtChange, Ended, Fail, FewFiles, Forbid, Take, Unprivileged, shm_data
+from torture import everything, faults, faults_of_next_run, few, finish_forked
+
+PAGE = 4096
+PROGRESS = r"[a-z ]+: \d+ (in|of) .*"
+
+
+@pytest.fixture(scope="module")
+def small_jobs(tmp_path_factory):
+    """Small jobs with what they leave; their sources stay as they are."""
+    folder = tmp_path_factory.mktemp("few")
+    made = few(folder)
+    before = everything(folder)
+    yield made
+    assert everything(folder) == before
+
+
+@pytest.fixture(scope="module", params=["composite", "trimap"])
+def small(request, small_jobs):
+    """A small job and what it leaves, one of two."""
+    return small_jobs[request.param]
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder in which there is nothing but what a test makes."""
+    yield tmp_path
+    assert {path.name for path in tmp_path.iterdir()} <= {"out", "home", "taken", "disk", "elsewhere", "nowhere"}
+
+
+@pytest.fixture
+def disk(work):
+    """Mounts a small disk; where that is not permitted the test is skipped."""
+    folder = work / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        if told := mounted(folder, options):
+            pytest.skip(f"mounting is not permitted: {told}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "--recursive", "--lazy", folder], check=True)
+
+
+def mounted(folder, options):
+    """Mounts a small disk in a folder; what the system says against it."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stderr.strip()
+
+
+def remount(folder, options):
+    """Changes a mounted disk; whether the kernel let it."""
+    done = subprocess.run(["mount", "-o", f"remount,{options}", folder], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+def assert_told(ended, *words):
+    """The command ended with one sentence that says what happened."""
+    said = [line for line in ended.err.splitlines() if not re.fullmatch(PROGRESS, line)]
+    assert ended.code == 1 and len(said) == 1 and said[0].startswith("Error: "), ended
+    assert all(word in said[0] for word in words), said[0]
+
+
+def assert_goes_on(job, truth, root):
+    """The same command, with nothing in its way, completes what is there to what was to be."""
+    assert faults_of_next_run(job, root, truth, finish_forked) == []
+
+
+# A disk that is full.
+
+
+def test_on_a_disk_that_grows_page_by_page_a_job_comes_to_its_end(small, disk):
+    job, truth = small
+    root = disk(f"size={PAGE}") / "out"
+    (root.parent / "ballast").write_bytes(bytes(PAGE))
+    told = set()
+    for pages in range(2, 200):
+        ended = shm_data(*job.arguments, root)
+        assert faults(root, truth) == []
+        if ended.code == 0:
+            break
+        assert_told(ended, "No space left on device", str(root))
+        told.add(ended.err.split("cannot write ")[-1].split(":")[0].removeprefix(f"{root}/").partition("/")[0])
+        assert remount(root.parent, f"size={pages * PAGE}")
+    assert everything(root) == (truth.files, truth.facts)
+    if job.name == "composite":
+        assert {"recipes.jsonl", "dataset.json", "input", "train.txt"} <= told
+
+
+def test_on_a_disk_that_may_hold_one_file_more_each_time_a_job_comes_to_its_end(small, disk):
+    job, truth = small
+    root = disk("nr_inodes=2") / "out"
+    for inodes in range(3, 100):
+        ended = shm_data(*job.arguments, root)
+        assert faults(root, truth) == []
+        if ended.code == 0:
+            break
+        assert_told(ended, "No space left on device", str(root))
+        assert remount(root.parent, f"nr_inodes={inodes}")
+    assert everything(root) == (truth.files, truth.facts)
+
+
+@pytest.mark.parametrize("size", [700, 2000, 2 * PAGE])
+def test_a_file_that_must_not_grow_further_is_not_left_half(small, work, size):
+    """Not a full disk, but it fails in the middle of a file as one does."""
+    job, truth = small
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+    ended = shm_data(*job.arguments, work / "out", before=limit)
+    assert faults(work / "out", truth) == []
+    if ended.code:
+        assert_told(ended, "File too large", str(work / "out"))
+    assert (ended.code == 0) == (max(map(len, truth.files.values())) <= size)
+    assert_goes_on(job, truth, work / "out")
+
+
+# A disk that refuses.
+
+
+@pytest.mark.parametrize(
+    ("number", "lasting"), [(errno.ENOSPC, False), (errno.EROFS, True)], ids=["once full", "read-only from then on"]
+)
+def test_whichever_change_the_disk_refuses_a_job_says_so_and_goes_on_later(small, work, number, lasting):
+    job, truth = small
+    root = work / "out"
+    # Each file is opened and renamed or linked, the record twice; folders are made.
+    for change in range(1, 2 * len(truth.files) + 10):
+        shutil.rmtree(root, ignore_errors=True)
+        ended = shm_data(*job.arguments, root, before=AtChange(root, change, Fail(number), lasting=lasting))
+        assert faults(root, truth) == []
+        if ended.code:
+            assert_told(ended, os.strerror(number), str(root))
+        assert_goes_on(job, truth, root)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [(2, "EDQUOT"), (5, "EIO"), (9, "EACCES"), (15, "EPERM"), (22, "ENOTCONN"), (30, "ESTALE")]
+)
+def test_every_refusal_is_told_in_the_words_of_the_system(small_jobs, work, change, name):
+    job, truth = small_jobs["composite"]
+    number = getattr(errno, name)
+    ended = shm_data(*job.arguments, work / "out", before=AtChange(work / "out", change, Fail(number), lasting=True))
+    assert_told(ended, os.strerror(number), str(work / "out"))
+    assert faults(work / "out", truth) == []
+    assert_goes_on(job, truth, work / "out")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP])
+def test_a_disk_without_hard_links_gives_the_same_bytes(small_jobs, work, number):
+    job, truth = small_jobs["composite"]
+    without = AtChange(work / "out", 1, Fail(number, only="os.link"), lasting=True)
+    ended = shm_data(*job.arguments, work / "out", before=without)
+    assert ended.code == 0, ended.err
+    assert everything(work / "out") == (truth.files, truth.facts)
+
+
+def test_what_is_written_is_renamed_within_its_folder_only(small, disk):
+    """Folders of one data set may lie on several disks, between which there are no renames and no links."""
+    job, truth = small
+    root = disk("size=8m") / "out"
+    assert finish_forked(job, root)[0] == 0
+    for folder in {path.parent for path in root.rglob("*.png")}:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        assert mounted(folder, "size=1m") == ""
+    assert_goes_on(job, truth, root)
+
+
+def test_a_read_only_disk_is_told_before_anything_else_happens(small, disk):
+    job, truth = small
+    root = disk("ro") / "out"
+    assert_told(shm_data(*job.arguments, root), "Read-only file system", str(root))
+    assert remount(root.parent, "rw")
+    assert_goes_on(job, truth, root)
+
+
+def test_a_disk_that_turns_read_only_in_the_middle_stops_a_job(small_jobs, disk):
+    job, truth = small_jobs["composite"]
+    root = disk("size=8m") / "out"
+    process = job.start(root)
+    while process.poll() is None and not root.exists():
+        time.sleep(0.0005)
+    while process.poll() is None and not remount(root.parent, "ro"):
+        time.sleep(0.0005)
+    _, errors = process.communicate(timeout=60)
+    assert faults(root, truth) == []
+    assert_told(Ended(process.returncode, "", errors), "Read-only file system", str(root))
+    assert remount(root.parent, "rw")
+    assert_goes_on(job, truth, root)
+
+
+# Rights and folders that are lost.
+
+
+@pytest.mark.parametrize("change", [1, 3, 17, 30])
+def test_permission_lost_in_the_middle_is_told(small_jobs, work, change):
+    job, truth = small_jobs["composite"]
+    root = work / "home" / "out"
+    root.parent.mkdir()
+    ended = shm_data(*job.arguments, root, before=Unprivileged(AtChange(root, change, Forbid(root.parent))))
+    assert_told(ended, "Permission denied", str(root))
+    for folder in (root.parent, *(path for path in root.parent.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    assert faults(root, truth) == []
+    assert_goes_on(job, truth, root)
+
+
+@pytest.mark.parametrize("gone", [".", "input", "mask", "trimap"])
+@pytest.mark.parametrize("change", [2, 12, 18, 30])
+def test_a_folder_that_is_taken_away_in_the_middle_is_made_again(small_jobs, work, gone, change):
+    job, truth = small_jobs["composite"]
+    root, taken = work / "out", work / "taken"
+    ended = shm_data(*job.arguments, root, before=AtChange(root, change, Take(root / gone, taken)))
+    if ended.code:
+        assert_told(ended, "No such file or directory", str(root))
+    assert [fault for fault in faults(root, truth) if "says complete" not in fault] == []
+    assert not taken.exists() or faults(taken, _within(truth, gone)) == []
+    assert_goes_on(job, truth, root)
+
+
+def _within(truth, folder):
+    """What is to be in a folder of a data set."""
+    if folder == ".":
+        return truth
+    inside = {name.partition("/")[2]: data for name, data in truth.files.items() if name.startswith(f"{folder}/")}
+    return dataclasses.replace(truth, files=inside)
+
+
+# Files and folders in each other's place.
+
+
+@pytest.mark.parametrize("name", [".", "..", "input", "mask", "trimap"])
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+def test_a_file_in_the_place_of_a_folder_is_told_and_left_alone(small_jobs, work, name, begun):
+    job, truth = small_jobs["composite"]
+    root = work / "home" / "out"
+    if begun:
+        assert finish_forked(job, root)[0] == 0
+    place = Path(os.path.normpath(root / name))
+    if place.exists():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"mine")
+    assert_told(shm_data(*job.arguments, root), str(work / "home"))
+    assert place.read_bytes() == b"mine"
+    place.unlink()
+    assert_goes_on(job, truth, root)
+
+
+@pytest.mark.parametrize("name", ["recipes.jsonl", "dataset.json", "train.txt", "val.txt", "input", "mask", "trimap"])
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+def test_a_folder_in_the_place_of_a_file_is_told_and_left_alone(small_jobs, work, name, begun):
+    job, truth = small_jobs["composite"]
+    root = work / "out"
+    if begun:
+        assert finish_forked(job, root)[0] == 0
+    place = root / (name if "." in name else f"{name}/p00.png")
+    kept = place.read_bytes() if begun else b""
+    place.unlink(missing_ok=True)
+    (place / "mine").mkdir(parents=True)
+    assert_told(shm_data(*job.arguments, root), str(root))
+    assert (place / "mine").is_dir()
+    shutil.rmtree(root if not begun else place)
+    if name in ("recipes.jsonl", "dataset.json") and begun:
+        place.write_bytes(kept)
+    assert_goes_on(job, truth, root)
+
+
+def test_a_link_that_leads_nowhere_is_told_and_left_alone(small, work):
+    job, truth = small
+    (work / "out").symlink_to(work / "nowhere")
+    assert_told(shm_data(*job.arguments, work / "out"), str(work / "out"))
+    assert (work / "out").readlink() == work / "nowhere" and not (work / "nowhere").exists()
+    (work / "nowhere").mkdir()
+    assert_goes_on(job, truth, work / "out")
+
+
+def test_a_link_to_a_folder_is_as_good_as_the_folder(small, work):
+    job, truth = small
+    (work / "elsewhere").mkdir()
+    (work / "out").symlink_to(work / "elsewhere")
+    assert finish_forked(job, work / "out")[0] == 0
+    assert everything(work / "elsewhere") == (truth.files, truth.facts)
+    assert_goes_on(job, truth, work / "out")
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("more", [0, 2, 4, 8])
+@pytest.mark.parametrize("cores", [1, 8])
+def test_a_job_that_may_open_few_files_fails_or_makes_the_same(small, work, more, cores):
+    job, truth = small
+    ended = shm_data(*job.arguments[:-1], "--jobs", cores, "--savedir", work / "out", before=FewFiles(more))
+    assert faults(work / "out", truth) == []
+    if ended.code:
+        assert "Too many open files" in ended.err and "Traceback" not in ended.err
+    else:
+        assert everything(work / "out") == (truth.files, truth.facts)
+    assert_goes_on(job, truth, work / "out")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENFILE])
+@pytest.mark.parametrize("kind", ["photos", "alphas", "places"])
+@pytest.mark.parametrize("time", [1, 2, 3, 4, 6, 8])
+def test_a_source_that_cannot_be_read_just_now_is_not_left_out_for_good(small_jobs, work, number, kind, time):
+    """The machine is at fault, not the file: a plan without it would never be mended."""
+    job, truth = small_jobs["composite"]
+    folder = next(path for path in job.arguments if isinstance(path, Path) and path.name == kind)
+    unread = AtChange(folder, time, Fail(number), reading=True)
+    ended = shm_data(*job.arguments, work / "out", before=unread)
+    assert faults(work / "out", truth) == []
+    if ended.code:
+        assert "Traceback" not in ended.err and os.strerror(number) in ended.err
+    assert_goes_on(job, truth, work / "out")
