@@ -202,14 +202,18 @@ def demo(folder: Path, jobs: int) -> None:
     from shm_data.build import composite as build
     from shm_data.demo import draw_sources, options, refuse_other
     from shm_data.images import write_png
+    from shm_data.layout import clear_leftovers, locked, make_folders
     from shm_data.manifest import summary
     from shm_data.report import sheet_of
 
     sources, dataset, sheet = folder / "sources", folder / "dataset", folder / "contact_sheet.png"
     refuse_other(folder)
-    draw_sources(sources)
-    manifest = build(options(sources), dataset, _checked_jobs(jobs), show)
-    write_png(sheet, sheet_of(dataset))
+    make_folders(folder)
+    with locked(folder):
+        clear_leftovers(folder, *(path for path in sources.rglob("*") if path.is_dir()))
+        draw_sources(sources)
+        manifest = build(options(sources), dataset, _checked_jobs(jobs), show)
+        write_png(sheet, sheet_of(dataset))
     _say(summary(manifest))
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
 

@@ -12,12 +12,11 @@ _TOLD = "Interrupted. What was written is whole; the same command goes on from t
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Interrupts. In the middle of an import the program just ends: there an exception may be passed over."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, f"{_TOLD}\n".encode())
-            os._exit(INTERRUPTED)
-        frame = frame.f_back
-    raise KeyboardInterrupt
+    del number, frame
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    os.write(2, f"{_TOLD}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _listen() -> None:
@@ -33,7 +32,7 @@ if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):
 
 import click  # noqa: E402
 
-from shm_data.errors import ShmDataError  # noqa: E402
+from shm_data.errors import MACHINE, ShmDataError  # noqa: E402
 
 # What comes with an extra only, and with which.
 _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster"}
@@ -55,6 +54,8 @@ def run(group: click.Group) -> None:
             raise
         _fail(f"{error.name} is not installed: pip install 'shm-matting[{_EXTRAS[error.name]}]' brings it")
     except OSError as error:
+        if error.errno in MACHINE:
+            _fail(f"cannot go on: {error.strerror}{f': {error.filename}' * bool(error.filename)}")
         if not _has_lost_its_output():
             raise
         _fail(f"cannot write to the standard output: {error.strerror}")

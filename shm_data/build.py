@@ -17,7 +17,7 @@ from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, w
 from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
-from shm_data.recipes import Recipe
+from shm_data.recipes import Recipe, read_recipes
 from shm_data.render import Behind, Prepared, canvas, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
@@ -191,13 +191,16 @@ def carry_out(
     Raises ShmDataError that names the samples which could not be made, once all others are.
     """
     make_folders(*layout.folders)
-    present = layout.present(decision.manifest.options.extension)
     places = range(decision.manifest.counts.samples) if only is None else only
     total = len(places)
 
     def recipes() -> Iterator[Recipe]:
-        return itertools.islice(decision.recipes(), places.start, places.stop)
+        return read_recipes(layout.recipes, places.stop, places.start)
 
+    if only is None:
+        present = layout.present(decision.manifest.options.extension)
+    else:  # many parts that all list a large folder would take longer over it than over their work
+        present = {recipe.name for recipe in recipes() if layout.holds(recipe.name)}
     missing = sum(recipe.name not in present for recipe in recipes()) if present else total
     hands = crew.hands
     size = min(crew.most, max(1, missing // (4 * hands)))

@@ -112,7 +112,11 @@ class Cluster:
 
     @property
     def hands(self) -> int:
-        """How many threads there are by now. Raises ShmDataError where the scheduler is gone."""
+        """How many threads there are by now, or 1 while others are awaited. Raises ShmDataError as `threads` does."""
+        return max(1, self.threads())
+
+    def threads(self) -> int:
+        """How many threads there are. Raises ShmDataError where the scheduler is gone."""
         if self.client.status != "running":
             raise self._gone()
         try:
@@ -153,8 +157,8 @@ class Cluster:
         """Has batches made, some ahead of each worker; those that seem to kill their workers are put to `killers`."""
         ended: queue.SimpleQueue[Sent] = queue.SimpleQueue()
         waiting: dict[object, Batch] = {}
-        for hands in self._looks():
-            for batch in itertools.islice(batches, max(0, hands * _AHEAD + _MORE - len(waiting))):
+        for threads in self._looks():
+            for batch in itertools.islice(batches, max(0, threads * _AHEAD + _MORE - len(waiting))):
                 future = self._submit(batch)
                 waiting[future.key] = batch
                 future.add_done_callback(ended.put)
@@ -177,17 +181,17 @@ class Cluster:
     def _looks(self) -> Iterator[int]:
         """How many threads there are, looked at once in a while. Raises ShmDataError after long without any."""
         looked, manned = -math.inf, time.monotonic()
-        hands = 0
+        threads = 0
         while True:
             now = time.monotonic()
             if now - looked >= _LOOK:
-                hands, looked = self.hands, now
-                manned = now if hands else manned
+                threads, looked = self.threads(), now
+                manned = now if threads else manned
             if now - manned > _PATIENCE:
                 found = f"all workers lost, and no new one in {_PATIENCE:.0f} s"
                 wanted = "at least one; the same command goes on"
                 raise ShmDataError(f"the scheduler at {self.address}", found=found, wanted=wanted)
-            yield hands
+            yield threads
 
     def _submit(self, batch: Batch) -> Sent:
         order, plain = batch[0].easel.order, [(task.easel.foreground, task.recipes) for task in batch]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shm_data import backgrounds, foregrounds, images
 from shm_data.backgrounds import Pool
-from shm_data.errors import BusyError, ShmDataError, Skipped, without_path
+from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, without_path
 from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout
 from shm_data.manifest import (
@@ -239,6 +239,8 @@ def _try_background(background: tuple[str, Path]) -> Stamp | Skipped:
     except ShmDataError as error:
         return Skipped(key, without_path(str(error), path))
     except OSError as error:
+        if error.errno in MACHINE:
+            raise
         return Skipped(key, f"cannot be read: {error.strerror}")
 
 

@@ -1,5 +1,6 @@
 """What a user did wrong, or what their files lack, in one sentence."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ def without_path(message: str, path: Path) -> str:
     """The message without the path, so that files with the same fault have the same reason."""
     bare = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")
     return bare.replace(f" {str(path)!r}", "").replace(f" {path}", "")
+
+
+# The machine is at fault, not a file: to leave the file out would make another set, for good.
+MACHINE = frozenset(
+    (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
+)
 
 
 class WriteError(ShmDataError):

@@ -252,7 +252,7 @@ def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ..
                 f"the foreground {files.name} ({files.image}) {became}; the data set was made with it",
                 wanted="the files of then, or another --savedir",
             )
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for files in recorded:
         unused(files.name, taken)
     ordered = sorted(by_image.values(), key=lambda files: (files.name, files.image))

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shm_data import intact, png
 from shm_data.arrays import Array
-from shm_data.errors import ShmDataError
+from shm_data.errors import MACHINE, ShmDataError
 from shm_data.layout import write_bytes
 from shm_data.trimap import normalise
 
@@ -306,6 +306,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             _refuse_huge(path, *image.size)
             yield image
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise _unreadable(path, error) from error
 
 

@@ -81,11 +81,16 @@ class Layout:
             names &= {f"{name[:-4]}{extension}" for name in _written(folder) if name.endswith(".png")}
         return names
 
+    def holds(self, name: str) -> bool:
+        """Whether the three files of a sample exist and hold something."""
+        try:
+            return all(path.stat().st_size > 0 for path in self.sample(name))
+        except FileNotFoundError:
+            return False
+
     def clear_leftovers(self) -> None:
         """Removes what a run that was killed in the middle of a file left beside it."""
-        for folder in (self.root, *self.folders):
-            for path in folder.glob(f".*{_UNFINISHED}"):
-                path.unlink(missing_ok=True)
+        clear_leftovers(self.root, *self.folders)
 
 
 def _written(folder: Path) -> Iterator[str]:
@@ -105,17 +110,20 @@ def safe_stem(text: str) -> str:
     return f"{raw[: _LONGEST_STEM - 13].decode('utf-8', 'ignore')}~{digest}"
 
 
-def unused(stem: str, taken: set[str]) -> str:
-    """`stem`, or `stem_2`, `stem_3` ... if taken; marks the answer as taken.
+def unused(stem: str, taken: dict[str, int]) -> str:
+    """`stem`, or `stem_2`, `stem_3` ... if taken; marks the answer as taken, with the last number it was tried with.
 
     Names that differ only in case or in how Unicode composes their letters are one name to some file systems, so they
     count as taken.
     """
-    candidate, number = stem, 1
-    while (folded := _folded(candidate)) in taken:
+    plain = folded = _folded(stem)
+    candidate, number = stem, taken.get(plain, 1)
+    while folded in taken:
         number += 1
         candidate = f"{stem}_{number}"
-    taken.add(folded)
+        folded = _folded(candidate)
+    taken[folded] = 1
+    taken[plain] = number
     return candidate
 
 
@@ -257,6 +265,13 @@ def _lock(handle: int, kind: int, root: Path) -> None:
         if error.errno not in _NO_LOCKS:
             raise ShmDataError(f"cannot lock {root}: {error.strerror}") from error
         _log.warning("%s lies on a file system without locks: take care that no two runs write there", root)
+
+
+def clear_leftovers(*folders: Path) -> None:
+    """Removes what a run that was killed in the middle of a file left beside it."""
+    for folder in folders:
+        for path in folder.glob(f".*{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
 
 def make_folders(*folders: Path) -> None:

@@ -1,7 +1,7 @@
 """One data set made in parts, by machines that share nothing but the folder."""
 
+import bisect
 import contextlib
-import itertools
 import logging
 import re
 import time
@@ -17,6 +17,7 @@ from shm_data.layout import Layout, locked, make_folders
 from shm_data.manifest import Manifest, read_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
+from shm_data.recipes import from_line
 
 # Seconds between two looks at a folder that another run has, and for which a part may have it to itself, since it
 # writes the plan or the lists.
@@ -130,13 +131,24 @@ def _agreed(options: CompositeOptions, layout: Layout, jobs: int, progress: Prog
 
 
 def _missing(decision: Decision, layout: Layout, count: int) -> list[int]:
-    """The numbers of the parts that lack samples."""
-    present = layout.present(decision.manifest.options.extension)
-    recipes = decision.recipes()
+    """The numbers of the parts that lack samples.
+
+    As long as some lack their last one, these are told and no other is looked at: of many parts each would else
+    look at all samples.
+    """
     total = decision.manifest.counts.samples
-    sizes = [len(Part(number, count).places(total)) for number in range(1, count + 1)]
-    return [
-        number
-        for number, size in enumerate(sizes, 1)
-        if sum(recipe.name in present for recipe in itertools.islice(recipes, size)) < size
-    ]
+    ends = [Part(number, count).places(total).stop for number in range(1, count + 1)]
+    return _lacking_their_last(layout, ends) or _lacking_any(decision, layout, ends)
+
+
+def _lacking_their_last(layout: Layout, ends: list[int]) -> list[int]:
+    numbers = {end: number for number, end in reversed(list(enumerate(ends, 1)))}
+    with layout.recipes.open("rb") as file:
+        lasts = [(numbers[place], from_line(line)) for place, line in enumerate(file, 1) if place in numbers]
+    return [number for number, recipe in lasts if not layout.holds(recipe.name)]
+
+
+def _lacking_any(decision: Decision, layout: Layout, ends: list[int]) -> list[int]:
+    present = layout.present(decision.manifest.options.extension)
+    absent = [place for place, recipe in enumerate(decision.recipes()) if recipe.name not in present]
+    return sorted({bisect.bisect_right(ends, place) + 1 for place in absent})

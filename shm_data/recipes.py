@@ -71,7 +71,7 @@ def plan(
     wanted = splits_to_composite(foregrounds, sides, options)
     pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
     broken = {side: _places(pool, unusable) for side, pool in pools.items()}
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for foreground in foregrounds:
         name = foreground.files.name
         size = fit(foreground.size, options.maxsize)
@@ -144,9 +144,12 @@ def write_recipes(path: Path, recipes: Iterable[Recipe]) -> str:
     return write_lines(path, (to_line(recipe) for recipe in recipes))
 
 
-def read_recipes(path: Path, count: int | None = None) -> Iterator[Recipe]:
-    """Reads recipes one by one, at most `count`. Raises ShmDataError for a missing file or a line that is none."""
-    for number, line in enumerate(_lines(path, count), 1):
+def read_recipes(path: Path, count: int | None = None, first: int = 0) -> Iterator[Recipe]:
+    """Reads recipes one by one, the `first` of the first `count` left out.
+
+    Raises ShmDataError for a missing file or a line that is none.
+    """
+    for number, line in enumerate(itertools.islice(_lines(path, count), first, None), first + 1):
         yield _parsed(line, f"{path}, line {number}")
 
 

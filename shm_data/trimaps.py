@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from shm_data import images
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, WriteError
 from shm_data.foregrounds import tolerance_of
-from shm_data.layout import make_folders, unused
+from shm_data.layout import clear_leftovers, locked, make_folders, unused
 from shm_data.options import TrimapOptions
 from shm_data.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 from shm_data.parallel import Progress, quiet, spread
@@ -33,17 +33,22 @@ def write_trimaps(
         raise ShmDataError(str(inalp), found="no pictures", wanted="alphas")
     others = _others(found)
     alphas = [name for name in found if name not in others]
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
-    make_folders(*{target.parent for target in targets.values()})
+    folders = {target.parent for target in targets.values()}
+    make_folders(savedir, *folders)
 
     def attempt(alpha: str) -> tuple[str, str] | ShmDataError:
         try:
             return alpha, _write_trimap(inalp / alpha, targets[alpha], alpha, options)
+        except WriteError:
+            raise
         except ShmDataError as error:
             return error
 
-    results = list(progress(spread(attempt, alphas, jobs, ordered=True), len(alphas), "trimaps"))
+    with locked(savedir):
+        clear_leftovers(*folders)
+        results = list(progress(spread(attempt, alphas, jobs, ordered=True), len(alphas), "trimaps"))
     faults = [result for result in results if isinstance(result, ShmDataError)]
     if faults:
         raise ShmDataError.of_many(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults)

@@ -103,7 +103,7 @@ def predict_files(
     files = [file for path in pictures for file in _files(path)]
     trimaps = _trimaps(files, trimap)
     make_folders(savedir)
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     faults = []
     for file in progress(files, len(files), "predicting"):
         stem = unused(safe_stem(file.stem), taken)

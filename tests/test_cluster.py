@@ -115,9 +115,12 @@ def test_alphas_of_a_foreground_are_one_file_there_too(two, sources, tmp_path):
 
 def test_a_killed_worker_costs_nothing(slow, sources, tmp_path, truth):
     victim = processes(slow)[0]
-    composite_on(
-        slow.address, options(sources), tmp_path / "out", progress=after(3, lambda: os.kill(victim, signal.SIGKILL))
-    )
+
+    def kill():
+        os.kill(victim, signal.SIGKILL)
+        (tmp_path / "out" / "mask" / ".0123456789abcdef.shm-tmp").write_bytes(b"half")  # as it may leave
+
+    composite_on(slow.address, options(sources), tmp_path / "out", progress=after(3, kill))
     assert contents(tmp_path / "out") == truth
     assert victim not in processes(slow)
 
@@ -250,6 +253,21 @@ def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monke
     monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     with pytest.raises(ShmDataError, match="found all workers lost, and no new one in 1 s"):
         composite_on(address, options(sources), tmp_path / "out", progress=after(2, worker.kill))
+
+
+def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, tmp_path, truth, monkeypatch):
+    first, later = bare.worker("--no-nanny"), cluster.record
+
+    def leave(decision, layout):
+        first.kill()
+        with distributed.Client(bare.address, set_as_default=False) as client:
+            until(lambda: not client.nthreads(), "the worker left")
+        bare.worker("--no-nanny")
+        return later(decision, layout)
+
+    monkeypatch.setattr(cluster, "record", leave)
+    composite_on(bare.address, options(sources), tmp_path / "out")
+    assert contents(tmp_path / "out") == truth
 
 
 def test_a_lost_scheduler_is_one_sentence_and_the_same_command_goes_on(bare, sources, tmp_path, truth):

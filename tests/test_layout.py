@@ -49,13 +49,13 @@ def test_long_names_that_differ_at_the_end_stay_different():
 
 @given(st.lists(st.sampled_from(["a", "A", "a_2", "b"])))
 def test_unused_names_never_collide_even_without_regard_to_case(stems):
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     given_out = [unused(stem, taken) for stem in stems]
     assert len({name.casefold() for name in given_out}) == len(stems)
 
 
 def test_two_ways_to_compose_a_name_are_one_name():
-    taken = set()
+    taken: dict[str, int] = {}
     composed, apart = unicodedata.normalize("NFC", "Zoë"), unicodedata.normalize("NFD", "Zoë")
     assert [unused(name, taken) for name in (composed, apart)] == [composed, f"{apart}_2"]
 

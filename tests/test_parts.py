@@ -144,6 +144,19 @@ def test_a_part_made_again_changes_nothing(sources, tmp_path, truth):
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
+@pytest.mark.parametrize("place", [0, 3, 4, 8])
+def test_a_part_that_lost_a_sample_is_named(sources, tmp_path, truth, place):
+    root = tmp_path / "out"
+    for number in (1, 2, 3):
+        composite_part(options(sources), root, Part(number, 3))
+    names = [json.loads(line)["name"] for line in (root / "recipes.jsonl").read_text().splitlines()]
+    (root / "trimap" / names[place]).unlink()
+    lacking = 1 + sum(place >= Part(number, 3).places(16).stop for number in (1, 2))
+    assert composite_part(options(sources), root, Part(3, 3))[1] == [lacking]
+    assert composite_part(options(sources), root, Part(lacking, 3))[1] == []
+    assert contents(root) == truth
+
+
 def test_more_parts_than_samples_is_well(sources, tmp_path, truth):
     root = tmp_path / "out"
     empty = next(number for number in range(1, 41) if not Part(number, 40).places(16))

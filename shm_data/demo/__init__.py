@@ -43,7 +43,8 @@ def options(folder: Path) -> CompositeOptions:
 
 def refuse_other(folder: Path) -> None:
     """Raises ShmDataError where a folder holds anything but an earlier demo: nothing of a user's is overwritten."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "sources" / "truth").is_dir():
+    begun = (folder / "sources" / "truth").is_dir()
+    if not begun and any(not path.is_dir() for path in folder.rglob("*")):
         raise ShmDataError(str(folder), found="other files", wanted="a new folder, or one with an earlier demo")
 
 
