@@ -188,7 +188,10 @@ def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: 
         verdict = check_pairs(**folders, jobs=_checked_jobs(jobs), progress=show)
     else:
         raise ShmDataError("shm-data check", wanted="a data set (and --deep), or --inimg (and its like)")
-    _say([to_json(verdict, str(dataset or folders["inimg"]))] if as_json else to_lines(verdict))
+    if as_json:
+        click.echo(to_json(verdict, str(dataset or folders["inimg"])))
+    else:
+        _say(to_lines(verdict))
     if verdict.wrong:
         click.get_current_context().exit(1)
 

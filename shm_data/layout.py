@@ -199,7 +199,8 @@ def _link(twin: Path, path: Path) -> bool:
             path.hardlink_to(twin)
         return True
     except OSError as error:
-        if error.errno in _NO_LINKS or isinstance(error, FileNotFoundError):
+        # Gone, or there again already: another writes the same sample, and to write is right in either case.
+        if error.errno in _NO_LINKS or isinstance(error, FileNotFoundError | FileExistsError):
             return False
         raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
 

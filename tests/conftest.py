@@ -1,12 +1,16 @@
 """Where the real pictures are, and how tests get at them."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from small import matte, photo
 
 from shm_data import images
+
+# Run in the background, tests and all that they start would ignore Ctrl-C, which some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 

@@ -54,7 +54,7 @@ class Grid:
     @property
     def address(self):
         """Of the scheduler, once it is there."""
-        until(self.file.exists, "the scheduler started")
+        until(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"), "the scheduler started")
         return json.loads(self.file.read_text())["address"]
 
     def worker(self, *arguments, cwd=None):
