@@ -109,14 +109,16 @@ def test_all_names_together_stay_apart(tmp_path):
 
 
 def test_trimaps_and_mattes_of_files_of_any_name(tmp_path):
-    for seed, name in enumerate(NAMES):
+    # Of two normal forms of a name one would get a number, since some file systems take them for one.
+    names = list({unicodedata.normalize("NFC", name): name for name in NAMES}.values())
+    for seed, name in enumerate(names):
         laid(tmp_path, name, seed)
     with in_time(60):
         write_trimaps(tmp_path / "alphas", tmp_path / "trimaps", TrimapOptions())
         made = images.find(tmp_path / "trimaps")
         count = predict_files(PREDICTOR, [tmp_path / "photos"], tmp_path / "trimaps", tmp_path / "mattes")
-    assert len({name.casefold() for name in made}) == len(made) == len(NAMES)
-    assert count == len(NAMES) and len(images.find(tmp_path / "mattes")) == 2 * len(NAMES)
+    assert len({name.casefold() for name in made}) == len(made) == len(names)
+    assert count == len(names) and len(images.find(tmp_path / "mattes")) == 2 * len(names)
 
 
 # Which belong together.
