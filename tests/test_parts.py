@@ -230,7 +230,9 @@ def test_a_part_waits_while_another_writes_the_plan_or_the_lists(sources, tmp_pa
     with locked(root):
         part = threading.Thread(target=composite_part, args=(options(sources), root, Part(1, 2)))
         part.start()
+        until = time.monotonic() + 60
         while "this part waits until it can take up the plan" not in caplog.text:
+            assert time.monotonic() < until, "it never said that it waits"
             time.sleep(0.01)
     part.join()
     with locked(root):
