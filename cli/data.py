@@ -1,115 +1,17 @@
 """`shm-data`: makes training sets for human matting."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.entry import run
+from cli.options import FOLDER, build_options, jobs, plan_options, trimap_options
 from shm_data import __version__
 from shm_data.errors import one_line
 
 if TYPE_CHECKING:
     from shm_data.options import CompositeOptions
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-# Whether a folder exists is the library's to say.
-_FOLDER = click.Path(path_type=Path)
-
-
-def _jobs(function: Command) -> Command:
-    return click.option("--jobs", "-j", type=click.IntRange(min=-1), default=-1, help="Threads; -1 is one a core.")(
-        function
-    )
-
-
-def _trimap_options(function: Command) -> Command:
-    options = [
-        click.option(
-            "--trimap",
-            type=click.Choice(["euclid", "ellipse", "random"]),
-            default="euclid",
-            show_default=True,
-            help="Kernel of erosion and dilation: an exact disc, OpenCV's ellipse, or discs of random sizes.",
-        ),
-        click.option(
-            "--trimap-size",
-            default="auto",
-            show_default=True,
-            metavar="PX",
-            help="Kernel width, odd (for random: the largest); auto is 2 % of the long edge.",
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other random choices."),
-    ]
-    return _all(options, function)
-
-
-def _composite_options(numbg: int) -> Callable[[Command], Command]:
-    options = [
-        click.option("--inimg", type=_FOLDER, help="Folder of photos, or of RGBA cut-outs if --inalp is not given."),
-        click.option("--inalp", type=_FOLDER, help="Folder of their alphas, paired by name."),
-        click.option("--intri", type=_FOLDER, help="Folder of their trimaps; where there is one, it is taken."),
-        click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]"),
-        click.option("--resize-alpha", is_flag=True, help="Bring alphas of the same shape to their photo's size."),
-        click.option("--vocroot", type=_FOLDER, multiple=True, help="Backgrounds: a Pascal VOC 2007 or 2012 tree."),
-        click.option("--vocset", metavar="NAME", help="Only the photos of ImageSets/Main/NAME.txt, e.g. trainval."),
-        click.option("--cocoroot", type=_FOLDER, multiple=True, help="Backgrounds: COCO images and annotations."),
-        click.option(
-            "--bgdir", type=_FOLDER, multiple=True, help="Backgrounds: any folder of photos without people."
-        ),
-        click.option("--people", is_flag=True, help="Use backgrounds that show people, too."),
-        click.option("--numbg", type=int, default=numbg, show_default=True, help="Backgrounds for each foreground."),
-        click.option(
-            "--originals/--no-originals", default=True, show_default=True, help="Keep the photos as samples."
-        ),
-        click.option(
-            "--foreground",
-            type=click.Choice(["estimate", "photo"]),
-            default="estimate",
-            show_default=True,
-            help="Colours of soft edges: freed of the old background, or as in the photo (halos).",
-        ),
-        click.option("--maxsize", type=int, metavar="PX", help="Scale samples down to this long edge."),
-        click.option(
-            "--format",
-            type=click.Choice(["png", "jpg", "webp"]),
-            default="png",
-            show_default=True,
-            help="Of the images; alphas and trimaps are PNG always.",
-        ),
-        click.option("--quality", type=int, help="Of jpg and webp, 1 to 100.  [default: 95]"),
-        click.option("--savedir", type=_FOLDER, required=True, help="Where the data set is made or completed."),
-        click.option("--trainsplit", type=float, default=0.8, show_default=True, help="Share that goes to train."),
-        click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
-        click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
-        click.option("--verify", is_flag=True, help="Going on: read the sources again to see that none has changed."),
-        click.option(
-            "--link",
-            type=click.Choice(["auto", "hard", "copy"]),
-            default="auto",
-            show_default=True,
-            help="Samples with the same alpha share one file: where possible, always, never.",
-        ),
-        click.option("--part", metavar="K/N", help="Make the K-th of N parts; see docs/scale.md."),
-        click.option(
-            "--cluster",
-            metavar="ADDRESS",
-            help="Let the workers of a Dask scheduler, as tcp://10.0.0.1:8786, make the samples; see docs/scale.md. "
-            "--jobs then only serves to look through the sources.",
-        ),
-        _trimap_options,
-        _jobs,
-    ]
-    return lambda function: _all(options, function)
-
-
-def _all(decorators: list[Callable[[Any], Any]], function: Command) -> Command:
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -119,7 +21,8 @@ def data() -> None:
 
 
 @data.command()
-@_composite_options(numbg=20)
+@plan_options(numbg=20)
+@build_options
 def composite(**options: Any) -> None:
     """Composite foregrounds over backgrounds into a training set.
 
@@ -129,16 +32,17 @@ def composite(**options: Any) -> None:
 
 
 @data.command()
-@click.option("--pubdir", type=_FOLDER, help="Folder of photos and alphas mixed, taken over as they are.")
-@click.option("--trimapdir", type=_FOLDER, help="Folder of the trimaps of --pubdir.")
-@_composite_options(numbg=100)
+@click.option("--pubdir", type=FOLDER, help="Folder of photos and alphas mixed, taken over as they are.")
+@click.option("--trimapdir", type=FOLDER, help="Folder of the trimaps of --pubdir.")
+@plan_options(numbg=100)
+@build_options
 def prepare(**options: Any) -> None:
     """Take over a published set (--pubdir), composite your own photos (--inimg), or both in one."""
     _composite(**options)
 
 
 @data.command()
-@click.argument("dataset", type=_FOLDER)
+@click.argument("dataset", type=FOLDER)
 def finish(dataset: Path) -> None:
     """Write the lists of a data set that was made in parts, once all are there."""
     from shm_data.manifest import summary
@@ -149,10 +53,10 @@ def finish(dataset: Path) -> None:
 
 
 @data.command()
-@click.option("--inalp", type=_FOLDER, required=True, help="Folder of alphas.")
-@click.option("--savedir", type=_FOLDER, required=True, help="Where the trimaps go, one PNG for each alpha.")
-@_trimap_options
-@_jobs
+@click.option("--inalp", type=FOLDER, required=True, help="Folder of alphas.")
+@click.option("--savedir", type=FOLDER, required=True, help="Where the trimaps go, one PNG for each alpha.")
+@trimap_options
+@jobs
 def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
     """Derive a trimap from every alpha in a folder."""
     from cli.progress import show
@@ -165,14 +69,14 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
 
 
 @data.command()
-@click.argument("dataset", type=_FOLDER, required=False)
+@click.argument("dataset", type=FOLDER, required=False)
 @click.option("--deep", type=click.IntRange(min=0), default=0, metavar="N", help="Make N samples again and compare.")
-@click.option("--inimg", type=_FOLDER, help="Instead: folder of photos, or of RGBA cut-outs if --inalp is not given.")
-@click.option("--inalp", type=_FOLDER, help="Folder of their alphas, paired by name.")
-@click.option("--intri", type=_FOLDER, help="Folder of their trimaps.")
+@click.option("--inimg", type=FOLDER, help="Instead: folder of photos, or of RGBA cut-outs if --inalp is not given.")
+@click.option("--inalp", type=FOLDER, help="Folder of their alphas, paired by name.")
+@click.option("--intri", type=FOLDER, help="Folder of their trimaps.")
 @click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
-@_jobs
+@jobs
 def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: Any) -> None:
     """Check DATASET, or folders of photos and alphas before a set is made of them. Writes nothing.
 
@@ -197,8 +101,8 @@ def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: 
 
 
 @data.command()
-@click.argument("folder", type=_FOLDER)
-@_jobs
+@click.argument("folder", type=FOLDER)
+@jobs
 def demo(folder: Path, jobs: int) -> None:
     """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
@@ -207,7 +111,7 @@ def demo(folder: Path, jobs: int) -> None:
     from shm_data.images import write_png
     from shm_data.layout import clear_leftovers, locked, make_folders
     from shm_data.manifest import summary
-    from shm_data.report import sheet_of
+    from shm_data.sheet import sheet_of
 
     sources, dataset, sheet = folder / "sources", folder / "dataset", folder / "contact_sheet.png"
     refuse_other(folder)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LOADED = ["__main__", __name__, "cli.data", "cli.progress", "shm_data.build", "shm_data.demo", "shm_data.parts"]
-_LOADED += ["shm_data.kernels", "shm_data.report", "shm_data.trimaps"]
+_LOADED += ["shm_data.kernels", "shm_data.sheet", "shm_data.trimaps"]
 _CHANGES = {"os.rename": (0, 1), "os.link": (0, 1), "os.symlink": (1,), "os.mkdir": (0,), "os.remove": (0,)}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_LOADED)

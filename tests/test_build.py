@@ -24,7 +24,7 @@ from shm_data.layout import Layout, locked, read_names
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.recipes import read_recipes
 from shm_data.render import prepare
-from shm_data.report import sheet_of
+from shm_data.sheet import sheet_of
 from shm_data.sources import Pixels, path_of
 from shm_data.trimaps import write_trimaps
 

@@ -1,4 +1,4 @@
-"""Pictures of a data set, for people to look at."""
+"""Pictures of a data set on one sheet, for people to look at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
