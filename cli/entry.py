@@ -11,7 +11,7 @@ _TOLD = "Interrupted. What was written is whole; the same command goes on from t
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Interrupts. In the middle of an import the program just ends: there an exception may be passed over."""
+    """Says so, and ends at once, wherever the program is: files are whole or absent, so nothing need be finished."""
     del number, frame
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
@@ -59,10 +59,6 @@ def run(group: click.Group) -> None:
         if not _has_lost_its_output():
             raise
         _fail(f"cannot write to the standard output: {error.strerror}")
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(_TOLD, err=True)
-        # Threads that are in the middle of a sample need not finish it: files are whole or absent.
-        os._exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

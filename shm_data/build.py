@@ -87,28 +87,24 @@ class Easel:
     def __init__(self, foreground: Foreground, recipes: Sequence[Recipe], order: Order) -> None:
         self.foreground, self.recipes, self.order = foreground, recipes, order
         self._lock = threading.Lock()
-        self._prepared: Prepared | None = None
-        self._alpha: Copies | None = None
+        self._prepared: tuple[Prepared, Copies] | None = None
         self._trimaps: dict[TrimapRule | None, Copies] = {}
 
-    def prepared(self) -> Prepared:
-        """The foreground at the size of its samples. Raises ShmDataError where it is not what it was."""
+    def prepared(self) -> tuple[Prepared, Copies]:
+        """The foreground at the size of its samples, and their alpha.
+
+        Raises ShmDataError where it is not what it was.
+        """
         with self._lock:
             if self._prepared is None:
-                self._prepared = read_prepared(self.foreground, self.recipes, self.order.options, self.order.roots)
+                order = self.order
+                prepared = read_prepared(self.foreground, self.recipes, order.options, order.roots)
+                self._prepared = prepared, Copies(prepared.alpha, order.link)
             return self._prepared
-
-    def alpha(self) -> Copies:
-        """The alpha of all its samples."""
-        prepared = self.prepared()
-        with self._lock:
-            if self._alpha is None:
-                self._alpha = Copies(prepared.alpha, self.order.link)
-            return self._alpha
 
     def trimap(self, rule: TrimapRule | None) -> Copies:
         """The trimap of those of its samples that have this rule."""
-        prepared = self.prepared()
+        prepared, _ = self.prepared()
         with self._lock:
             if rule not in self._trimaps:
                 self._trimaps[rule] = Copies(render_trimap(rule, prepared), self.order.link)
@@ -228,7 +224,7 @@ def build_task(task: Task) -> list[Outcome]:
     """Makes the samples of a task."""
     easel = task.easel
     try:
-        prepared, alpha = easel.prepared(), easel.alpha()
+        prepared, alpha = easel.prepared()
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
     room = canvas(task.recipes[0].size)
@@ -237,7 +233,7 @@ def build_task(task: Task) -> list[Outcome]:
     for recipe in task.recipes:
         try:
             image = render_image(recipe, prepared, read_background(recipe, order.roots), room)
-            data = images.encode(image, order.options.extension, order.options.quality or 95)
+            data = encode_image(image, order.options)
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
             continue
@@ -261,7 +257,7 @@ def estimate_bytes(decision: Decision, count: int = 4) -> int:
     for recipe in some_recipes(decision, count):
         prepared = read_prepared(by_name[recipe.foreground], [recipe], options, manifest.roots)
         sample = render(recipe, prepared, read_background(recipe, manifest.roots))
-        own += len(images.encode(sample.image, options.extension, options.quality or 95))
+        own += len(encode_image(sample.image, options))
         trimap = len(images.encode(sample.trimap))
         own, shared = (own + trimap, shared) if options.trimap == "random" else (own, shared + trimap)
         shared += len(images.encode(sample.alpha))
@@ -276,6 +272,11 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     count = min(count, total)
     wanted = {(2 * part + 1) * total // (2 * count) for part in range(count)}
     return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
+
+
+def encode_image(pixels: Array, options: CompositeOptions) -> bytes:
+    """The file of an image (H, W, 3) uint8, in the format and quality that the options ask for."""
+    return images.encode(pixels, options.extension, options.quality or 95)
 
 
 def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> Behind | None:

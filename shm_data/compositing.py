@@ -8,6 +8,9 @@ from shm_data.arrays import Array
 Size = tuple[int, int]  # width, height
 Box = tuple[int, int, int, int]  # x, y, width, height
 
+# Shapes closer than this are one shape, rounded.
+_SAME_SHAPE = 0.01
+
 
 def cover_box(background: Size, size: Size, across: float, down: float, share: float = 1.0) -> Box:
     """The largest box of the shape of `size` in a background, at a place chosen by two numbers in [0, 1).
@@ -51,6 +54,11 @@ def fit(size: Size, longest: int | None) -> Size:
         return size
     scale = longest / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def same_shape(one: Size, other: Size) -> bool:
+    """Whether two sizes differ in their scale only, up to rounding."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_SHAPE
 
 
 def resize(pixels: Array, size: Size, out: Array | None = None) -> Array:

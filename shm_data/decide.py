@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shm_data import backgrounds, foregrounds, images
 from shm_data.backgrounds import Pool
-from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, without_path
+from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, counted, without_path
 from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout
 from shm_data.manifest import (
@@ -227,7 +227,9 @@ def _survey(planned: Planned, known: Mapping[str, Stamp], jobs: int, progress: P
         broken |= faults
         if not faults:
             break
-    stamps |= zip(keys, spread(lambda key: stamp(path_of(key, planned.roots)), keys, jobs, ordered=True), strict=True)
+    unread = [key for key in keys if key not in stamps]
+    stamped = spread(lambda key: stamp(path_of(key, planned.roots)), unread, jobs, ordered=True)
+    stamps |= zip(unread, stamped, strict=True)
     return Survey(counts, {key: stamps[key] for key in (*sorted(used), *keys)}, broken)
 
 
@@ -288,8 +290,8 @@ def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
     for side, some in sorted(pools.items()):
         usable = sum(background.key not in unusable for background in some)
         if usable < options.numbg:
-            some_backgrounds = f"{usable} background{'s' * (usable != 1)}"
-            yield f"{side} has {some_backgrounds} for --numbg {options.numbg}: drawn again, with other crops"
+            has = f"{side} has {counted(usable, 'background')} for --numbg {options.numbg}"
+            yield f"{has}: drawn again, with other crops"
     if len(set(sides.values())) == 1 and 0 < options.trainsplit < 1:
         yield f"all foregrounds are in {sides[people[0].files.name]}: the other split has no samples"
     if options.group:

@@ -34,6 +34,11 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, whose word gets its s unless it is one."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def without_path(message: str, path: Path) -> str:
     """The message without the path, so that files with the same fault have the same reason."""
     bare = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")

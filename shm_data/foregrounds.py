@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shm_data import images
 from shm_data.arrays import Array
-from shm_data.compositing import fit, resize_matte, resize_nearest
+from shm_data.compositing import fit, resize_matte, resize_nearest, same_shape
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.layout import safe_stem, unused
 from shm_data.options import CompositeOptions
@@ -16,9 +16,6 @@ from shm_data.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, Foreground, Pixels, path_of
 from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, lacking, missing_classes, width_for
-
-# Shapes closer than this are one shape, rounded.
-_SAME_SHAPE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +131,10 @@ def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path,
     (height, width), (other_height, other_width) = image.shape[:2], other.shape
     if (height, width) == (other_height, other_width):
         return False
-    same_shape = abs(width * other_height / (height * other_width) - 1) < _SAME_SHAPE
-    if allowed and same_shape:
+    alike = same_shape((width, height), (other_width, other_height))
+    if allowed and alike:
         return True
-    wanted = "the same size, or --resize-alpha" if same_shape else "the same size"
+    wanted = "the same size, or --resize-alpha" if alike else "the same size"
     raise ShmDataError(
         f"{image_path} and {other_path}",
         found=f"{width}x{height} and {other_width}x{other_height}",

@@ -21,7 +21,7 @@ from shm_data import intact, png
 from shm_data.arrays import Array
 from shm_data.errors import MACHINE, ShmDataError
 from shm_data.layout import write_bytes
-from shm_data.trimap import normalise
+from shm_data.trimap import LOSSY_TOLERANCE, normalise
 
 EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 
@@ -51,7 +51,7 @@ _GRAY_TOLERANCE = 12
 
 # A share of pixels that a stray touch of the brush may account for, and levels that count as 0 or 255.
 _FEW = 0.001
-_FLAT = 5
+_FLAT = LOSSY_TOLERANCE
 
 # EXIF orientation -> what makes the stored array upright.
 _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -152,7 +152,7 @@ def read_image(path: Path) -> Array:
 
     Raises ShmDataError where the file is missing, broken or no picture.
     """
-    return _colours(_read(path))
+    return _colours(read_channels(path))
 
 
 def read_reduced(path: Path, by: int) -> tuple[Array, int]:
@@ -178,7 +178,7 @@ def read_alpha(path: Path) -> Array:
     is in the gray or equal colour channels. Raises ShmDataError where the file is broken, or holds a colour
     picture instead of a matte.
     """
-    pixels = _read(path)
+    pixels = read_channels(path)
     if pixels.shape[2] in (2, 4):
         colours, alpha = pixels[..., :-1], pixels[..., -1]
         if _is_transparent(alpha) and not _is_cut_out_matte(colours, alpha):
@@ -192,7 +192,7 @@ def read_cutout(path: Path) -> tuple[Array, Array]:
 
     Raises ShmDataError where the file is broken, or its A channel is missing or 255 everywhere.
     """
-    pixels = _read(path)
+    pixels = read_channels(path)
     if pixels.shape[2] not in (2, 4):
         raise ShmDataError(str(path), found="no A channel", wanted="an RGBA cut-out, or alphas in --inalp")
     if pixels[..., -1].min() == 255:
@@ -206,7 +206,7 @@ def read_gray(path: Path) -> Array:
 
     Raises ShmDataError where the file is broken or coloured.
     """
-    pixels = _read(path)
+    pixels = read_channels(path)
     return _gray(path, pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels, "a gray picture")
 
 
@@ -220,6 +220,24 @@ def read_trimap(path: Path) -> Array:
         return normalise(pixels)
     except ShmDataError as error:
         raise ShmDataError(f"{path}: {error}") from error
+
+
+def read_channels(path: Path) -> Array:
+    """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright. Raises ShmDataError where it is broken."""
+    with _opened(path) as image:
+        _check(path, image)
+        # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
+        if image.format in _JPEG:
+            pixels = _read_by_pillow(path, _whole_jpeg(path.read_bytes(), image))
+        else:
+            pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
+        orientation = _orientation(image)
+    return _upright(pixels, orientation)
+
+
+def is_gray(channels: Array) -> bool:
+    """Whether the channels of pixels (H, W, C) uint8 are equal, up to rounding and what JPEG does to colours."""
+    return bool(np.quantile(np.ptp(channels, axis=2), 0.999) <= _GRAY_TOLERANCE)
 
 
 def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
@@ -267,19 +285,6 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-
-
-def _read(path: Path) -> Array:
-    """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright."""
-    with _opened(path) as image:
-        _check(path, image)
-        # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
-        if image.format in _JPEG:
-            pixels = _read_by_pillow(path, _whole_jpeg(path.read_bytes(), image))
-        else:
-            pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
-        orientation = _orientation(image)
-    return _upright(pixels, orientation)
 
 
 def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:
@@ -400,7 +405,7 @@ def _gray(path: Path, channels: Array, wanted: str) -> Array:
     spread = channels.max(axis=2) - channels.min(axis=2)
     if spread.max() == 0:
         return np.ascontiguousarray(channels[..., 0])
-    if np.quantile(spread, 0.999) > _GRAY_TOLERANCE:
+    if not is_gray(channels):
         raise ShmDataError(str(path), found="a colour picture", wanted=wanted)
     return cv2.cvtColor(np.ascontiguousarray(channels), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 

@@ -170,7 +170,7 @@ def pack(
     most.
     """
     words = np.empty(data.size * 15 // 32 + 2, np.uint32)
-    table = _of_pairs(codes[:256].copy(), lengths[:256].copy())
+    table = _of_pairs(codes[:256], lengths[:256])
     written, left, number = _pack_pairs(data.view("<u2"), table, words, np.uint64(held), np.uint64(count))
     return words[: int(written)], int(left), int(number)
 

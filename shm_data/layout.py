@@ -178,12 +178,12 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
         target.write_bytes(data)
 
 
-def write_twin(path: Path, data: bytes, twin: Path | None) -> bool:
+def write_twin(path: Path, data: bytes, twin: Path) -> bool:
     """Writes `data` as a hard link to `twin`, a file that holds the same, or, where there can be none, as a file.
 
     Gives whether it is a link. Raises WriteError where the file system refuses.
     """
-    if twin is not None and _link(twin, path):
+    if _link(twin, path):
         return True
     write_bytes(path, data)
     return False

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shm_data import __version__
 from shm_data.backgrounds import Pool
-from shm_data.errors import ShmDataError, Skipped
+from shm_data.errors import ShmDataError, Skipped, counted
 from shm_data.foregrounds import Found
 from shm_data.layout import SPLITS, Layout, write_bytes
 from shm_data.options import CompositeOptions
@@ -107,8 +107,8 @@ def refuse_changed_sources(
 
     def judge(source: tuple[str, Stamp]) -> str:
         key, then = source
-        path = path_of(key, roots) if key.partition("/")[0] in roots else Path(key)
-        differing = changed(then, path, verify=verify)
+        known = key.partition("/")[0] in roots
+        differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
         return str(ShmDataError(key, found=differing[0], wanted=differing[1])) if differing else ""
 
     told = spread(judge, manifest.sources.items(), jobs, ordered=True)
@@ -166,17 +166,13 @@ def versions() -> dict[str, str]:
 def summary(manifest: Manifest) -> list[str]:
     """What a data set holds, what to know about it, and what was left out, in lines for people."""
     counts = manifest.counts
-    made_of = f"from {_some(counts.foregrounds, 'foreground')} and {_some(counts.backgrounds, 'background')}"
-    lines = [f"{_some(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
+    made_of = f"from {counted(counts.foregrounds, 'foreground')} and {counted(counts.backgrounds, 'background')}"
+    lines = [f"{counted(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
     lines += [f"note: {note}" for note in manifest.notes]
     for why, what in manifest.skipped.items():
         more = f" and {len(what) - _NAMED} more, see dataset.json" if len(what) > _NAMED else ""
         lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
     return lines
-
-
-def _some(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -86,8 +86,7 @@ def complete(savedir: Path) -> Manifest:
         if decision is None:
             raise ShmDataError(str(savedir), found="no dataset.json", wanted="a data set begun with --part")
         layout.clear_leftovers()
-        present = layout.present(decision.manifest.options.extension)
-        missing = [recipe.name for recipe in decision.recipes() if recipe.name not in present]
+        missing = [name for _, name in _absent(decision, layout)]
         if missing:
             found = f"{len(missing)} missing: {', '.join(missing[:5])}" + ", ..." * (len(missing) > 5)
             wanted = f"all {decision.manifest.counts.samples} samples"
@@ -149,6 +148,10 @@ def _lacking_their_last(layout: Layout, ends: list[int]) -> list[int]:
 
 
 def _lacking_any(decision: Decision, layout: Layout, ends: list[int]) -> list[int]:
+    return sorted({bisect.bisect_right(ends, place) + 1 for place, _ in _absent(decision, layout)})
+
+
+def _absent(decision: Decision, layout: Layout) -> Iterator[tuple[int, str]]:
+    """The places in the plan, and the names, of the samples that are not there."""
     present = layout.present(decision.manifest.options.extension)
-    absent = [place for place, recipe in enumerate(decision.recipes()) if recipe.name not in present]
-    return sorted({bisect.bisect_right(ends, place) + 1 for place in absent})
+    return ((place, r.name) for place, r in enumerate(decision.recipes()) if r.name not in present)

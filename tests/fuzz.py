@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import os
 import signal
 import sys
 
@@ -57,3 +58,19 @@ def fault_of(call, *arguments, named):
         assert "\n" not in sentence and len(sentence) < 1000, sentence
         return sentence
     return ""
+
+
+def no_file(path, kind):
+    """Puts something that is no file in the place of one, or nothing; gives where."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "below a file":
+        path.write_bytes(b"")
+        return path / "deeper"
+    elif kind == "too long":
+        return path.with_name("x" * 300)
+    elif kind != "absent":
+        path.symlink_to({"dangling": path.with_name("nowhere"), "loop": path, "device": "/dev/null"}[kind])
+    return path

@@ -4,6 +4,18 @@ import json
 
 import numpy as np
 
+# EXIF orientation -> what makes the stored array upright.
+UPRIGHT = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.fliplr(np.rot90(a, 3)),
+    6: lambda a: np.rot90(a, 3),
+    7: lambda a: np.fliplr(np.rot90(a, 1)),
+    8: lambda a: np.rot90(a, 1),
+}
+
 
 def contents(root):
     """Every file of a data set by name; dataset.json without what tells where the sources lie."""

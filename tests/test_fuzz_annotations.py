@@ -1,10 +1,9 @@
 """Annotations may hold anything: what they do not say is not known, and nobody slips into the backgrounds."""
 
 import json
-import os
 
 import pytest
-from fuzz import fault_of, in_time
+from fuzz import fault_of, in_time, no_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -122,12 +121,7 @@ def test_an_annotation_that_tells_nothing_leaves_its_photo_unknown(tmp_path, kin
 def test_an_annotation_that_is_no_file_leaves_its_photo_unknown(tmp_path, kind):
     path = tmp_path / "Annotations" / "a.xml"
     path.parent.mkdir()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to(path if kind == "loop" else tmp_path / "absent")
+    no_file(path, kind)
     assert voc(tmp_path, a=None, b=annotation("dog")) == {"a": UNKNOWN, "b": ""}
 
 
@@ -334,13 +328,7 @@ def test_without_a_category_of_people_nothing_is_known(tmp_path, categories):
 @pytest.mark.parametrize("kind", ["pipe", "folder", "dangling", "loop"])
 def test_a_file_of_annotations_that_is_no_file_hangs_nothing(tmp_path, kind):
     root = coco(tmp_path, TEXT)
-    path = root / "annotations" / "instances_1.json"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to(path if kind == "loop" else root / "absent")
+    no_file(root / "annotations" / "instances_1.json", kind)
     assert verdicts(cocoroot=root) == {"a.jpg": SHOWS_PERSON, "b.jpg": ""}
 
 
@@ -434,9 +422,5 @@ def test_a_list_that_names_what_is_not_there_is_named(listed, kind):
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "dangling", "loop"])
 def test_a_list_that_is_no_file_is_named(listed, kind):
-    path = listed / "train.txt"
-    if kind == "folder":
-        path.mkdir()
-    elif kind != "absent":
-        path.symlink_to(path if kind == "loop" else listed / "nowhere")
+    path = no_file(listed / "train.txt", kind)
     assert fault_of(names_of, listed, "train", named=path)

@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 import torch
-from fuzz import fault_of, in_time
+from fuzz import fault_of, in_time, no_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -152,14 +152,7 @@ def test_a_broken_configuration_is_told_in_a_sentence(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "dangling", "loop", "below a file"])
 def test_a_configuration_that_is_no_file_is_named(tmp_path, kind):
-    path = tmp_path / "run.yaml"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "below a file":
-        path.write_text(BASE)
-        path = path / "deeper.yaml"
-    elif kind != "absent":
-        path.symlink_to(path if kind == "loop" else tmp_path / "nowhere")
+    path = no_file(tmp_path / "run.yaml", kind)
     assert fault_of(load_config, path, named=path)
 
 
@@ -378,15 +371,7 @@ def test_overwritten_bytes_in_a_checkpoint_are_found_or_harmless(tmp_path, place
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "dangling", "loop", "device", "too long"])
 def test_a_checkpoint_that_is_no_file_is_named(tmp_path, kind):
-    path = tmp_path / "x.pt"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "too long":
-        path = tmp_path / ("x" * 300)
-    elif kind != "absent":
-        path.symlink_to({"dangling": tmp_path / "y", "loop": path, "device": "/dev/null"}[kind])
+    path = no_file(tmp_path / "x.pt", kind)
     assert fault_of(restored, path, named=path)
     assert fault_of(load_resnet, ResNet("resnet18"), path, named=path)
 

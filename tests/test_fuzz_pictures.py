@@ -13,7 +13,7 @@ from fuzz import PREDICTOR, fault_of, in_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from small import matte, photo
+from small import UPRIGHT, matte, photo
 
 from shm_data import images
 from shm_data.build import composite
@@ -367,16 +367,7 @@ def test_a_picture_under_another_extension_is_read_for_what_it_is(tmp_path, kind
 
 # Which way up.
 
-TURNS = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: np.fliplr(np.rot90(a, 3)),
-    6: lambda a: np.rot90(a, 3),
-    7: lambda a: np.fliplr(np.rot90(a, 1)),
-    8: lambda a: np.rot90(a, 1),
-}
+
 BLOCKS = np.kron(DRAWN.integers(0, 256, (2, 3), dtype=np.uint8), np.ones((16, 16), np.uint8))
 
 
@@ -394,11 +385,11 @@ def told_to_turn(kind, orientation):
     return saved(np.dstack([BLOCKS] * 3), kind, exif=exif, **options)
 
 
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "tiff deep", "png deep"])
 def test_every_turn_that_exif_asks_for_is_made(tmp_path, kind, orientation):
     path = laid(tmp_path, told_to_turn(kind, orientation))
-    upright = TURNS[orientation](BLOCKS)
+    upright = UPRIGHT[orientation](BLOCKS)
     for pixels in (images.read_image(path)[..., 0], images.read_alpha(path), images.read_gray(path)):
         assert np.abs(pixels.astype(int) - upright).max() <= (2 if kind == "JPEG" else 0)
     assert images.read_header(path).size == upright.shape[::-1]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from small import UPRIGHT
 
 from shm_data import images
 from shm_data.errors import ShmDataError
@@ -56,18 +57,6 @@ def test_16_bits_are_rounded_not_cut(tmp_path, extension, channels):
     nearest = np.rint(deep / 257).astype(np.uint8)
     expected = nearest[..., [2, 1, 0]] if channels > 1 else nearest.repeat(3, axis=2)
     assert np.array_equal(images.read_image(tmp_path / f"a.{extension}"), expected)
-
-
-UPRIGHT = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: np.fliplr(np.rot90(a, 3)),
-    6: lambda a: np.rot90(a, 3),
-    7: lambda a: np.fliplr(np.rot90(a, 1)),
-    8: lambda a: np.rot90(a, 1),
-}
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

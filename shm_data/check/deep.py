@@ -51,9 +51,8 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
         sample = _made_again(recipe, manifest)
     except ShmDataError as fault:
         return fault
-    options = manifest.options
     image, mask, trimap = layout.sample(recipe.name)
-    data = images.encode(sample.image, options.extension, options.quality or 95)
+    data = build.encode_image(sample.image, manifest.options)
     findings = [
         _judge(image, images.read_image, sample.image, data, manifest),
         _judge(mask, images.read_gray, sample.alpha, images.encode(sample.alpha), manifest),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from shm_data.errors import ShmDataError, without_path
+from shm_data.errors import ShmDataError, counted, without_path
 
 # So many findings of a kind are told to people; machines are told all.
 _SHOWN = 5
@@ -135,9 +135,5 @@ def _summed_up(verdict: Verdict) -> str:
     parts = ", ".join(f"{count} {name}" for name, count in list(verdict.counts.items())[1:])
     errors = sum(finding.grave for finding in verdict.findings)
     warnings = len(verdict.findings) - errors
-    said = [_some(errors, "error") if errors else "nothing wrong"] + [_some(warnings, "warning")] * bool(warnings)
-    return f"{_some(number, noun.removesuffix('s'))}{f' ({parts})' * bool(parts)}: {', '.join(said)}"
-
-
-def _some(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    said = [counted(errors, "error") if errors else "nothing wrong"] + [counted(warnings, "warning")] * bool(warnings)
+    return f"{counted(number, noun.removesuffix('s'))}{f' ({parts})' * bool(parts)}: {', '.join(said)}"

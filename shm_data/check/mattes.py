@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from shm_data.arrays import Array
 from shm_data.check.findings import Finding, error, warning
+from shm_data.images import is_gray
+from shm_data.trimap import LOSSY_TOLERANCE
 
 # Levels that count as 0 or 255.
-_FLAT = 5
-
-# Rounding and JPEG chroma may part the channels of a gray picture by this much.
-_GRAY = 12
+_FLAT = LOSSY_TOLERANCE
 
 # Black-and-white photos are flat, that is near 0 or 255, in up to 16 % of their pixels. Mattes are in 40 % (where a
 # solver was given few known pixels) to 100 %, and in 78 % at least where they are made with care.
@@ -62,7 +61,7 @@ def swapped(what: str) -> Finding:
 def looks_like_matte(pixels: Array) -> bool:
     """Whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
     if pixels.ndim == 3:
-        if np.quantile(np.ptp(pixels, axis=2), 0.999) > _GRAY:
+        if not is_gray(pixels):
             return False
         pixels = pixels[..., 0]
     return bool(np.mean(_is_flat(pixels)) > _FLAT_IN_MATTES)

@@ -10,14 +10,12 @@ from shm_data.arrays import Array
 from shm_data.check.findings import Finding, Verdict, error, is_wrong, of_fault, warning
 from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte, swapped
 from shm_data.check.trimaps import trimap_faults
+from shm_data.compositing import same_shape
 from shm_data.errors import ShmDataError
 from shm_data.foregrounds import scan
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, path_of
-
-# Shapes closer than this are one shape, rounded.
-_SAME_SHAPE = 0.01
 
 
 def check_pairs(
@@ -98,6 +96,6 @@ def _sizes(key: str, pixels: Array, other_key: str, other: Array) -> list[Findin
     if (height, width) == (other_height, other_width):
         return []
     found = f"{other_width}x{other_height} for {key} of {width}x{height}"
-    if abs(width * other_height / (height * other_width) - 1) < _SAME_SHAPE:
+    if same_shape((width, height), (other_width, other_height)):
         return [warning("size", other_key, found, "the same size, or --resize-alpha")]
     return [error("size", other_key, f"another shape: {found}", "the same size")]

@@ -17,7 +17,6 @@ from shm_data.check.mattes import faults_of, looks_like_matte, swapped
 from shm_data.check.names import Book, is_there, recipes_of
 from shm_data.check.trimaps import trimap_faults
 from shm_data.errors import ShmDataError
-from shm_data.images import _read as stored_channels
 from shm_data.layout import Layout
 from shm_data.recipes import Recipe
 
@@ -132,7 +131,7 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _colours(path: Path, what: str) -> _File:
-    stored = stored_channels(path)
+    stored = images.read_channels(path)
     channels = stored.shape[2]
     if channels == 3:
         return _File((), stored)
@@ -149,7 +148,7 @@ def _labels(path: Path, what: str) -> _File:
 
 
 def _one_channel(path: Path, what: str, read: Callable[[Path], Array]) -> _File:
-    stored = stored_channels(path)
+    stored = images.read_channels(path)
     if stored.shape[2] == 1:
         gray = np.ascontiguousarray(stored[..., 0])
         return _File((), gray, digest=_digest_of(gray))
