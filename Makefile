@@ -18,7 +18,7 @@ SEED ?= 0
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train bench bench-train test torture lint format clean
+.PHONY: install demo train app bench bench-train test torture lint format clean
 
 install: $(INSTALLED)
 
@@ -42,6 +42,13 @@ train: install $(filter demo/dataset/val.txt,$(DATA)/val.txt)
 
 demo/dataset/val.txt: | install
 	$(MAKE) demo
+
+# A page to try the trained networks on.
+app: install $(RUNS)/shm/last.pt
+	$(BIN)/shm-model app --checkpoint $(RUNS)/shm/last.pt
+
+$(RUNS)/shm/last.pt: | install
+	$(MAKE) train
 
 # About ten minutes on two cores; `--all` measures every size and takes hours.
 bench: install

@@ -1,9 +1,11 @@
 """Runs a group of commands as a program: every fault of the user is one sentence and exit code 1."""
 
+import contextlib
 import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 INTERRUPTED = 130
@@ -35,7 +37,16 @@ import click  # noqa: E402
 from shm_data.errors import MACHINE, ShmDataError  # noqa: E402
 
 # What comes with an extra only, and with which.
-_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster"}
+_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster", "gradio": "app"}
+
+
+@contextlib.contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Goes on until Ctrl-C or a polite kill, which is then the right way to end, and tidies up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        yield
 
 
 def run(group: click.Group) -> None:
