@@ -1,0 +1,130 @@
+"""Samples made from their recipes when they are asked for."""
+
+import shutil
+
+import numpy as np
+import pytest
+from small import matte, photo
+
+from shm_data import images
+from shm_data.build import composite, record_plan
+from shm_data.compositing import blend
+from shm_data.errors import ShmDataError
+from shm_data.layout import SPLITS, Layout, read_names
+from shm_data.options import CompositeOptions
+from shm_data.replay import replay_of
+from shm_data.trimap import TrimapRule, at_depths, depths, derive
+
+CHOICES = {
+    "as it comes": {},
+    "random trimaps": {"trimap": "random", "trimap_size": 9},
+    "smaller": {"maxsize": 40, "trimap": "ellipse", "trimap_size": 5},
+    "photo colours": {"foreground": "photo", "originals": False},
+}
+
+
+def options_of(sources, **more):
+    folders = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
+    return CompositeOptions.checked(**folders | {"numbg": 3, "trainsplit": 0.5} | more)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_sample_is_the_one_that_composite_writes(sources, tmp_path, choice):
+    options = options_of(sources, **CHOICES[choice])
+    composite(options, tmp_path / "set")
+    record_plan(options, tmp_path / "plan")
+    for split in SPLITS:
+        replay = replay_of(tmp_path / "plan", split, tmp_path / "cache")
+        assert list(replay.names) == read_names(tmp_path / "set", split)
+        for again in range(2):  # the second time from the cache
+            for index, name in enumerate(replay.names):
+                scene = replay.scene(replay.recipe(index))
+                image, mask, trimap = Layout(tmp_path / "set").sample(name)
+                assert np.array_equal(scene.image, images.read_image(image)), (name, again)
+                assert np.array_equal(scene.alpha, images.read_gray(mask)), (name, again)
+                assert np.array_equal(scene.trimap, images.read_gray(trimap)), (name, again)
+
+
+def test_the_colours_of_a_scene_are_those_that_its_image_mixes(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    scenes = [replay.scene(replay.recipe(index)) for index in range(len(replay.names))]
+    originals = [scene for scene in scenes if scene.background is None]
+    assert 0 < len(originals) < len(scenes) and all(scene.foreground is None for scene in originals)
+    for scene in scenes:
+        if scene.background is not None:
+            assert np.array_equal(blend(scene.foreground, scene.alpha, scene.background), scene.image)
+
+
+def test_a_trimap_of_ones_own_is_replayed(sources, tmp_path):
+    (sources / "trimaps").mkdir()
+    own = derive(matte(0), TrimapRule("euclid", 7, 3))
+    for number in range(4):
+        images.write_png(sources / "trimaps" / f"p{number}.png", own)
+    record_plan(options_of(sources, intri=sources / "trimaps", trimap="random"), tmp_path / "plan")
+    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    assert np.array_equal(replay.scene(replay.recipe(1)).trimap, own)
+
+
+def test_foregrounds_are_read_once(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    before = [replay.scene(replay.recipe(index)).image for index in range(len(replay.names))]
+    shutil.rmtree(sources / "photos")
+    after = [replay.scene(replay.recipe(index)).image for index in range(len(replay.names))]
+    assert all(map(np.array_equal, before, after))
+
+
+def test_half_a_file_in_the_cache_is_made_anew(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    before = replay.scene(replay.recipe(1)).image
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert np.array_equal(replay.scene(replay.recipe(1)).image, before)
+
+
+def test_fresh_backgrounds_are_of_the_split_and_the_same_again(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    replays = {split: replay_of(tmp_path / "plan", split, tmp_path / "cache") for split in SPLITS}
+    drawn = {split: set() for split in SPLITS}
+    for split, replay in replays.items():
+        for index in range(len(replay.names)):
+            recipe = replay.recipe(index)
+            fresh = [replay.fresh(recipe, epoch) for epoch in range(20)]
+            assert fresh == [replay.fresh(recipe, epoch) for epoch in range(20)]
+            drawn[split] |= {each.background for each in fresh if each.background}
+            assert recipe.background is None or len({each.crop for each in fresh}) > 15
+            replay.scene(fresh[0])
+    assert drawn == {split: set(replay.backgrounds) for split, replay in replays.items()}
+    assert not drawn["train"] & drawn["val"]
+
+
+def test_sources_that_have_changed_are_refused(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    images.write_png(sources / "photos" / "p1.png", photo(77))
+    with pytest.raises(ShmDataError, match=r"inimg/p1\.png"):
+        replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+
+
+def test_a_folder_without_a_plan_is_refused(tmp_path):
+    with pytest.raises(ShmDataError, match=r"no dataset\.json"):
+        replay_of(tmp_path, "train", tmp_path / "cache")
+
+
+def test_a_plan_is_completed_by_composite_and_a_whole_set_stays_whole(sources, tmp_path):
+    options = options_of(sources)
+    assert not record_plan(options, tmp_path / "set").complete
+    assert not (tmp_path / "set" / "input").exists()
+    assert composite(options, tmp_path / "set").complete
+    assert record_plan(options, tmp_path / "set").complete
+
+
+@pytest.mark.parametrize("tolerance", [0, 5])
+def test_from_depths_every_rule_gives_what_it_derives(tolerance):
+    alpha = np.pad(matte(1), 30, mode="edge")
+    alpha[5:9, 5:9] = 255
+    deep = depths(alpha, tolerance)
+    for erode, dilate in [(1, 1), (3, 21), (9, 5), (29, 1), (61, 999)]:
+        rule = TrimapRule("euclid", erode, dilate, tolerance)
+        assert np.array_equal(at_depths(alpha, deep, rule), derive(alpha, rule))
