@@ -1,6 +1,6 @@
 """Pictures of a data set on one sheet, for people to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from shm_data.arrays import Array
 from shm_data.compositing import Size, blend, resize, resize_nearest
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, counted
 from shm_data.foreground import estimate
 from shm_data.images import read_alpha, read_gray, read_image
 from shm_data.layout import SPLITS, Layout, read_names
@@ -49,16 +49,35 @@ def sheet_of(root: Path, count: int = 12) -> Array:
     shown. Raises ShmDataError where the data set is empty or one of its files is missing.
     """
     names = {split: read_names(root, split) for split in SPLITS}
-    total = sum(map(len, names.values()))
-    if total == 0:
+    counts = {split: len(listed) for split, listed in names.items()}
+    if not any(counts.values()):
         raise ShmDataError(str(root), found="no samples", wanted="a data set with at least one")
-    rows = [
-        _read(root, name, split)
-        for split, listed in names.items()
-        for name in _spread(listed, round(count * len(listed) / total))
-    ]
-    parts = ", ".join(f"{len(listed)} {split}" for split, listed in names.items())
-    return contact_sheet(rows, f"{total} samples: {parts}")
+    wanted = places(counts, count)
+    rows = [_read(root, names[split][place], split) for split in SPLITS for place in wanted[split]]
+    return contact_sheet(rows, header(counts))
+
+
+def places(counts: Mapping[str, int], count: int) -> dict[str, list[int]]:
+    """The places in the list of each split, of so many samples, that a sheet of about `count` shows.
+
+    They are at equal distances, and at least one of each split that has samples.
+    """
+    total = sum(counts.values())
+    shares = {split: min(number, max(1, round(count * number / total))) for split, number in counts.items() if total}
+    return {split: [index * counts[split] // share for index in range(share)] for split, share in shares.items()}
+
+
+def header(counts: Mapping[str, int]) -> str:
+    """The first line of a sheet: how many samples there are, and how many in each split."""
+    parts = ", ".join(f"{number} {split}" for split, number in counts.items())
+    return f"{counted(sum(counts.values()), 'sample')}: {parts}"
+
+
+def fitted(row: Row) -> Row:
+    """The sample as small as it is shown. Of it a sheet is the same, and many need little memory."""
+    size = _contained((row.image.shape[1], row.image.shape[0]))
+    alpha, trimap = resize(row.alpha, size), resize_nearest(row.trimap, size)
+    return Row(row.name, row.split, resize(row.image, size), alpha, trimap)
 
 
 def contact_sheet(rows: Sequence[Row], header: str) -> Array:
@@ -80,13 +99,7 @@ def contact_sheet(rows: Sequence[Row], header: str) -> Array:
 
 def _read(root: Path, name: str, split: str) -> Row:
     image, alpha, trimap = Layout(root).sample(name)
-    return Row(name, split, read_image(image), read_alpha(alpha), read_gray(trimap))
-
-
-def _spread(names: Sequence[str], count: int) -> list[str]:
-    """`count` of the names at equal distances from the first on, at least one and at most all."""
-    count = min(len(names), max(1, count))
-    return [names[index * len(names) // count] for index in range(count)]
+    return fitted(Row(name, split, read_image(image), read_alpha(alpha), read_gray(trimap)))
 
 
 def _corner(index: int, abreast: int) -> tuple[int, int]:
@@ -105,11 +118,10 @@ def _place(sheet: Array, row: Row, corner: tuple[int, int]) -> None:
 
 
 def _panels(row: Row) -> tuple[Array, ...]:
-    size = _contained((row.image.shape[1], row.image.shape[0]))
-    image, alpha = resize(row.image, size), resize(row.alpha, size)
-    trimap = resize_nearest(row.trimap, size)
-    cutout = blend(estimate(image, alpha), alpha, _checkerboard(size))
-    return image, _coloured(image, trimap), np.repeat(alpha[..., None], 3, axis=2), cutout
+    row = fitted(row)
+    image, alpha = row.image, row.alpha
+    cutout = blend(estimate(image, alpha), alpha, _checkerboard(image.shape[1::-1]))
+    return image, _coloured(image, row.trimap), np.repeat(alpha[..., None], 3, axis=2), cutout
 
 
 def _contained(size: Size) -> Size:

@@ -1,0 +1,43 @@
+"""Commands of `shm-data` that show a data set to people: before it is made, and after."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import FOLDER, jobs, plan_options
+from shm_data.errors import one_line
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("dataset", type=FOLDER)
+@click.option("--out", type=_FILE, help="Where the page goes.  [default: DATASET/report.html]")
+@jobs
+def report(dataset: Path, out: Path | None, jobs: int) -> None:
+    """Write a page about DATASET: one file, to be opened in a browser.
+
+    It shows samples, statistics, what train and val share, what was left out, and all that `check` finds.
+    """
+    from cli.progress import show
+    from shm_data.report import write_report
+
+    click.echo(f"The report is {write_report(dataset, out, jobs, show)}.")
+
+
+@click.command()
+@plan_options(numbg=20)
+@click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="About so many samples.")
+@click.option("--out", type=_FILE, required=True, help="Where the sheet goes, a PNG.")
+def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
+    """Draw a contact sheet of what `composite` would make with the same options, and write nothing else."""
+    from cli.progress import show
+    from shm_data.manifest import summary
+    from shm_data.options import CompositeOptions
+    from shm_data.preview import preview as draw
+
+    manifest = draw(CompositeOptions.checked(**options), out, count, jobs, show)
+    for line in ["No data set is written. It would be:", *summary(manifest)]:
+        click.echo(one_line(line))
+    click.echo(f"{out} shows some of it.")

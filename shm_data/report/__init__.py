@@ -1,0 +1,40 @@
+"""A page about a data set, for people: one file of pictures, numbers and findings that opens without a network."""
+
+from itertools import chain
+from pathlib import Path
+
+from shm_data.check import check_dataset
+from shm_data.check.names import read_book
+from shm_data.errors import ShmDataError
+from shm_data.layout import Layout, write_bytes
+from shm_data.parallel import Progress, quiet
+from shm_data.report.cards import cards_of
+from shm_data.report.facts import drawn, facts_of, sampled
+from shm_data.report.flagged import groups_of
+from shm_data.report.measures import measure
+from shm_data.report.page import Shown, to_html
+
+# So many samples are drawn for the numbers that need pixels.
+_MEASURED = 300
+
+
+def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: Progress = quiet) -> Path:
+    """Writes a page about the data set in a folder, as HTML, and gives its path: `out`, or report.html in the folder.
+
+    The set is checked as `check_dataset` does. Which samples the page shows and measures is drawn by the seed of the
+    set, so the same set has the same page, byte for byte. Its size does not grow with the set; memory does by the
+    names of the samples. Raises ShmDataError where there is no data set, or the page cannot be written.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", wanted="a folder that is there")
+    layout, out = Layout(root), out or root / "report.html"
+    verdict = check_dataset(root, jobs=jobs, progress=progress)
+    book = read_book(layout)
+    seed = 0 if book.manifest is None else book.manifest.options.seed
+    samples, groups = sampled(book.splits, seed), groups_of(verdict, layout, book.splits)
+    names = dict.fromkeys(chain(samples, *(group.names() for group in groups)))
+    facts = facts_of(layout, book, names.keys(), progress)
+    shown = Shown(samples, groups, cards_of(layout, facts, names, jobs, progress))
+    measured = measure(layout, drawn(book.splits, seed, _MEASURED), jobs, progress)
+    write_bytes(out, to_html(facts, verdict, measured, shown).encode("utf-8", "backslashreplace"))
+    return out

@@ -1,0 +1,130 @@
+"""The numbers of a data set that need no pixels: from its lists, its folders, its record and its recipes."""
+
+import heapq
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shm_data.check.names import Book, recipes_of
+from shm_data.compositing import Size
+from shm_data.layout import SPLITS, Layout
+from shm_data.manifest import Manifest
+from shm_data.parallel import Progress
+from shm_data.recipes import Recipe, draws
+from shm_data.splits import group_of
+
+# About so many samples are shown, and of each split at least so many if it has them.
+SHOWN, LEAST = 22, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What files there are: their bytes by folder, each file once, and what that spares by names for one file."""
+
+    folders: dict[str, int]
+    records: int
+    spared: int
+
+    @property
+    def total(self) -> int:
+        """All bytes that are taken."""
+        return sum(self.folders.values()) + self.records
+
+
+@dataclass(slots=True)
+class Tally:
+    """What recipes amount to. The sets are by split; `kept` are the recipes of the samples that were asked for."""
+
+    originals: int = 0
+    sizes: Counter[Size] = field(default_factory=Counter)
+    foregrounds: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    groups: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    backgrounds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    kept: dict[str, Recipe] = field(default_factory=dict)
+
+    def uses(self) -> Counter[str]:
+        """How often each background is used."""
+        return sum(self.backgrounds.values(), Counter())
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a data set: `splits` as in the lists, `tally` is None where there are no recipes."""
+
+    name: str
+    manifest: Manifest | None
+    splits: Mapping[str, str]
+    counts: dict[str, int]
+    disk: Disk
+    tally: Tally | None
+
+
+def facts_of(layout: Layout, book: Book, names: AbstractSet[str], progress: Progress) -> Facts:
+    """The facts of a data set, with the recipes of the samples in `names`; recipes are read one by one."""
+    sides = Counter(book.splits.values())
+    counts = {split: sides[split] for split in (*SPLITS, "") if split or sides[split]}
+    name = Path(os.path.realpath(layout.root)).name
+    tally = None if book.planned is None else _tally(layout, book, names, progress)
+    return Facts(name, book.manifest, book.splits, counts, _disk(layout), tally)
+
+
+def drawn(names: Iterable[str], seed: int, count: int) -> list[str]:
+    """At most `count` of the names, drawn by the seed: the same each time, and each name has the same chance."""
+    return heapq.nsmallest(count, names, key=lambda name: next(draws(seed, "report", name)))
+
+
+def sampled(splits: Mapping[str, str], seed: int) -> list[str]:
+    """The samples that a page shows, split by split."""
+    sides = Counter(splits.values())
+    shares = {side: max(LEAST, round(SHOWN * number / len(splits))) for side, number in sides.items()}
+    return [
+        name
+        for side in (*SPLITS, "")
+        for name in drawn((name for name in splits if splits[name] == side), seed, shares.get(side, 0))
+    ]
+
+
+def _tally(layout: Layout, book: Book, names: AbstractSet[str], progress: Progress) -> Tally:
+    tally = Tally()
+    pattern = None if book.manifest is None else book.manifest.options.group
+    recipes = progress(recipes_of(layout, book.manifest), len(book.planned or ()), "reading recipes")
+    for recipe in recipes:
+        if recipe.name in book.splits:
+            side = book.splits[recipe.name]
+            tally.sizes[recipe.size] += 1
+            tally.foregrounds[side].add(recipe.foreground)
+            tally.groups[side].add(group_of(recipe.foreground, pattern))
+            if recipe.background is None:
+                tally.originals += 1
+            else:
+                tally.backgrounds[side][recipe.background] += 1
+        if recipe.name in names:
+            tally.kept[recipe.name] = recipe
+    return tally
+
+
+def _disk(layout: Layout) -> Disk:
+    seen: set[tuple[int, int]] = set()
+    folders, spared = {}, 0
+    for folder in layout.folders:
+        taken = 0
+        for status in _files(folder):
+            place = status.st_dev, status.st_ino
+            if place in seen:
+                spared += status.st_size
+                continue
+            taken += status.st_size
+            if status.st_nlink > 1:
+                seen.add(place)
+        folders[folder.name] = taken
+    records = (layout.recipes, layout.manifest, *map(layout.names_of, SPLITS))
+    return Disk(folders, sum(path.stat().st_size for path in records if path.is_file()), spared)
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            yield from (entry.stat() for entry in entries if entry.is_file())
