@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -73,6 +74,29 @@ class Header:
 
     size: tuple[int, int]
     lossy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture file that is in memory, and what it is called where something is wrong with it."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """The file, to be read."""
+        del mode
+        return io.BytesIO(self.data)
+
+    def read_bytes(self) -> bytes:
+        """All of it."""
+        return self.data
+
+
+File = Path | Encoded
 
 
 def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
@@ -147,7 +171,7 @@ def read_header(path: Path) -> Header:
         return Header((height, width) if turned else (width, height), _is_lossy(path, image))
 
 
-def read_image(path: Path) -> Array:
+def read_image(path: File) -> Array:
     """Reads a photo as (H, W, 3) uint8 RGB. Gray, palette, CMYK and 16-bit pictures are converted, A is dropped.
 
     Raises ShmDataError where the file is missing, broken or no picture.
@@ -171,7 +195,7 @@ def read_reduced(path: Path, by: int) -> tuple[Array, int]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
 
 
-def read_alpha(path: Path) -> Array:
+def read_alpha(path: File) -> Array:
     """Reads a matte as (H, W) uint8, 0 background to 255 foreground, from wherever the file keeps it.
 
     That is the A channel, unless it says nothing (is 255 but for a few pixels) or merely cuts out a matte that
@@ -201,7 +225,7 @@ def read_cutout(path: Path) -> tuple[Array, Array]:
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
 
 
-def read_gray(path: Path) -> Array:
+def read_gray(path: File) -> Array:
     """Reads a gray picture, such as a trimap, as (H, W) uint8; an A channel is dropped.
 
     Raises ShmDataError where the file is broken or coloured.
@@ -222,7 +246,7 @@ def read_trimap(path: Path) -> Array:
         raise ShmDataError(f"{path}: {error}") from error
 
 
-def read_channels(path: Path) -> Array:
+def read_channels(path: File) -> Array:
     """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright. Raises ShmDataError where it is broken."""
     with _opened(path) as image:
         _check(path, image)
@@ -300,14 +324,14 @@ def _colours(pixels: Array) -> Array:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: File) -> Iterator[Image.Image]:
     """A picture that is a file of a known format and an allowed size. What is wrong with it names the file."""
     try:
         # Opening a pipe would wait for a writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
             found = "a folder" if path.is_dir() else "a pipe or a device"
             raise ShmDataError(f"cannot read {path}", found=found, wanted="a picture file")
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path if isinstance(path, Path) else path.open("rb"), formats=_FORMATS) as image:
             _refuse_huge(path, *image.size)
             yield image
     except _UNREADABLE as error:
@@ -316,7 +340,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise _unreadable(path, error) from error
 
 
-def _refuse_huge(path: Path, width: int, height: int) -> None:
+def _refuse_huge(path: File, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         megapixels = math.ceil(width * height / 1e5) / 10
         raise ShmDataError(
@@ -326,7 +350,7 @@ def _refuse_huge(path: Path, width: int, height: int) -> None:
         )
 
 
-def _check(path: Path, image: Image.Image) -> None:
+def _check(path: File, image: Image.Image) -> None:
     """Raises ValueError for faults that the decoders would pass over."""
     if image.format == "PNG":
         with path.open("rb") as file:
@@ -355,7 +379,7 @@ def _decoded(data: bytes) -> Image.Image:
     return image
 
 
-def _read_by_pillow(path: Path, image: Image.Image) -> NDArray[np.generic]:
+def _read_by_pillow(path: File, image: Image.Image) -> NDArray[np.generic]:
     """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
         raise ShmDataError(str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel")
@@ -381,9 +405,8 @@ def _beyond_pillow(image: Image.Image) -> bool:
     return deep or (image.format == "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE)
 
 
-def _read_by_opencv(path: Path) -> NDArray[np.generic]:
-    data = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+def _read_by_opencv(path: File) -> NDArray[np.generic]:
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
     if pixels.ndim == 2:
@@ -398,7 +421,7 @@ def _to_bytes(pixels: NDArray[np.generic]) -> Array:
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _gray(path: Path, channels: Array, wanted: str) -> Array:
+def _gray(path: File, channels: Array, wanted: str) -> Array:
     """The one channel of a gray picture, however many equal ones it is stored in."""
     if channels.shape[2] == 1:
         return np.ascontiguousarray(channels[..., 0])
@@ -444,7 +467,7 @@ def _orientation(image: Image.Image) -> int:
     return told if told in _UPRIGHT else 1
 
 
-def _unreadable(path: Path, error: BaseException) -> ShmDataError:
+def _unreadable(path: File, error: BaseException) -> ShmDataError:
     if isinstance(error, FileNotFoundError):
         return ShmDataError(f"{path} does not exist")
     if isinstance(error, UnidentifiedImageError):

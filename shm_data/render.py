@@ -33,6 +33,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """A sample, image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, and what it was composed of.
+
+    `foreground` and `background` (H, W, 3) are the colours that alpha mixes; None for an original, whose background
+    nobody knows. All are uint8.
+    """
+
+    image: Array
+    alpha: Array
+    trimap: Array
+    foreground: Array | None
+    background: Array | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W).
 

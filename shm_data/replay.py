@@ -19,24 +19,9 @@ from shm_data.layout import Layout, make_folders, write_bytes
 from shm_data.manifest import Manifest, read_manifest, refuse_changed_sources, versions
 from shm_data.parallel import Progress, quiet
 from shm_data.recipes import Recipe, draw_place, draws, from_line
-from shm_data.render import Prepared, canvas, render_image, render_trimap
+from shm_data.render import Prepared, Scene, canvas, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import at_depths, depths
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A sample, image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, and what it was composed of.
-
-    `foreground` and `background` (H, W, 3) are the colours that alpha mixes; None for an original, whose background
-    nobody knows. All are uint8.
-    """
-
-    image: Array
-    alpha: Array
-    trimap: Array
-    foreground: Array | None
-    background: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +29,7 @@ class Replay:
     """The samples of one split of a plan, in the order of its recipes, to be made in any order by any process.
 
     `places` (N,) int64 are the bytes at which their recipes begin, `backgrounds` the keys of all that they use.
-    `cache` is where foregrounds are kept as they are once prepared.
+    `cache` is where foregrounds are kept as they are once prepared, by these `versions` of the libraries.
     """
 
     layout: Layout
@@ -54,6 +39,7 @@ class Replay:
     places: NDArray[np.int64]
     backgrounds: Sequence[str]
     cache: Path
+    versions: Mapping[str, str]
 
     def recipe(self, index: int) -> Recipe:
         """The recipe of a sample."""
@@ -126,7 +112,7 @@ class Replay:
         sources = [self.manifest.sources[key].digest for key in (files.image, files.alpha, files.trimap) if key]
         rule = recipe.trimap and [recipe.trimap.tolerance if self._is_drawn(recipe) else astuple(recipe.trimap)]
         colours = "photo" if recipe.background is None else options.foreground
-        told = [sources, recipe.size, colours, options.resize_alpha, rule, versions()]
+        told = [sources, recipe.size, colours, options.resize_alpha, rule, dict(self.versions)]
         return f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}.planes"
 
 
@@ -144,7 +130,7 @@ def replay_of(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     if not names:
         raise ShmDataError(str(layout.recipes), found=f"no samples in {split}", wanted="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
-    return Replay(layout, manifest, people, names, np.array(places, np.int64), sorted(used), cache)
+    return Replay(layout, manifest, people, names, np.array(places, np.int64), sorted(used), cache, versions())
 
 
 def _of_split(layout: Layout, count: int, split: str) -> tuple[list[str], list[int], set[str]]:

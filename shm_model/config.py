@@ -41,7 +41,13 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Literal["pretrain_tnet", "pretrain_mnet", "end_to_end", "test"]
+    # What `data_root` is: a data set as shm-data writes it, the shards that it packs one into, or one of which only
+    # the plan is needed. From recipes, samples may have other backgrounds in every epoch, and prepared foregrounds
+    # are kept in `cache`, a folder in `data_root` unless another is told.
+    data: Literal["layout", "shards", "recipes"] = "layout"
     data_root: _Path
+    resample_backgrounds: bool = False
+    cache: _Path | None = None
     savedir: _Path = Path("runs")
 
     cuda: bool = True
@@ -100,11 +106,14 @@ class Config(BaseModel):
         return self.patch_sizes or ((self.mnet_size,) if self.mode == "pretrain_mnet" else (320, 480, 640))
 
     @model_validator(mode="after")
-    def _has_its_checkpoints(self) -> "Config":
+    def _has_company(self) -> "Config":
         if self.mode == "end_to_end" and self.shm_checkpoint is None:
             for name in ("tnet_checkpoint", "mnet_checkpoint"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{name}: end_to_end starts from pretrained networks, never untrained")
+        if self.data != "recipes" and (self.resample_backgrounds or self.cache):
+            key = "resample_backgrounds" if self.resample_backgrounds else "cache"
+            raise ValueError(f"{key}: only where samples are made from recipes (data: recipes)")
         if self.mode == "test" and not (self.shm_checkpoint or self.tnet_checkpoint or self.mnet_checkpoint):
             raise ValueError("test needs shm_checkpoint, or tnet_checkpoint or mnet_checkpoint alone")
         return self

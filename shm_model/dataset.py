@@ -1,8 +1,7 @@
-"""Samples for training, from the layout that shm-data writes."""
+"""Samples for training, cut and turned at random, and the batches that they come in."""
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
-from shm_data.images import read_alpha, read_gray, read_image
-from shm_data.layout import Layout, read_names
+from shm_data.render import Scene
 from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
+    Matrix,
     Square,
     draw_colours,
     draw_crop,
@@ -30,6 +29,7 @@ from shm_model.augment import (
     turn,
 )
 from shm_model.config import Config
+from shm_model.samples import RecipeSource, Source, source_of
 
 Key = tuple[int, int]  # epoch, index
 Item = dict[str, Any]
@@ -38,101 +38,69 @@ _LABELS = np.zeros(256, np.uint8)
 _LABELS[list(CLASSES)] = 0, 1, 2
 
 
-def read_sample(root: Path, name: str) -> tuple[Array, Array, Array]:
-    """The image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255} of a sample, all uint8.
-
-    Raises ShmDataError that names what is missing, broken, or of another size.
-    """
-    paths = Layout(root).sample(name)
-    image, alpha, trimap = read_image(paths[0]), read_alpha(paths[1]), read_gray(paths[2])
-    for folder, other in (("mask", alpha), ("trimap", trimap)):
-        if other.shape != image.shape[:2]:
-            found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
-            raise ShmDataError(f"sample {name} of {root}", found=found, wanted="the same size")
-    if not np.isin(trimap, CLASSES).all():
-        raise ShmDataError(str(paths[2]), found="other values", wanted="only 0, 128 and 255")
-    return image, alpha, trimap
-
-
 def labels_of(trimap: Array) -> Tensor:
     """The classes (H, W) uint8 in {0, 1, 2} of a trimap (H, W) uint8 in {0, 128, 255}."""
     return torch.from_numpy(_LABELS[trimap])
-
-
-def names_of(root: Path, split: str) -> list[str]:
-    """The names of a split. Raises ShmDataError where there are none or the files of one are missing."""
-    names = read_names(root, split)
-    if not names:
-        raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", wanted="at least one")
-    for name in names:
-        for path in Layout(root).sample(name):
-            if not os.path.isfile(path):  # which any name may be asked
-                found = f"no {path.parent.name}/{path.name[:255]}"
-                raise ShmDataError(f"sample {name[:255]} of {root}", found=found, wanted="the file")
-    return names
 
 
 class TrainingSet(Dataset[Item | ShmDataError]):
     """Augmented samples as uint8 tensors, by (epoch, index); what they hold depends on the stage.
 
     image (3, S, S); labels (S, S) in {0, 1, 2}: the trimap's classes. For M-Net also, at `mnet_size` P: patch
-    (3, P, P), alpha (1, P, P), foreground and background (3, P, P): the estimated colours that the patch mixes.
-    End to end, box (4) tells which square of the image the patch is: x, y, width, height.
+    (3, P, P), alpha (1, P, P), foreground and background (3, P, P): the colours that the patch mixes, estimated if
+    not known. End to end, box (4) tells which square of the image the patch is: x, y, width, height.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.names = names_of(config.data_root, "train")
+        self.source: Source = source_of(config.data, config.data_root, "train", config.cache)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.source.names)
 
     def __getitem__(self, key: Key) -> Item | ShmDataError:
         epoch, index = key
-        name = self.names[index]
         generator = draws(self.config.seed, epoch, index)
         try:
-            image, alpha, trimap = read_sample(self.config.data_root, name)
+            scene = self._scene(epoch, index)
         except ShmDataError as error:
             return error  # raised where the batch is used: a worker would bury it in a traceback
         make = {"pretrain_tnet": self._for_tnet, "pretrain_mnet": self._for_mnet, "end_to_end": self._for_both}
-        if self.config.colour:
-            image = recolour(image, draw_colours(generator, self.config.colour))
-        return {"name": name} | make[self.config.mode](generator, image, alpha, trimap)
+        colours = draw_colours(generator, self.config.colour) if self.config.colour else None
+        return {"name": self.source.names[index]} | make[self.config.mode](generator, scene, colours)
 
-    def _for_tnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
-        size = self.config.tnet_size
-        image, _, trimap = self._crop_and_turn(generator, image, alpha, trimap, size)
-        return {"image": _chw(image), "labels": labels_of(trimap)}
+    def _scene(self, epoch: int, index: int) -> Scene:
+        """A sample; from recipes with the colours that it mixes."""
+        if isinstance(self.source, RecipeSource):
+            return self.source.scene(index, epoch if self.config.resample_backgrounds else None)
+        return Scene(*self.source.read(index), None, None)
 
-    def _for_mnet(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
-        square = draw_patch(generator, trimap, pick(generator, self.config.patches))
-        image, alpha, _ = _cut(square, self.config.mnet_size, image, alpha, trimap)
-        flip, angle = draw_turn(generator)
-        image, alpha = turn(image, flip, angle), turn(alpha, flip, angle)
+    def _for_tnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
+        bare = replace(scene, foreground=None, background=None)
+        scene = self._crop_and_turn(generator, bare, colours, self.config.tnet_size)
+        return {"image": _chw(scene.image), "labels": labels_of(scene.trimap)}
+
+    def _for_mnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
+        square = draw_patch(generator, scene.trimap, pick(generator, self.config.patches))
+        scene = _recoloured(_cut(scene, square, self.config.mnet_size), colours)
+        scene = _turned(scene, *draw_turn(generator))
         erode, dilate = draw_widths(generator)
-        labels = labels_of(derive(alpha, TrimapRule("euclid", erode, dilate)))
-        return {"labels": labels} | _colours(image, alpha)
+        labels = labels_of(derive(scene.alpha, TrimapRule("euclid", erode, dilate)))
+        return {"labels": labels} | _patch(scene)
 
-    def _for_both(self, generator: Any, image: Array, alpha: Array, trimap: Array) -> Item:
-        size = self.config.end_size
-        image, alpha, trimap = self._crop_and_turn(generator, image, alpha, trimap, size)
-        x, y, side = draw_patch(generator, trimap, pick(generator, self.config.patches))
-        patch, patch_alpha, _ = _cut((x, y, side), self.config.mnet_size, image, alpha, trimap)
+    def _for_both(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
+        scene = self._crop_and_turn(generator, scene, colours, self.config.end_size)
+        x, y, side = draw_patch(generator, scene.trimap, pick(generator, self.config.patches))
         item = {
-            "image": _chw(image),
-            "labels": labels_of(trimap),
+            "image": _chw(scene.image),
+            "labels": labels_of(scene.trimap),
             "box": torch.tensor((x, y, side, side)),
         }
-        return item | _colours(patch, patch_alpha)
+        return item | _patch(_cut(scene, (x, y, side), self.config.mnet_size))
 
-    def _crop_and_turn(
-        self, generator: Any, image: Array, alpha: Array, trimap: Array, size: int
-    ) -> tuple[Array, Array, Array]:
-        square = draw_crop(generator, (image.shape[1], image.shape[0]), self.config.least_crop)
-        image, alpha, trimap = _cut(square, size, image, alpha, trimap)
-        flip, angle = draw_turn(generator)
-        return turn(image, flip, angle), turn(alpha, flip, angle), turn(trimap, flip, angle, labels=True)
+    def _crop_and_turn(self, generator: Any, scene: Scene, colours: Matrix | None, size: int) -> Scene:
+        square = draw_crop(generator, (scene.image.shape[1], scene.image.shape[0]), self.config.least_crop)
+        return _turned(_recoloured(_cut(scene, square, size), colours), *draw_turn(generator))
 
 
 class Batches(Sampler[list[Key]]):
@@ -179,22 +147,44 @@ def _collated(items: Sequence[Item | ShmDataError]) -> Item | ShmDataError:
     return batch
 
 
-def _cut(square: Square, size: int, image: Array, alpha: Array, trimap: Array) -> tuple[Array, Array, Array]:
-    """The square of all three, resized to `size`."""
+def _cut(scene: Scene, square: Square, size: int) -> Scene:
+    """The square of a scene, resized to `size`."""
     x, y, side = square
     window = np.s_[y : y + side, x : x + side]
-    return (
-        resize(image[window], (size, size)),
-        resize_matte(np.ascontiguousarray(alpha[window]), (size, size)),
-        resize_nearest(np.ascontiguousarray(trimap[window]), (size, size)),
-    )
+
+    def cut(pixels: Array) -> Array:
+        return resize(np.ascontiguousarray(pixels[window]), (size, size))
+
+    alpha = resize_matte(np.ascontiguousarray(scene.alpha[window]), (size, size))
+    trimap = resize_nearest(np.ascontiguousarray(scene.trimap[window]), (size, size))
+    return _with_colours(replace(scene, alpha=alpha, trimap=trimap), cut)
 
 
-def _colours(patch: Array, alpha: Array) -> Item:
-    foreground, background = separate(patch, alpha)
+def _turned(scene: Scene, flip: bool, angle: float) -> Scene:
+    alpha, trimap = turn(scene.alpha, flip, angle), turn(scene.trimap, flip, angle, labels=True)
+    return _with_colours(replace(scene, alpha=alpha, trimap=trimap), lambda pixels: turn(pixels, flip, angle))
+
+
+def _recoloured(scene: Scene, colours: Matrix | None) -> Scene:
+    return scene if colours is None else _with_colours(scene, lambda pixels: recolour(pixels, colours))
+
+
+def _with_colours(scene: Scene, change: Callable[[Array], Array]) -> Scene:
+    """The scene with its image changed and, where they are known, the colours that it mixes."""
+    foreground = None if scene.foreground is None else change(scene.foreground)
+    background = None if scene.background is None else change(scene.background)
+    return replace(scene, image=change(scene.image), foreground=foreground, background=background)
+
+
+def _patch(scene: Scene) -> Item:
+    """What M-Net's loss needs: the colours that the patch mixes are estimated where they are not known."""
+    if scene.foreground is None or scene.background is None:
+        foreground, background = separate(scene.image, scene.alpha)
+    else:
+        foreground, background = scene.foreground, scene.background
     return {
-        "patch": _chw(patch),
-        "alpha": torch.from_numpy(alpha)[None],
+        "patch": _chw(scene.image),
+        "alpha": torch.from_numpy(scene.alpha)[None],
         "foreground": _chw(foreground),
         "background": _chw(background),
     }

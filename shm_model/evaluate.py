@@ -15,9 +15,10 @@ from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.layout import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.trimap import UNKNOWN
-from shm_model.dataset import names_of, read_sample
 from shm_model.metrics import Scores, class_iou, sad, scores
+from shm_model.place import Place, summed
 from shm_model.predict import Predictor
+from shm_model.samples import Source
 
 REGIONS = ("whole", "unknown")
 _UNITS = {"sad": "SAD/1000", "mse": "MSE", "mad": "MAD", "grad": "Grad/1000", "conn": "Conn/1000"}
@@ -34,29 +35,32 @@ class Row:
     iou: tuple[float, float, float]
 
 
-def evaluate(predictor: Predictor, root: Path, split: str = "val", progress: Progress = quiet) -> list[Row]:
+def evaluate(predictor: Predictor, source: Source, progress: Progress = quiet) -> list[Row]:
     """Scores every sample of a split, whole images, at their own size. Raises ShmDataError for a broken sample."""
-    names = names_of(root, split)
-    return list(progress((score(predictor, root, name) for name in names), len(names), "evaluating"))
+    count = len(source.names)
+    return list(progress((score(predictor, source, index) for index in range(count)), count, "evaluating"))
 
 
-def score(predictor: Predictor, root: Path, name: str) -> Row:
+def score(predictor: Predictor, source: Source, index: int) -> Row:
     """Scores one sample."""
-    image, alpha, trimap = read_sample(root, name)
+    image, alpha, trimap = source.read(index)
     prediction = predictor(image, trimap)
     # As is usual with a trimap: what it knows is taken from it, since Grad and Conn look beyond the region.
     known = np.where(trimap == UNKNOWN, prediction.alpha, trimap / np.float32(255))
     whole, unknown = scores(prediction.alpha, alpha), scores(known, alpha, trimap)
-    return Row(name, whole, unknown, class_iou(prediction.trimap, trimap))
+    return Row(source.names[index], whole, unknown, class_iou(prediction.trimap, trimap))
 
 
-def mean_sad(predictor: Predictor, root: Path, split: str = "val") -> float:
-    """The mean SAD/1000 over whole images alone, for training: Grad and Conn take longer than the prediction."""
-    total, names = 0.0, names_of(root, split)
-    for name in names:
-        image, alpha, trimap = read_sample(root, name)
-        total += sad(predictor(image, trimap).alpha, alpha)
-    return total / len(names)
+def mean_sad(predictor: Predictor, source: Source, place: Place) -> float:
+    """The mean SAD/1000 over whole images alone, for training: Grad and Conn take longer than the prediction.
+
+    Of several processes each scores its share, and all are told the figure that one alone would come to.
+    """
+    sads = [0.0] * len(source.names)
+    for index in range(place.rank, len(sads), place.world):
+        image, alpha, trimap = source.read(index)
+        sads[index] = sad(predictor(image, trimap).alpha, alpha)
+    return sum(summed(sads, place)) / len(sads)
 
 
 def means(rows: Sequence[Row]) -> Row:
@@ -94,11 +98,11 @@ def write_tables(rows: Sequence[Row], savedir: Path) -> None:
     write_bytes(savedir / "scores.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
-def panels(predictor: Predictor, root: Path, names: Sequence[str], height: int = 256) -> Array:
-    """A picture (H, W, 3) uint8 with a row for each sample: image | trimap | alpha | truth."""
+def panels(predictor: Predictor, source: Source, indices: Iterable[int], height: int = 256) -> Array:
+    """A picture (H, W, 3) uint8 with a row for each of some samples: image | trimap | alpha | truth."""
     rows = []
-    for name in names:
-        image, alpha, trimap = read_sample(root, name)
+    for index in indices:
+        image, alpha, trimap = source.read(index)
         prediction = predictor(image, trimap)
         size = max(1, round(image.shape[1] * height / image.shape[0])), height
         shown = np.rint(prediction.alpha * 255).astype(np.uint8)

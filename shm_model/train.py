@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -16,11 +17,12 @@ from shm_data.parallel import Progress, quiet
 from shm_model import checkpoint, losses
 from shm_model.checkpoint import Checkpoint, new_network
 from shm_model.config import Config
-from shm_model.dataset import Batches, Item, TrainingSet, loader, names_of
+from shm_model.dataset import Batches, Item, TrainingSet, loader
 from shm_model.evaluate import mean_sad, panels
 from shm_model.log import Log
-from shm_model.place import Place, taken_place
+from shm_model.place import Place, as_in_the_first, summed, taken_place
 from shm_model.predict import Predictor
+from shm_model.samples import Source, source_of
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -56,19 +58,18 @@ def train(config: Config, progress: Progress = quiet) -> Outcome:
 
     Raises ShmDataError where configuration, data or checkpoints are at fault, or the loss is no longer finite.
     """
-    dataset = TrainingSet(config)
-    names_of(config.data_root, "val")
+    dataset, val = TrainingSet(config), source_of(config.data, config.data_root, "val", config.cache)
     with taken_place(config) as place:
         run = start(config, place)
         begun = run.epoch
         batches = Batches(len(dataset), config, range(begun, config.max_epoch), place.rank, place.world)
         if len(batches):
-            go(run, loader(dataset, batches), batches, progress if place.first else quiet)
+            go(run, loader(dataset, batches), batches, val, progress if place.first else quiet)
     return Outcome(config.savedir / LAST, begun, run.epoch)
 
 
-def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, progress: Progress) -> None:
-    """Trains to the end of what is fed."""
+def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, val: Source, progress: Progress) -> None:
+    """Trains to the end of what is fed, and scores `val` after each epoch."""
     config, place, per_epoch = run.config, run.place, batches.per_epoch
     first = run.epoch * per_epoch
     label = f"{config.mode}, images on {place.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
@@ -83,7 +84,7 @@ def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, progress
                 log.step(step, values)
             if (step + 1) % per_epoch == 0:
                 run.epoch += 1
-                finish_epoch(run, log)
+                finish_epoch(run, val, log)
             for _ in range(batches.size * place.world):
                 next(shown)
         next(shown, None)
@@ -136,8 +137,8 @@ def wrapped(network: nn.Module, config: Config, place: Place) -> nn.Module:
 def train_step(run: Run, batch: Item, step: int, per_epoch: int) -> dict[str, float]:
     """One batch: loss, gradient, and after `accumulate` batches, or at an epoch's end, a step of the optimiser.
 
-    Gives the parts of the loss, and the rate. Raises ShmDataError with the names of the batch where the loss is not
-    finite.
+    Gives the parts of the loss, as means over the batches of all processes, and the rate. Raises ShmDataError with
+    the names of the batch where the loss is not finite.
     """
     config, place = run.config, run.place
     epoch, position = divmod(step, per_epoch)
@@ -147,15 +148,29 @@ def train_step(run: Run, batch: Item, step: int, per_epoch: int) -> dict[str, fl
     lr = rate(epoch * groups + group, config.max_epoch * groups, config)
     run.forward.train()
     precision = _PRECISIONS[config.precision]
-    with torch.autocast(place.device.type, precision, enabled=precision != torch.float32):
-        parts = loss_of(run.forward, on_device(batch, config, place), config)
-    values = {name: float(value.detach()) for name, value in parts.items()}
-    if not math.isfinite(values["loss"]):
-        raise ShmDataError(f"the loss at step {step}", found=f"{values['loss']} for {', '.join(batch['name'])}")
-    run.scaler.scale(parts["loss"] / members).backward()  # type: ignore[no-untyped-call]
-    if place_in_group + 1 == members:
+    last = place_in_group + 1 == members
+    # Gradients are gathered in each process; only with those of the last batch are they exchanged.
+    together = last or place.world == 1
+    with nullcontext() if together else cast(DistributedDataParallel, run.forward).no_sync():
+        with torch.autocast(place.device.type, precision, enabled=precision != torch.float32):
+            parts = loss_of(run.forward, on_device(batch, config, place), config)
+        values = joint(parts, batch, step, place)
+        run.scaler.scale(parts["loss"] / members).backward()  # type: ignore[no-untyped-call]
+    if last:
         update(run, lr)
     return values | {"lr": lr}
+
+
+def joint(parts: dict[str, Tensor], batch: Item, step: int, place: Place) -> dict[str, float]:
+    """The means of the parts of the loss over all processes, which all end where one's loss is not finite."""
+    own = {name: float(value.detach()) for name, value in parts.items()}
+    means = [value / place.world for value in summed(list(own.values()), place)]
+    values = dict(zip(own, means, strict=True))
+    if not math.isfinite(values["loss"]):
+        mine = f"{own['loss']} for {', '.join(batch['name'])}"
+        found = f"{values['loss']} in another process" if math.isfinite(own["loss"]) else mine
+        raise ShmDataError(f"the loss at step {step}", found=found)
+    return values
 
 
 def update(run: Run, lr: float) -> None:
@@ -208,18 +223,21 @@ def loss_of(network: nn.Module, batch: dict[str, Tensor], config: Config) -> dic
     return {"loss": total, "prediction": prediction, "trimap": trimap}
 
 
-def finish_epoch(run: Run, log: Log | None) -> None:
-    """After an epoch, in the first process: score and pictures of val, and the checkpoints that are due."""
+def finish_epoch(run: Run, val: Source, log: Log | None) -> None:
+    """After an epoch: the score of val, by all processes; by the first pictures, and the checkpoints that are due."""
+    config, sad = run.config, math.inf
+    predictor = Predictor(run.network, run.place.device, config.longest)
+    if config.eval:
+        as_in_the_first(run.network, run.place)
+        sad = mean_sad(predictor, val, run.place)
+    better = sad < run.best
+    run.best = min(run.best, sad)
     if log:
-        config, predictor = run.config, Predictor(run.network, run.place.device, run.config.longest)
-        sad = mean_sad(predictor, config.data_root) if config.eval else math.inf
         if config.eval:
             log.score("val SAD/1000, whole", sad, run.epoch)
         if run.epoch % config.sample_period == 0:
-            names = names_of(config.data_root, "val")[:_PICTURED]
-            log.picture("val: image, trimap, alpha, truth", panels(predictor, config.data_root, names), run.epoch)
-        better = sad < run.best
-        run.best = min(run.best, sad)
+            some = range(min(_PICTURED, len(val.names)))
+            log.picture("val: image, trimap, alpha, truth", panels(predictor, val, some), run.epoch)
         for name in _due(run, better):
             checkpoint.save(config.savedir / name, _snapshot(run))
     if run.place.world > 1:

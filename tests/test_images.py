@@ -316,3 +316,35 @@ def test_names_that_are_not_utf_8_are_left_out_and_logged(tmp_path, caplog):
         path.touch()
     assert images.find(tmp_path) == ["a.png"]
     assert [record.args[0] for record in caplog.records] == [os.fsencode(strange), os.fsencode(f"{strange}.png")]
+
+
+def _stored(folder, kind):
+    """A picture stored in a way that takes a path of its own through the reader."""
+    path = folder / f"a.{kind.split()[-1]}"
+    if kind.startswith("deep "):
+        assert cv2.imwrite(str(path), COLOURS.astype(np.uint16) * 200 + 7)
+        return path
+    options = {"turned jpg": {"exif": _orientation(6)}, "turned tif": {"exif": _orientation(6)}}
+    options |= {"progressive jpg": {"progressive": True}}
+    return _save(path, COLOURS, **options.get(kind, {}))
+
+
+def _orientation(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+STORED = "png,deep png,jpg,turned jpg,progressive jpg,webp,tif,turned tif,deep tif,jp2,bmp,gif,ppm"
+
+
+# Pillow warns of some before it gives up.
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("kind", STORED.split(","))
+def test_a_picture_in_memory_is_read_as_its_file(tmp_path, kind):
+    path = _stored(tmp_path, kind)
+    whole = images.Encoded("shelf: a picture", path.read_bytes())
+    assert np.array_equal(images.read_image(whole), images.read_image(path))
+    cut = images.Encoded(whole.name, whole.data[: len(whole.data) // 2])
+    with pytest.raises(ShmDataError, match="shelf: a picture"):
+        images.read_image(cut)

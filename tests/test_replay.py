@@ -14,6 +14,9 @@ from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.options import CompositeOptions
 from shm_data.replay import replay_of
 from shm_data.trimap import TrimapRule, at_depths, depths, derive
+from shm_model.config import config_of
+from shm_model.dataset import TrainingSet
+from shm_model.samples import kind_of
 
 CHOICES = {
     "as it comes": {},
@@ -128,3 +131,50 @@ def test_from_depths_every_rule_gives_what_it_derives(tolerance):
     for erode, dilate in [(1, 1), (3, 21), (9, 5), (29, 1), (61, 999)]:
         rule = TrimapRule("euclid", erode, dilate, tolerance)
         assert np.array_equal(at_depths(alpha, deep, rule), derive(alpha, rule))
+
+
+def configured(mode, data, root, **more):
+    sizes = {"tnet_size": 32, "mnet_size": 32, "end_size": 40, "patch_sizes": [24], "colour": 0.3}
+    trained = {"tnet_checkpoint": "-", "mnet_checkpoint": "-"} if mode == "end_to_end" else {}
+    given = {"mode": mode, "data": data, "data_root": str(root), "cuda": False}
+    return config_of(given | sizes | trained | more, "test")
+
+
+@pytest.mark.parametrize("mode", ["pretrain_tnet", "pretrain_mnet", "end_to_end"])
+def test_what_training_sees_is_the_same_as_from_the_layout(sources, tmp_path, mode):
+    """Only the colours that a patch mixes are known rather than estimated."""
+    options = options_of(sources)
+    composite(options, tmp_path / "set")
+    record_plan(options, tmp_path / "plan")
+    written = TrainingSet(configured(mode, "layout", tmp_path / "set"))
+    made = TrainingSet(configured(mode, "recipes", tmp_path / "plan"))
+    assert len(made) == len(written)
+    for key in [(epoch, index) for epoch in range(2) for index in range(len(made))]:
+        here, there = made[key], written[key]
+        colours = {name: here.pop(name).numpy().astype(int) for name in ("foreground", "background") if name in here}
+        assert all(np.array_equal(there[name], value) for name, value in here.items()), key
+        if colours:
+            a = here["alpha"].numpy() / 255
+            mixed = a * colours["foreground"] + (1 - a) * colours["background"]
+            assert np.abs(mixed - here["patch"].numpy()).mean() < 2
+
+
+def test_every_epoch_may_have_fresh_backgrounds_and_the_same_ones_again(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    config = configured("pretrain_tnet", "recipes", tmp_path / "plan", resample_backgrounds=True)
+    scenes = [[TrainingSet(config)._scene(epoch, 1).image for epoch in range(3)] for _ in range(2)]
+    assert all(map(np.array_equal, *scenes))
+    assert len({scene.tobytes() for scene in scenes[0]}) == 3
+
+
+@pytest.mark.parametrize(("key", "value"), [("resample_backgrounds", True), ("cache", "somewhere")])
+def test_what_only_recipes_can_give_is_refused_without_them(key, value):
+    with pytest.raises(ShmDataError, match=f"{key}.*data: recipes"):
+        configured("pretrain_tnet", "layout", "-", **{key: value})
+
+
+def test_a_folder_tells_what_it_is(sources, tmp_path):
+    record_plan(options_of(sources), tmp_path / "plan")
+    assert kind_of(tmp_path / "plan") == "recipes"
+    composite(options_of(sources), tmp_path / "plan")
+    assert kind_of(tmp_path / "plan") == "layout"

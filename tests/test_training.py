@@ -26,12 +26,13 @@ from shm_data.options import CompositeOptions
 from shm_model import augment
 from shm_model.checkpoint import load, new_network, save
 from shm_model.config import Config
-from shm_model.dataset import Batches, TrainingSet, loader, read_sample
+from shm_model.dataset import Batches, TrainingSet, loader
 from shm_model.evaluate import evaluate, mean_sad, means
 from shm_model.place import Place
 from shm_model.predict import Predictor, predictor_of
+from shm_model.samples import read_sample, source_of
 from shm_model.shm import Matte
-from shm_model.train import rate, start, train, train_step
+from shm_model.train import finish_epoch, rate, start, train, train_step
 
 CPU = Place(torch.device("cpu"), 0, 1)
 
@@ -324,7 +325,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_p
     next(iter(run.network.parameters())).data.fill_(float("nan"))
     dataset = TrainingSet(run.config)
     batches = Batches(len(dataset), run.config, range(1))
-    names = ", ".join(dataset.names[index] for _, index in next(iter(batches)))
+    names = ", ".join(dataset.source.names[index] for _, index in next(iter(batches)))
     with pytest.raises(ShmDataError, match=rf"^the loss at step 5: found nan for {names}$"):
         train_step(run, next(iter(loader(dataset, batches))), 5, 10)
 
@@ -448,13 +449,13 @@ def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
     classes = np.concatenate([tnet(image).trimap.ravel() for image, _, _ in samples])
     flat = sum(np.abs(truths[classes == c] - truths[classes == c].mean()).sum() for c in np.unique(classes))
     flat = flat / 1000 / len(samples)
-    assert mean_sad(shm, root) < 0.7 * flat
+    assert mean_sad(shm, source_of("layout", root, "val"), CPU) < 0.7 * flat
     assert flat < 0.6 * np.abs(truths - truths.mean()).sum() / 1000 / len(samples)
 
 
 def test_the_sad_of_training_is_that_of_the_table(root, stages):
-    predictor = predictor_of(stages["shm"], CPU.device)
-    assert mean_sad(predictor, root) == pytest.approx(means(evaluate(predictor, root)).whole.sad)
+    predictor, val = predictor_of(stages["shm"], CPU.device), source_of("layout", root, "val")
+    assert mean_sad(predictor, val, CPU) == pytest.approx(means(evaluate(predictor, val)).whole.sad)
 
 
 def test_a_tnets_trimap_is_its_own_and_not_the_one_given(root, stages):
@@ -536,29 +537,65 @@ def test_help_of_training_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
-DDP = """
+ONE_OF_SEVERAL = """
 import json, sys, torch
 torch.set_num_threads(1)
-from test_training import first_gradient
+from test_training import found_by
 from shm_model.config import config_of
 from shm_model.place import taken_place
-with taken_place(config_of(json.loads(sys.argv[1]), "x")) as place:
-    gradient = first_gradient(config_of(json.loads(sys.argv[1]), "x"), place)
-    if place.first:
-        torch.save(gradient, sys.argv[2])
+given = config_of(json.loads(sys.argv[1]), "x")
+with taken_place(given) as place:
+    torch.save(found_by(given, place), sys.argv[2])
 """
 
 
-def first_gradient(given, place):
-    """The gradient of the first step; batch norm, which sees other batches in each process, is fixed."""
+def found_by(given, place):
+    """What a process finds in two batches that make a step, in scoring val, and where a loss is not finite.
+
+    Batch norm, which sees other batches in each process, is fixed.
+    """
     run = start(given, place)
     run.network.eval()
     run.network.train = lambda mode=True: run.network
-    dataset, gradient = TrainingSet(given), {}
-    batch = next(iter(loader(dataset, Batches(len(dataset), given, range(1), place.rank, place.world))))
-    run.optimizer.step = lambda: gradient.update((name, p.grad.clone()) for name, p in run.network.named_parameters())
-    train_step(run, batch, 0, 10)
-    return gradient
+    gradients = []
+    run.optimizer.step = lambda: gradients.append(_gradient(run))
+    dataset = TrainingSet(given)
+    feed = iter(loader(dataset, Batches(len(dataset), given, range(1), place.rank, place.world)))
+    told = [train_step(run, next(feed), 0, 10)]
+    gradients.append(_gradient(run))
+    told.append(train_step(run, next(feed), 1, 10))
+    for buffer in run.network.buffers():
+        buffer.add_(place.rank)
+    val = Counted(source_of("layout", given.data_root, "val"))
+    finish_epoch(run, val, None)
+    found = {
+        "gradients": gradients,
+        "losses": [values["loss"] for values in told],
+        "sad": run.best,
+        "read": val.read_so_far,
+    }
+    if place.rank:
+        next(iter(run.network.parameters())).data.fill_(float("nan"))
+    try:
+        train_step(run, {**next(iter(loader(dataset, Batches(3, given, range(1))))), "name": ["a", "b"]}, 2, 10)
+    except ShmDataError as error:
+        found["fault"] = str(error)
+    return found
+
+
+def _gradient(run):
+    return {name: parameter.grad.clone() for name, parameter in run.network.named_parameters()}
+
+
+class Counted:
+    """A source that remembers which samples were read."""
+
+    def __init__(self, source):
+        self.source, self.names, self.read_so_far = source, source.names, []
+
+    def read(self, index):
+        self.read_so_far.append(index)
+        return self.source.read(index)
 
 
 def _free_port():
@@ -567,17 +604,52 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def test_two_processes_move_as_one_with_the_joint_batch(root, tmp_path):
-    text = json.dumps(config(root, savedir=tmp_path / "none", batch_size=3).model_dump(mode="json"))
+@pytest.fixture(scope="module")
+def several(root, tmp_path_factory, one_thread):
+    """What is found by one process, and by each of two with half its batch."""
+    folder = tmp_path_factory.mktemp("several")
+    given = config(root, savedir=folder / "none", batch_size=3, accumulate=2, eval=True)
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     shared |= {"GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(Path(__file__).parent)}
     jobs = []
     for rank in "01":
         environment = os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank}
-        command = [sys.executable, "-c", DDP, text, str(tmp_path / "split.pt")]
+        text = json.dumps(given.model_dump(mode="json"))
+        command = [sys.executable, "-c", ONE_OF_SEVERAL, text, str(folder / rank)]
         jobs.append(subprocess.Popen(command, env=environment))
-    joint = first_gradient(config(root, savedir=tmp_path / "none", batch_size=6), CPU)
+    alone = found_by(given.model_copy(update={"batch_size": 6}), CPU)
     assert [job.wait(120) for job in jobs] == [0, 0]
-    split = torch.load(tmp_path / "split.pt", weights_only=True)
-    for name, gradient in joint.items():
-        assert torch.allclose(gradient, split[name], rtol=1e-3, atol=1e-5), name
+    return alone, *(torch.load(folder / rank, weights_only=True) for rank in "01")
+
+
+def _close(one, other):
+    return all(torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-5) for name in one)
+
+
+def test_two_processes_move_as_one_with_the_joint_batches(several):
+    alone, first, second = (found["gradients"][1] for found in several)
+    assert _close(alone, first) and _close(alone, second)
+
+
+def test_gradients_are_exchanged_with_the_last_batch_of_a_step_only(several):
+    alone, first, second = (found["gradients"][0] for found in several)
+    assert not _close(first, second)
+    assert _close(alone, {name: (first[name] + second[name]) / 2 for name in first})
+
+
+def test_the_loss_that_is_told_is_the_mean_over_the_processes(several):
+    alone, first, second = (found["losses"] for found in several)
+    assert first == second == pytest.approx(alone, rel=1e-5)
+
+
+def test_processes_share_val_and_come_to_the_figure_of_one(several):
+    alone, first, second = several
+    assert alone["sad"] == first["sad"] == second["sad"] > 0
+    assert alone["read"] == list(range(len(alone["read"])))
+    assert (first["read"], second["read"]) == (alone["read"][::2], alone["read"][1::2])
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_all(several):
+    assert [found.get("fault") for found in several] == [
+        None, "the loss at step 2: found nan in another process", "the loss at step 2: found nan for a, b"
+    ]  # fmt: skip

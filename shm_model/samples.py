@@ -1,0 +1,162 @@
+"""Where samples come from, for training and for scores: the folders of a data set, shards of it, or its recipes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data.arrays import Array
+from shm_data.errors import ShmDataError
+from shm_data.images import Encoded, File, read_alpha, read_gray, read_image
+from shm_data.layout import SPLITS, Layout, read_names
+from shm_data.render import Scene
+from shm_data.replay import Replay, replay_of
+from shm_data.shard import INDEX, Row, read_index, read_pictures, rows_of
+from shm_data.trimap import CLASSES
+
+Kind = Literal["layout", "shards", "recipes"]
+
+
+class Source(Protocol):
+    """The samples of one split, in the order of its list: any can be read at any time, in any process."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What they are called."""
+
+    def read(self, index: int) -> tuple[Array, Array, Array]:
+        """The image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255} of a sample, all uint8.
+
+        Raises ShmDataError that names what is missing, broken, or of another size.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutSource:
+    """The samples of a data set as shm-data writes it."""
+
+    root: Path
+    names: Sequence[str]
+
+    def read(self, index: int) -> tuple[Array, Array, Array]:
+        """One of them."""
+        return read_sample(self.root, self.names[index])
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSource:
+    """The samples of a folder of shards, read where they lie.
+
+    `places` (N, 6) int64 has for each the number of its file, the byte that it begins at, and the sizes of its
+    members: plain numbers, since every worker has a copy.
+    """
+
+    root: Path
+    split: str
+    names: Sequence[str]
+    files: Sequence[str]
+    places: NDArray[np.int64]
+
+    def read(self, index: int) -> tuple[Array, Array, Array]:
+        """One of them."""
+        file, offset, image, alpha, trimap, told = self.places[index].tolist()
+        row = Row(index, self.names[index], image, alpha, trimap, told)
+        tar = self.root / self.files[file]
+        files = [Encoded(f"{tar}: {member}", data) for member, data in read_pictures(tar, self.split, row, offset)]
+        return _whole(f"sample {row.name} of {self.root}", *files)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSource:
+    """The samples of a plan, none of which need be on the disk: the same pixels as those that were written."""
+
+    replay: Replay
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What they are called."""
+        return self.replay.names
+
+    def read(self, index: int) -> tuple[Array, Array, Array]:
+        """One of them."""
+        scene = self.scene(index)
+        return scene.image, scene.alpha, scene.trimap
+
+    def scene(self, index: int, epoch: int | None = None) -> Scene:
+        """One of them, with what it is composed of; in an `epoch`, on a background drawn for it."""
+        recipe = self.replay.recipe(index)
+        return self.replay.scene(recipe if epoch is None else self.replay.fresh(recipe, epoch))
+
+
+def source_of(kind: Kind, root: Path, split: str, cache: Path | None = None) -> Source:
+    """The samples of a split. Raises ShmDataError where there are none, or the files of one are missing.
+
+    `cache` is where recipes keep prepared foregrounds, the folder `cache` in `root` unless another is told.
+    """
+    if kind == "recipes":
+        return RecipeSource(replay_of(root, split, cache or Layout(root).cache))
+    return _in_shards(root, split) if kind == "shards" else LayoutSource(root, names_of(root, split))
+
+
+def kind_of(root: Path) -> Kind:
+    """What a folder holds, by its files; a plan is one whose samples were not all made."""
+    if os.path.isfile(root / INDEX):  # which any path may be asked
+        return "shards"
+    layout = Layout(root)
+    made = all(os.path.isfile(layout.names_of(split)) for split in SPLITS)
+    return "recipes" if os.path.isfile(layout.manifest) and not made else "layout"
+
+
+def read_sample(root: Path, name: str) -> tuple[Array, Array, Array]:
+    """The image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255} of a data set's sample, all uint8.
+
+    Raises ShmDataError that names what is missing, broken, or of another size.
+    """
+    return _whole(f"sample {name} of {root}", *Layout(root).sample(name))
+
+
+def names_of(root: Path, split: str) -> list[str]:
+    """The names of a split. Raises ShmDataError where there are none or the files of one are missing."""
+    names = read_names(root, split)
+    if not names:
+        raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", wanted="at least one")
+    for name in names:
+        for path in Layout(root).sample(name):
+            if not os.path.isfile(path):  # which any name may be asked
+                found = f"no {path.parent.name}/{path.name[:255]}"
+                raise ShmDataError(f"sample {name[:255]} of {root}", found=found, wanted="the file")
+    return names
+
+
+def _whole(what: str, *files: File) -> tuple[Array, Array, Array]:
+    """The three pictures of a sample, decoded and checked against each other."""
+    image, alpha, trimap = read_image(files[0]), read_alpha(files[1]), read_gray(files[2])
+    for folder, other in (("mask", alpha), ("trimap", trimap)):
+        if other.shape != image.shape[:2]:
+            found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
+            raise ShmDataError(what, found=found, wanted="the same size")
+    if not np.isin(trimap, CLASSES).all():
+        raise ShmDataError(str(files[2]), found="other values", wanted="only 0, 128 and 255")
+    return image, alpha, trimap
+
+
+def _in_shards(root: Path, split: str) -> ShardSource:
+    index = read_index(root)
+    if index is None or not index.complete:
+        found = f"no {INDEX}" if index is None else "shards that are not complete"
+        raise ShmDataError(str(root), found=found, wanted="a folder that shm-data shards made, to its end")
+    shards = [shard for shard in index.shards if shard.split == split]
+    rows = [(row, number, offset) for number, shard in enumerate(shards) for row, offset in rows_of(root, shard)]
+    if not rows:
+        raise ShmDataError(f"{root / INDEX}", found=f"no samples in {split}", wanted="at least one")
+    rows.sort()
+    whole = len(rows) == getattr(index.counts, split)
+    if not whole or [row.place for row, _, _ in rows] != list(range(len(rows))):
+        wanted = f"each place in {split} once, as it was written"
+        raise ShmDataError(str(root), found="tables that do not fit together", wanted=wanted)
+    places = np.array([(number, offset, *row.sizes) for row, number, offset in rows], np.int64)
+    return ShardSource(root, split, [row.name for row, _, _ in rows], [shard.file for shard in shards], places)
