@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.entry import run
-from cli.options import FOLDER, build_options, jobs, plan_options, trimap_options
+from cli.look import preview, report
+from cli.options import FOLDER, build_options, jobs, layout, plan_options, trimap_options
 from shm_data import __version__
 from shm_data.errors import one_line
 
@@ -42,6 +43,23 @@ def prepare(**options: Any) -> None:
 
 
 @data.command()
+@plan_options(numbg=20)
+@click.option("--savedir", type=FOLDER, required=True, help="Where the plan is written.")
+def plan(savedir: Path, jobs: int, **options: Any) -> None:
+    """Write down what composite would make, and make nothing of it: training can read such a plan (data=recipes).
+
+    Run with the same options, composite makes the samples.
+    """
+    from cli.progress import show
+    from shm_data.build import record_plan
+    from shm_data.manifest import summary
+    from shm_data.options import CompositeOptions
+
+    _say(summary(record_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
+    click.echo(f"The plan is in {savedir}.")
+
+
+@data.command()
 @click.argument("dataset", type=FOLDER)
 def finish(dataset: Path) -> None:
     """Write the lists of a data set that was made in parts, once all are there."""
@@ -63,7 +81,7 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
     from shm_data.options import TrimapOptions
     from shm_data.trimaps import write_trimaps
 
-    remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), _checked_jobs(jobs), show)
+    remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), jobs, show)
     _say([f"note: {remark}" for remark in remarks])
     click.echo(f"The trimaps are in {savedir}.")
 
@@ -75,9 +93,10 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
 @click.option("--inalp", type=FOLDER, help="Folder of their alphas, paired by name.")
 @click.option("--intri", type=FOLDER, help="Folder of their trimaps.")
 @click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]")
+@layout
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
 @jobs
-def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: Any) -> None:
+def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool, **folders: Any) -> None:
     """Check DATASET, or folders of photos and alphas before a set is made of them. Writes nothing.
 
     Ends with exit code 1 if something is wrong.
@@ -86,10 +105,10 @@ def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: 
     from shm_data.check import check_dataset, check_pairs, to_json, to_lines
     from shm_data.errors import ShmDataError
 
-    if dataset is not None and not any(folders.values()):
-        verdict = check_dataset(dataset, deep=deep, jobs=_checked_jobs(jobs), progress=show)
+    if dataset is not None and not any(folders.values()) and layout == "auto":
+        verdict = check_dataset(dataset, deep=deep, jobs=jobs, progress=show)
     elif dataset is None and folders["inimg"] is not None and not deep:
-        verdict = check_pairs(**folders, jobs=_checked_jobs(jobs), progress=show)
+        verdict = check_pairs(**folders, layout=layout, jobs=jobs, progress=show)
     else:
         raise ShmDataError("shm-data check", wanted="a data set (and --deep), or --inimg (and its like)")
     if as_json:
@@ -98,6 +117,25 @@ def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **folders: 
         _say(to_lines(verdict))
     if verdict.wrong:
         click.get_current_context().exit(1)
+
+
+@data.command()
+@click.option("--data", "dataset", type=FOLDER, required=True, help="The data set, complete.")
+@click.option("--savedir", type=FOLDER, required=True, help="Where the shards go.")
+@click.option(
+    "--maxcount", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples in a shard, at most."
+)
+@jobs
+def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
+    """Pack a data set into WebDataset shards: tar files that stream.
+
+    A second run goes on where the first stopped.
+    """
+    from cli.progress import show
+    from shm_data.shards import summary, write_shards
+
+    click.echo(summary(write_shards(dataset, savedir, maxcount, jobs, show)))
+    click.echo(f"The shards are in {savedir}.")
 
 
 @data.command()
@@ -119,17 +157,20 @@ def demo(folder: Path, jobs: int) -> None:
     with locked(folder):
         clear_leftovers(folder, *(path for path in sources.rglob("*") if path.is_dir()))
         draw_sources(sources)
-        manifest = build(options(sources), dataset, _checked_jobs(jobs), show)
+        manifest = build(options(sources), dataset, jobs, show)
         write_png(sheet, sheet_of(dataset))
     _say(summary(manifest))
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
+
+
+data.add_command(report)
+data.add_command(preview)
 
 
 def _composite(savedir: Path, dry_run: bool, part: str | None, cluster: str | None, **options: Any) -> None:
     from shm_data.options import CompositeOptions
 
     means = {name: options.pop(name) for name in ("jobs", "link", "verify")}
-    _checked_jobs(means["jobs"])
     if part is not None and cluster is not None:
         raise click.UsageError("--part and --cluster exclude each other: a cluster parts the work by itself")
     checked = CompositeOptions.checked(**options)
@@ -189,12 +230,6 @@ def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -
     else:
         _say(summary(manifest))
         click.echo(f"The data set is in {savedir}.")
-
-
-def _checked_jobs(jobs: int) -> int:
-    if jobs == 0:
-        raise click.BadParameter("found 0, wanted -1 or a number of threads", param_hint="--jobs")
-    return jobs
 
 
 def _say(lines: list[str]) -> None:

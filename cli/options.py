@@ -14,9 +14,31 @@ FOLDER = click.Path(path_type=Path)
 
 def jobs(function: Command) -> Command:
     """How many threads."""
-    return click.option("--jobs", "-j", type=click.IntRange(min=-1), default=-1, help="Threads; -1 is one a core.")(
-        function
-    )
+    help_ = "Threads; -1 is one a core."
+    kind = click.IntRange(min=-1)
+    return click.option("--jobs", "-j", type=kind, default=-1, callback=_not_none, help=help_)(function)
+
+
+def _not_none(context: click.Context, option: click.Parameter, jobs: int) -> int:
+    del context, option
+    if jobs == 0:
+        raise click.BadParameter("found 0, wanted -1 or a number of threads", param_hint="--jobs")
+    return jobs
+
+
+_LAYOUTS = "auto cutouts composition1k distinctions646 aim500 p3m ppm100 aisegment alphamatting".split()
+
+
+def layout(function: Command) -> Command:
+    """Which published set a folder holds."""
+    return click.option(
+        "--layout",
+        type=click.Choice(_LAYOUTS),
+        default="auto",
+        show_default=True,
+        help="How the folder of photos is read: as this published set, whose split is kept, or as cut-outs; auto "
+        "takes a tree that is certainly one of them for it; see docs/layouts.md.",
+    )(function)
 
 
 def trimap_options(function: Command) -> Command:
@@ -48,6 +70,7 @@ def plan_options(numbg: int) -> Callable[[Command], Command]:
         click.option("--inalp", type=FOLDER, help="Folder of their alphas, paired by name."),
         click.option("--intri", type=FOLDER, help="Folder of their trimaps; where there is one, it is taken."),
         click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]"),
+        layout,
         click.option("--resize-alpha", is_flag=True, help="Bring alphas of the same shape to their photo's size."),
         click.option("--vocroot", type=FOLDER, multiple=True, help="Backgrounds: a Pascal VOC 2007 or 2012 tree."),
         click.option("--vocset", metavar="NAME", help="Only the photos of ImageSets/Main/NAME.txt, e.g. trainval."),
@@ -76,6 +99,12 @@ def plan_options(numbg: int) -> Callable[[Command], Command]:
         click.option("--quality", type=int, help="Of jpg and webp, 1 to 100.  [default: 95]"),
         click.option("--trainsplit", type=float, default=0.8, show_default=True, help="Share that goes to train."),
         click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
+        click.option(
+            "--license",
+            metavar="NAME=TEXT",
+            multiple=True,
+            help="For README.md: the licence of a source, as in inimg='CC BY 4.0'; of backgrounds voc, coco, bgdir.",
+        ),
         trimap_options,
         jobs,
     ]

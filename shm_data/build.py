@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from shm_data import foregrounds, images
 from shm_data.arrays import Array
+from shm_data.card import Share, card, write_card
 from shm_data.compositing import fit, reduction
 from shm_data.decide import Decision, decide, record
 from shm_data.errors import ShmDataError, WriteError
@@ -173,6 +174,21 @@ def composite(
         return finish(decision, layout)
 
 
+def record_plan(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Manifest:
+    """Writes down what `composite` would make in `savedir`, and makes nothing of it; gives the record.
+
+    Raises ShmDataError as `composite` does.
+    """
+    layout = Layout(savedir)
+    decision = decide(options, savedir, jobs, progress)
+    if decision.recorded and decision.found is not None:
+        return decision.found
+    make_folders(layout.root)
+    with locked(layout.root):
+        layout.clear_leftovers()
+        return record(decision, layout).manifest
+
+
 def carry_out(
     decision: Decision,
     layout: Layout,
@@ -212,10 +228,13 @@ def carry_out(
 
 
 def finish(decision: Decision, layout: Layout) -> Manifest:
-    """Writes the lists and then, last of all, that the data set is complete."""
-    for split in SPLITS:
-        write_names(layout.root, split, (recipe.name for recipe in decision.recipes() if recipe.split == split))
+    """Writes the lists, the card and then, last of all, that the data set is complete."""
+    shares = {split: Share() for split in SPLITS}
+    for split, share in shares.items():
+        here = (recipe for recipe in decision.recipes() if recipe.split == split)
+        write_names(layout.root, split, (recipe.name for recipe in share.counting(here)))
     manifest = decision.manifest.model_copy(update={"complete": True})
+    write_card(layout, card(manifest, shares))
     write_manifest(layout, manifest)
     return manifest
 

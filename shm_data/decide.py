@@ -70,6 +70,7 @@ class Planned:
     roots: Mapping[str, Path]
     options: CompositeOptions
     known: Mapping[str, str]
+    layouts: Mapping[str, str]
 
     def recipes(self, unusable: AbstractSet[str]) -> Iterator[Recipe]:
         """The recipes without the unusable backgrounds."""
@@ -85,13 +86,26 @@ def decide(
     `verify` these is to read all of their files.
     """
     layout = Layout(savedir)
-    _refuse_inside(savedir, options)
-    old = read_manifest(layout)
+    refuse_inside("--savedir", savedir, options)
+    return _decide(options, layout, read_manifest(layout), jobs, progress, verify=verify)
+
+
+def decide_anew(options: CompositeOptions, jobs: int = -1, progress: Progress = quiet) -> Decision:
+    """What a data set in a new folder would hold. Raises ShmDataError where a source is at fault."""
+    return _decide(options, Layout(Path()), None, jobs, progress, verify=False)
+
+
+def _decide(
+    options: CompositeOptions, layout: Layout, old: Manifest | None, jobs: int, progress: Progress, *, verify: bool
+) -> Decision:
+    """The plan, after that of the `old` record in the folder of the layout, if there is one."""
     if old is not None:
         refuse_other_options(old, options, layout)
-    found = foregrounds.scan(options, [foreground.files for foreground in old.foregrounds] if old else ())
+    then = ([foreground.files for foreground in old.foregrounds], old.layouts) if old else ((), None)
+    found = foregrounds.scan(options, *then)
     pool = _scan_backgrounds(options, found, jobs, progress)
     roots = _absolute(found.roots | pool.roots)
+    options = _licensed(options, old, roots)
     if old is not None:
         refuse_changed_sources(old, roots, verify=verify, jobs=jobs, progress=progress)
     mark = fingerprint(found, pool)
@@ -99,7 +113,7 @@ def decide(
         return _resumed(old, options, roots, layout)
     known = {} if old is None else {recipe.foreground: recipe.split for recipe in _recorded(old, layout)}
     people = tuple(foregrounds.inspect_all(found, options, jobs, progress))
-    planned = Planned(people, pool.backgrounds, roots, options, known)
+    planned = Planned(people, pool.backgrounds, roots, options, known, found.layouts)
     survey = _survey(planned, old.sources if old else {}, jobs, progress)
     if old is not None:
         _require_extension(_recorded(old, layout), planned.recipes(survey.broken.keys()), layout)
@@ -169,6 +183,8 @@ def _manifest(
         fingerprint=mark,
         digest="",
         foregrounds=planned.foregrounds,
+        layouts=dict(planned.layouts),
+        licences=backgrounds.licences(roots, survey.stamps),
     )
 
 
@@ -271,6 +287,15 @@ def _count(recipes: Iterable[Recipe]) -> tuple[Counts, set[str]]:
     return Counts(samples=samples, **splits, foregrounds=len(names), backgrounds=len(used)), used
 
 
+def _licensed(options: CompositeOptions, old: Manifest | None, roots: Mapping[str, Path]) -> CompositeOptions:
+    """The options with the licences that were told before, too. Raises ShmDataError for one of no source."""
+    strange = [name for name in options.license if name not in roots]
+    if strange:
+        raise ShmDataError("--license", found=f"{strange[0]}, which is no source", wanted=" or ".join(roots))
+    told = (old.options.license if old else {}) | options.license
+    return options.model_copy(update={"license": told})
+
+
 def _absolute(roots: Mapping[str, Path]) -> dict[str, Path]:
     """Where the sources are, wherever the next run starts. Raises ShmDataError for a path that JSON cannot hold."""
     for path in roots.values():
@@ -284,6 +309,7 @@ def _absolute(roots: Mapping[str, Path]) -> dict[str, Path]:
 def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
     """What a user should know before training on the set."""
     options, people = planned.options, planned.foregrounds
+    yield from foregrounds.layout_notes(planned.layouts)
     sides = split_foregrounds(people, options, planned.known)
     wanted = splits_to_composite(people, sides, options)
     pools = split_backgrounds(planned.backgrounds, options, wanted) if wanted else {}
@@ -309,9 +335,9 @@ def _note_on_groups(names: Sequence[str], pattern: str) -> str:
     return f"--group fits {fitting} of {len(names)} names; all in all there are {groups} groups"
 
 
-def _refuse_inside(savedir: Path, options: CompositeOptions) -> None:
-    """What is written must not become a source of the next run."""
+def refuse_inside(option: str, path: Path, options: CompositeOptions) -> None:
+    """Raises ShmDataError where what is written to the path of an option would be a source of the next run."""
     single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir)
     for folder in (*single, *options.vocroot, *options.cocoroot, *options.bgdir):
-        if folder is not None and Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(folder)):
-            raise ShmDataError("--savedir", found=f"{savedir} inside {folder}", wanted="a folder outside the sources")
+        if folder is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+            raise ShmDataError(option, found=f"{path} inside {folder}", wanted="a folder outside the sources")

@@ -61,6 +61,16 @@ class Layout:
         return self.root / "dataset.json"
 
     @property
+    def card(self) -> Path:
+        """What the data set is and may be used for, for people and for the places where sets are published."""
+        return self.root / "README.md"
+
+    @property
+    def cache(self) -> Path:
+        """Prepared foregrounds, for those who make samples when they are asked for; may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
     def folders(self) -> tuple[Path, Path, Path]:
         """The three folders in which every sample has one file of the same name."""
         return self.input, self.mask, self.trimap
@@ -206,12 +216,12 @@ def _link(twin: Path, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False, suffix: str = "") -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it to `path` at the end: whole or absent.
 
-    Raises WriteError where the file system refuses.
+    It ends with `suffix`, for writers that tell by it what to write. Raises WriteError where the file system refuses.
     """
-    target = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
+    target = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}{suffix}")
     try:
         yield target
         if durable:
@@ -271,7 +281,7 @@ def _lock(handle: int, kind: int, root: Path) -> None:
 def clear_leftovers(*folders: Path) -> None:
     """Removes what a run that was killed in the middle of a file left beside it."""
     for folder in folders:
-        for path in folder.glob(f".*{_UNFINISHED}"):
+        for path in folder.glob(f".*{_UNFINISHED}*"):
             path.unlink(missing_ok=True)
 
 

@@ -22,8 +22,9 @@ from shm_data.recipes import digest_of, read_recipes
 from shm_data.sources import Foreground, path_of
 from shm_data.stamps import Stamp, changed
 
-# Where things lie does not decide what a data set holds: it may be resumed from moved folders.
-_PLACES = frozenset(("inimg", "inalp", "intri", "pubdir", "trimapdir", "vocroot", "cocoroot", "bgdir"))
+# What does not decide what a data set holds: where things lie (it may be resumed from moved folders), how that was
+# recognised (what was found there decides), and what may be done with them.
+_UNDECIDING = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
 
 # So many names of each kind that was left out are told; the record holds all.
 _NAMED = 5
@@ -46,6 +47,8 @@ class Counts(BaseModel):
 class Manifest(BaseModel):
     """The record of a data set. `skipped` is by reason.
 
+    `layouts` names the known sets that folders of foregrounds were read as. `licences` counts the used backgrounds
+    of a root by the licence that its annotations tell, "" for none.
     `sources` holds the stamp of every file that was used, `fingerprint` stands for all that there were, and
     `digest` is the SHA-256 of the first `counts.samples` lines of recipes.jsonl: those this record vouches for.
     """
@@ -64,6 +67,8 @@ class Manifest(BaseModel):
     fingerprint: str
     digest: str
     foregrounds: tuple[Foreground, ...]
+    layouts: dict[str, str] = {}
+    licences: dict[str, dict[str, int]] = {}
 
 
 def read_manifest(layout: Layout) -> Manifest | None:
@@ -125,7 +130,7 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
 
 def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layout) -> None:
     """Raises ShmDataError where a data set was made with other options: two are never mixed in one folder."""
-    before, now = old.options.model_dump(exclude=set(_PLACES)), options.model_dump(exclude=set(_PLACES))
+    before, now = old.options.model_dump(exclude=set(_UNDECIDING)), options.model_dump(exclude=set(_UNDECIDING))
     differing = [name for name in now if before[name] != now[name]]
     if differing:
         raise ShmDataError(
@@ -138,7 +143,7 @@ def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layou
 def fingerprint(found: Found, pool: Pool) -> str:
     """A digest of all sources by name: which files make which foreground, and which backgrounds there are."""
     names = [
-        [[f.name, f.image, f.alpha, f.trimap, f.taken_over] for f in found.files],
+        [[f.name, f.image, f.alpha, f.trimap, f.taken_over, *filter(None, [f.split])] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
     ]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

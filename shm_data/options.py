@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shm_data.errors import ShmDataError
 
@@ -21,6 +21,16 @@ def _regex(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"a regular expression ({error})") from error
     return pattern
+
+
+def _licences(told: Any) -> Any:
+    """NAME=TEXT, as often as it was given, as a dictionary."""
+    if isinstance(told, dict):
+        return told
+    pairs = [[part.strip() for part in each.split("=", 1)] for each in told]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError("a source and its licence as NAME=TEXT, such as 'inimg=CC BY 4.0'")
+    return dict(pairs)
 
 
 class _Options(BaseModel):
@@ -45,6 +55,13 @@ def _plain(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
+# How a folder of foregrounds is read: as a known set, as cut-outs, or as the set that it certainly is, if it is one.
+FolderLayout = Literal[
+    "auto", "cutouts",
+    "composition1k", "distinctions646", "aim500", "p3m", "ppm100", "aisegment", "alphamatting",
+]  # fmt: skip
+
+
 class TrimapOptions(_Options):
     """How trimaps are derived from alphas."""
 
@@ -63,6 +80,7 @@ class CompositeOptions(TrimapOptions):
     trimapdir: Path | None = None
     prefix: Annotated[str, Field(min_length=1)] | None = None
     resize_alpha: bool = False
+    layout: FolderLayout = "auto"
 
     vocroot: tuple[Path, ...] = ()
     vocset: str | None = None
@@ -80,6 +98,8 @@ class CompositeOptions(TrimapOptions):
     trainsplit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
     group: Annotated[str, AfterValidator(_regex)] | None = None
 
+    license: Annotated[dict[str, str], BeforeValidator(_licences)] = {}
+
     @model_validator(mode="after")
     def _needs_company(self) -> Self:
         """Options that would silently do nothing without another."""
@@ -90,6 +110,26 @@ class CompositeOptions(TrimapOptions):
         if self.quality is not None and self.format == "png":
             raise ValueError("--quality needs --format jpg or webp: PNG loses nothing")
         return self
+
+    @model_validator(mode="after")
+    def _layout_finds_pairs(self) -> Self:
+        """Options that would say otherwise than a layout where alphas and trimaps are."""
+        if self.layout == "auto":
+            return self
+        cutouts, label = self.layout == "cutouts", self.layout_of
+        if getattr(self, label) is None:
+            raise ValueError(f"--layout {self.layout} needs --inimg{'' if cutouts else ' or --pubdir'}")
+        others = {"pubdir": ("trimapdir",), "inimg": ("inalp",) if cutouts else ("inalp", "intri")}[label]
+        alone = self.inimg is None or self.pubdir is None  # else the word may be meant for the other folder
+        for name in (*others, *["prefix"] * alone):
+            if getattr(self, name) is not None:
+                raise ValueError(f"--layout {self.layout} finds what belongs together by itself: leave out --{name}")
+        return self
+
+    @property
+    def layout_of(self) -> Literal["inimg", "pubdir"]:
+        """Which folder of foregrounds `layout` speaks of, where there are two."""
+        return "inimg" if self.pubdir is None or self.layout == "cutouts" else "pubdir"
 
     @property
     def extension(self) -> str:

@@ -15,7 +15,7 @@ from shm_data.errors import ShmDataError
 from shm_data.layout import SPLITS, is_plain, safe_stem, unused, write_lines
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.sources import Background, Foreground
-from shm_data.splits import group_of, split
+from shm_data.splits import group_of, of_groups, split
 from shm_data.trimap import TrimapRule, width_for
 
 # By how much of its side a crop of a background that is drawn again may be smaller than the largest.
@@ -65,7 +65,7 @@ def plan(
 
     Foregrounds that come last disturb no recipe, if the splits of the others are `known`. `unusable` are keys of
     backgrounds that turned out broken; only foregrounds that would have drawn them have other recipes.
-    Raises ShmDataError where there are too few backgrounds for both splits.
+    Raises ShmDataError where there are too few backgrounds for both splits, or a set's own split parts a group.
     """
     sides = split_foregrounds(foregrounds, options, known or {})
     wanted = splits_to_composite(foregrounds, sides, options)
@@ -89,12 +89,22 @@ def plan(
             yield Recipe(f"{stem}{options.extension}", side, name, index, size, background.key, crop, rule)
 
 
+def draw_place(drawn: Iterator[float], *, again: bool) -> tuple[float, float, float]:
+    """Where to crop a background, across and down, and, for one that is drawn `again`, how close."""
+    across, down, closer = itertools.islice(drawn, 3)
+    return across, down, 1 - _CLOSEST * closer if again else 1.0
+
+
 def split_foregrounds(
     foregrounds: Sequence[Foreground], options: CompositeOptions, known: Mapping[str, str]
 ) -> dict[str, str]:
-    """The split of each foreground by name; those of one group go together."""
+    """The split of each foreground by name; those of one group go together.
+
+    Those of published sets that are split stay where they are. Raises ShmDataError where that parts a group.
+    """
     groups = {f.files.name: group_of(f.files.name, options.group) for f in foregrounds}
-    known_groups = {groups[name]: side for name, side in known.items() if name in groups}
+    told = {f.files.name: f.files.split for f in foregrounds if f.files.split is not None}
+    known_groups = of_groups(groups, {name: side for name, side in known.items() if name in groups} | told)
     sides = split("foreground", groups.values(), options.trainsplit, options.seed, known_groups)
     return {name: sides[group] for name, group in groups.items()}
 
@@ -113,13 +123,20 @@ def split_backgrounds(
 ) -> dict[str, tuple[Background, ...]]:
     """The backgrounds of each of the `wanted` splits, in the order of their keys; no background serves two.
 
-    Raises ShmDataError where a split has none.
+    Raises ShmDataError where a split has none, as when all are to be in one and foregrounds are in both.
     """
     ordered = sorted(backgrounds, key=lambda background: background.key)
     sides = split("background", (b.key for b in ordered), options.trainsplit, options.seed)
     if len(ordered) == len(wanted) == 1:
         sides = dict.fromkeys(sides, *wanted)
     pools = {side: tuple(b for b in ordered if sides[b.key] == side) for side in wanted}
+    if len(wanted) > 1 and options.trainsplit in (0, 1):
+        empty = "val" if options.trainsplit else "train"
+        raise ShmDataError(
+            f"--trainsplit {options.trainsplit:g}",
+            found=f"no background for {empty}, where a published set has foregrounds",
+            wanted="a share between 0 and 1",
+        )
     if not all(pools.values()):
         raise ShmDataError(
             "too few backgrounds (--vocroot, --cocoroot, --bgdir) for splits that share none",
@@ -260,5 +277,4 @@ def _draw_backgrounds(
         while place in used:
             place = int(next(drawn) * len(pool))
         used.add(place)
-        across, down, closer = itertools.islice(drawn, 3)
-        yield pool[place], (across, down, 1 - _CLOSEST * closer if again else 1.0)
+        yield pool[place], draw_place(drawn, again=again)

@@ -12,7 +12,7 @@ class Files:
     """The files of one foreground. Keys are ROOT/relative/path.
 
     `name` is the stem of its samples, of which no other foreground has the same. `alpha` is None for a cut-out.
-    `taken_over` marks what is taken over as it is, without composites.
+    `taken_over` marks what is taken over as it is, without composites. `split` is where a published set has it.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Files:
     alpha: str | None
     trimap: str | None
     taken_over: bool = False
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
+from shm_data.errors import ShmDataError
+
 
 def split(
     kind: str, keys: Iterable[str], ratio: float, seed: int, known: Mapping[str, str] | None = None
@@ -33,6 +35,23 @@ def place(kind: str, key: str, seed: int) -> float:
     """A number in [0, 1), uniform over keys and fixed for each."""
     digest = hashlib.blake2b(f"{seed}/{kind}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53
+
+
+def of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """The side of each group of which one member's is known; `groups` has the group of each name.
+
+    Raises ShmDataError for a group with members on both sides.
+    """
+    first: dict[str, str] = {}
+    for name, side in known.items():
+        other = first.setdefault(groups[name], name)
+        if known[other] != side:
+            raise ShmDataError(
+                f"--group puts {other} and {name} together ({groups[name]})",
+                found=f"{other} in {known[other]} and {name} in {side}, where their set has them",
+                wanted="a pattern that fits only names of other photos",
+            )
+    return {group: known[name] for group, name in first.items()}
 
 
 def group_of(name: str, pattern: str | None) -> str:

@@ -20,7 +20,10 @@ from shm_model.weights import read
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a file holds: the configuration, the weights, and where the run stood (`epoch` epochs are done)."""
+    """What a file holds: the configuration, the weights, and where the run stood.
+
+    `epoch` epochs are done, and `step` batches of the next.
+    """
 
     config: Config
     network: dict[str, Any]
@@ -28,9 +31,18 @@ class Checkpoint:
     scaler: dict[str, Any]
     epoch: int
     best: float
+    step: int = 0
 
 
-_KINDS = {"config": dict, "network": dict, "optimizer": dict, "scaler": dict, "epoch": int, "best": float}
+_KINDS = {
+    "config": dict,
+    "network": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "epoch": int,
+    "best": float,
+    "step": int,
+}
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -47,6 +59,8 @@ def load(path: Path) -> Checkpoint:
     """Reads a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
     wanted = "a checkpoint that training wrote"
     plain = read(path, wanted)
+    if isinstance(plain, dict):
+        plain = {"step": 0} | plain  # older ones were written after whole epochs only
     if (
         not isinstance(plain, dict)
         or set(plain) != set(Checkpoint.__slots__)

@@ -97,6 +97,8 @@ class Config(BaseModel):
     eval: bool = True
     sample_period: _Count = 1
     checkpoint_period: _Count = 1
+    # In epochs that take long, the last checkpoint is also written after so many optimiser steps.
+    checkpoint_steps: _Count | None = None
     checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")
     resume: bool = True
 

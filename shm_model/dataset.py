@@ -107,22 +107,27 @@ class Batches(Sampler[list[Key]]):
     """The batches of several epochs as keys, each epoch in an order drawn from (seed, epoch).
 
     Of `world` processes each takes its share; what does not fill a batch in all of them is left out of an epoch.
+    The first epoch begins after `done` batches.
     """
 
-    def __init__(self, length: int, config: Config, epochs: range, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, length: int, config: Config, epochs: range, rank: int = 0, world: int = 1, *, done: int = 0
+    ) -> None:
+        self.done = done
         self.size = max(1, min(config.batch_size, length // world))
         self.per_epoch = max(1, length // (self.size * world))
         self.length, self.seed, self.epochs, self.rank, self.world = length, config.seed, epochs, rank, world
 
     def __len__(self) -> int:
-        return self.per_epoch * len(self.epochs)
+        return max(0, self.per_epoch * len(self.epochs) - self.done)
 
     def __iter__(self) -> Iterator[list[Key]]:
         for epoch in self.epochs:
             order = list(range(self.length))
             draws(self.seed, epoch, -1).shuffle(order)
             mine = [(epoch, index) for index in order[self.rank :: self.world]]
-            yield from (mine[place * self.size : (place + 1) * self.size] for place in range(self.per_epoch))
+            first = self.done if epoch == self.epochs[0] else 0
+            yield from (mine[place * self.size : (place + 1) * self.size] for place in range(first, self.per_epoch))
 
 
 def loader(dataset: TrainingSet, sampler: Batches) -> DataLoader[Item | ShmDataError]:

@@ -32,7 +32,10 @@ _PICTURED = 4
 
 @dataclass(slots=True)
 class Run:
-    """A run and what it changes as it goes. `forward` is the network as training calls it."""
+    """A run and what it changes as it goes: `epoch` epochs are done, and `step` batches of the next.
+
+    `forward` is the network as training calls it.
+    """
 
     config: Config
     place: Place
@@ -42,6 +45,7 @@ class Run:
     scaler: torch.amp.GradScaler
     epoch: int = 0
     best: float = math.inf
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def train(config: Config, progress: Progress = quiet) -> Outcome:
     with taken_place(config) as place:
         run = start(config, place)
         begun = run.epoch
-        batches = Batches(len(dataset), config, range(begun, config.max_epoch), place.rank, place.world)
+        epochs = range(begun, config.max_epoch)
+        batches = Batches(len(dataset), config, epochs, place.rank, place.world, done=run.step)
         if len(batches):
             go(run, loader(dataset, batches), batches, val, progress if place.first else quiet)
     return Outcome(config.savedir / LAST, begun, run.epoch)
@@ -71,7 +76,7 @@ def train(config: Config, progress: Progress = quiet) -> Outcome:
 def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, val: Source, progress: Progress) -> None:
     """Trains to the end of what is fed, and scores `val` after each epoch."""
     config, place, per_epoch = run.config, run.place, batches.per_epoch
-    first = run.epoch * per_epoch
+    first = run.epoch * per_epoch + run.step
     label = f"{config.mode}, images on {place.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
     images = len(batches) * batches.size * place.world
     with closing(Log(config.savedir, first, per_epoch)) if place.first else nullcontext() as log:
@@ -82,9 +87,11 @@ def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, val: Sou
             values = train_step(run, batch, step, per_epoch)
             if log:
                 log.step(step, values)
-            if (step + 1) % per_epoch == 0:
-                run.epoch += 1
+            run.epoch, run.step = divmod(step + 1, per_epoch)
+            if run.step == 0:
                 finish_epoch(run, val, log)
+            elif log and config.checkpoint_steps and run.step % (config.checkpoint_steps * config.accumulate) == 0:
+                checkpoint.save(config.savedir / LAST, _snapshot(run))
             for _ in range(batches.size * place.world):
                 next(shown)
         next(shown, None)
@@ -96,7 +103,7 @@ def start(config: Config, place: Place) -> Run:
     last = config.savedir / LAST
     resumed = checkpoint.load(last) if config.resume and last.is_file() else None
     if resumed:
-        _require_same(resumed.config, config, last)
+        _require_same(resumed.config, config, last, *("batch_size", "accumulate", "ngpu") * (resumed.step > 0))
     run = run_of(checkpoint.restored(resumed, last) if resumed else new_network(config), config, place)
     if resumed:
         # What the optimiser has gathered is the checkpoint's, its options are the configuration's.
@@ -106,7 +113,7 @@ def start(config: Config, place: Place) -> Run:
             run.scaler.load_state_dict(resumed.scaler)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise ShmDataError(str(last), found="the state of another optimiser", wanted="resume=false") from error
-        run.epoch, run.best = resumed.epoch, resumed.best
+        run.epoch, run.best, run.step = resumed.epoch, resumed.best, resumed.step
     return run
 
 
@@ -270,11 +277,11 @@ def _due(run: Run, better: bool) -> Iterator[str]:
 
 def _snapshot(run: Run) -> Checkpoint:
     weights, optimizer = run.network.state_dict(), run.optimizer.state_dict()
-    return Checkpoint(run.config, weights, optimizer, run.scaler.state_dict(), run.epoch, run.best)
+    return Checkpoint(run.config, weights, optimizer, run.scaler.state_dict(), run.epoch, run.best, run.step)
 
 
-def _require_same(old: Config, new: Config, path: Path) -> None:
-    for field in ("mode", "backbone", "output_stride", "mnet_width", "data_root", "seed"):
+def _require_same(old: Config, new: Config, path: Path, *more: str) -> None:
+    for field in ("mode", "backbone", "output_stride", "mnet_width", "data_root", "seed", *more):
         before, now = getattr(old, field), getattr(new, field)
         if before != now:
             raise ShmDataError(

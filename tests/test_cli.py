@@ -27,7 +27,8 @@ def folders(sources):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["composite", "--help"], ["prepare", "-h"], ["trimap", "-h"]]
+    "arguments",
+    [["--help"], ["--version"], ["composite", "--help"], ["prepare", "-h"], ["trimap", "-h"], ["report", "-h"]],
 )
 def test_help_loads_nothing_heavy(arguments):
     script = f"""

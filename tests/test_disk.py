@@ -265,7 +265,9 @@ def test_a_file_in_the_place_of_a_folder_is_told_and_left_alone(small_jobs, work
     assert_goes_on(job, truth, root)
 
 
-@pytest.mark.parametrize("name", ["recipes.jsonl", "dataset.json", "train.txt", "val.txt", "input", "mask", "trimap"])
+@pytest.mark.parametrize(
+    "name", ["recipes.jsonl", "dataset.json", "train.txt", "val.txt", "README.md", "input", "mask", "trimap"]
+)
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
 def test_a_folder_in_the_place_of_a_file_is_told_and_left_alone(small_jobs, work, name, begun):
     job, truth = small_jobs["composite"]

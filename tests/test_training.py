@@ -17,7 +17,6 @@ import torch
 from small import matte, photo
 
 import shm_model.train as training
-from cli.model import main
 from shm_data import images
 from shm_data.build import composite
 from shm_data.errors import ShmDataError
@@ -44,19 +43,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def shm_model(monkeypatch, capsys):
-    """The program in this process: gives its exit code, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["shm-model", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +229,45 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(root, tmp_path, uni
     one, other = uninterrupted[1], load(outcome.last)
     assert one.epoch == other.epoch == 4
     assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(root, tmp_path, monkeypatch, steps):
+    """Nothing is lost but what was done since the last checkpoint: the losses of the others are not told again."""
+    given = config(root, savedir=tmp_path / "a", max_epoch=2, batch_size=1, checkpoint_steps=steps)
+    train(given)
+    stopped = config(root, savedir=tmp_path / "b", max_epoch=2, batch_size=1, checkpoint_steps=steps)
+    per_epoch = len(_losses(tmp_path / "a")) // 2
+    assert per_epoch > 4
+    at = per_epoch + 3
+
+    def stop_at(run, batch, step, per_epoch):
+        if step == at:
+            raise KeyboardInterrupt
+        return train_step(run, batch, step, per_epoch)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("shm_model.train.train_step", stop_at)
+        train(stopped)
+    kept = load(tmp_path / "b" / "last.pt")
+    assert (kept.epoch, kept.step) == (1, 3 // steps * steps)
+    with pytest.raises(ShmDataError, match="batch_size"):
+        train(config(root, savedir=tmp_path / "b", max_epoch=2, batch_size=2))
+    made = []
+    monkeypatch.setattr(TrainingSet, "__getitem__", seen(made, TrainingSet.__getitem__))
+    outcome = train(stopped)
+    assert len(made) == 2 * per_epoch - (per_epoch + kept.step)
+    assert _losses(tmp_path / "b") == _losses(tmp_path / "a")
+    one, other = load(tmp_path / "a" / "last.pt"), load(outcome.last)
+    assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
+
+
+def seen(made, function):
+    def told(self, key):
+        made.append(key)
+        return function(self, key)
+
+    return told
 
 
 def test_a_run_that_is_done_is_left_as_it_is_and_says_so(root, tmp_path, shm_model):

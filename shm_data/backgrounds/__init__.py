@@ -1,7 +1,8 @@
 """Background photos from Pascal VOC, COCO and plain folders: by default those without people."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from shm_data.images import read_header
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Background
 
-__all__ = ["MIN_EDGE", "Pool", "scan"]
+__all__ = ["MIN_EDGE", "Pool", "licences", "scan"]
 
 # A background is enlarged until it covers the foreground; of less than this, only blur would be left.
 MIN_EDGE = 128
@@ -73,6 +74,16 @@ def scan(
         vocs | cocos | folders,
         tuple(sorted(skipped, key=lambda item: item.what)),
     )
+
+
+def licences(roots: Mapping[str, Path], keys: Iterable[str]) -> dict[str, dict[str, int]]:
+    """For each COCO root how many of the backgrounds among `keys` are under which licence, "" where none is told."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        label, _, name = key.partition("/")
+        if label.startswith("coco"):
+            names[label].append(name)
+    return {label: coco.licences(roots[label], some) for label, some in sorted(names.items())}
 
 
 def _labelled(kind: str, roots: Iterable[Path]) -> dict[str, Path]:

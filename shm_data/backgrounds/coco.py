@@ -1,8 +1,11 @@
 """COCO: folders of photos, and annotations/instances_*.json that tell which of them show a person."""
 
+import contextlib
 import re
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -57,6 +60,59 @@ def candidates(root: Path, *, people: bool) -> list[Candidate]:
     return [_candidate(name, shown) for name in names]
 
 
+def licences(root: Path, names: Sequence[str]) -> dict[str, int]:
+    """How many of these photos below a COCO root are under which licence: its name and URL, "" where none is told.
+
+    Annotations that are missing or break off tell less and are no fault here; `candidates` refuses them.
+    """
+    wanted = {_base(name) for name in names}
+    told: dict[str, str] = {}
+    for path in _annotations(root):
+        told = _licences_in(path, wanted) | told
+    counts = Counter(told.get(_base(name), "") for name in names)
+    return {licence: counts[licence] for licence in sorted(counts)}
+
+
+def _licences_in(path: Path, wanted: AbstractSet[str]) -> dict[str, str]:
+    """The licence of each wanted photo that the file lists, by the name without what the release put before it."""
+    texts: dict[object, str] = {}
+    numbers: dict[str, object] = {}
+    with contextlib.suppress(OSError, ValueError, OverflowError, ijson.JSONError), path.open("rb") as file:
+        for place, record in _terms(file):
+            if place == "images.item" and (name := _base(str(record.get("file_name", "")))) in wanted:
+                numbers.setdefault(name, record.get("license"))
+            elif place == "licenses.item":
+                texts[record.get("id")] = ", ".join(str(record[part]) for part in ("name", "url") if part in record)
+    return {name: texts[number] for name, number in numbers.items() if texts.get(number)}
+
+
+def _terms(file: BinaryIO) -> Iterator[tuple[str, dict[str, object]]]:
+    """Each licence and each image with its place and plain fields, until both lists have been read.
+
+    In the official files they come before the annotations, which are then not read at all.
+    """
+    left = {"licenses", "images"}
+    places = {f"{name}.item" for name in left}
+    record: dict[str, object] = {}
+    for prefix, event, value in ijson.parse(_WithoutOutlines(file), use_float=True):
+        place, _, field = prefix.rpartition(".")
+        if place in places and event in ("string", "number"):
+            record[field] = value
+        elif prefix in places and event == "end_map":
+            yield prefix, record
+            record = {}
+        elif prefix in left and event == "end_array":
+            left.remove(prefix)
+            if not left:
+                return
+        elif len(prefix) > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+
+
+def _annotations(root: Path) -> list[Path]:
+    return sorted(filter(Path.is_file, (root / _ANNOTATIONS).glob("instances_*.json")))
+
+
 def _candidate(name: str, shown: dict[str, bool] | None) -> Candidate:
     base = _base(name)
     official = _OFFICIAL.fullmatch(base) is not None
@@ -73,7 +129,7 @@ def _base(name: str) -> str:
 
 def _shown(root: Path) -> dict[str, bool]:
     """Whether each image that is listed anywhere shows a person."""
-    paths = sorted(filter(Path.is_file, (root / _ANNOTATIONS).glob("instances_*.json")))
+    paths = _annotations(root)
     if not paths:
         wanted = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
         raise ShmDataError(str(root), found="no annotations", wanted=wanted)

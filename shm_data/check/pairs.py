@@ -12,8 +12,8 @@ from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte, sw
 from shm_data.check.trimaps import trimap_faults
 from shm_data.compositing import same_shape
 from shm_data.errors import ShmDataError
-from shm_data.foregrounds import scan
-from shm_data.options import CompositeOptions
+from shm_data.foregrounds import layout_notes, scan
+from shm_data.options import CompositeOptions, FolderLayout
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Files, path_of
 
@@ -24,22 +24,25 @@ def check_pairs(
     intri: Path | None = None,
     *,
     prefix: str | None = None,
+    layout: FolderLayout = "auto",
     jobs: int = -1,
     progress: Progress = quiet,
 ) -> Verdict:
-    """Checks images with their alphas (and trimaps), paired by name as `composite` does, or RGBA cut-outs.
+    """Checks images with their alphas (and trimaps), found as `composite` finds them, or RGBA cut-outs.
 
     Raises ShmDataError where a folder is missing, nothing pairs, or a name is ambiguous.
     """
-    found = scan(CompositeOptions.checked(inimg=inimg, inalp=inalp, intri=intri, prefix=prefix))
+    found = scan(CompositeOptions.checked(inimg=inimg, inalp=inalp, intri=intri, prefix=prefix, layout=layout))
     findings = [
         warning("unpaired", skipped.what, skipped.why.removeprefix("is "), "partners of equal names")
         for skipped in found.skipped
     ]
     results = spread(partial(_check, roots=found.roots), found.files, jobs, ordered=True)
     findings += chain.from_iterable(progress(results, len(found.files), "checking"))
-    checked = ["files and their sizes", "alphas" if inalp else "cut-outs, their alphas and colours"]
-    checked += ["trimaps against alphas"] * (intri is not None)
+    cutouts = any(files.alpha is None for files in found.files)
+    checked = ["files and their sizes", "cut-outs, their alphas and colours" if cutouts else "alphas"]
+    checked += ["trimaps against alphas"] * any(files.trimap for files in found.files)
+    checked += layout_notes(found.layouts)
     return Verdict(tuple(findings), {"foregrounds": len(found.files)}, tuple(checked), ())
 
 
