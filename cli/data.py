@@ -208,7 +208,7 @@ def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs:
 
     part = None if text is None else Part.parsed(text)
     decision = decide(options, savedir, jobs, show, verify=verify)
-    _say(["Nothing is written. It would be:", *summary(decision.manifest)])
+    _say(["Nothing is written. It would be:", *summary(decision.manifest, recorded=False)])
     if part is not None:
         places = part.places(decision.manifest.counts.samples)
         click.echo(f"{len(places)} of the samples are part {part.number} of {part.count}; of them all:")

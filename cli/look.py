@@ -38,6 +38,6 @@ def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
     from shm_data.preview import preview as draw
 
     manifest = draw(CompositeOptions.checked(**options), out, count, jobs, show)
-    for line in ["No data set is written. It would be:", *summary(manifest)]:
+    for line in ["No data set is written. It would be:", *summary(manifest, recorded=False)]:
         click.echo(one_line(line))
     click.echo(f"{out} shows some of it.")

@@ -265,7 +265,7 @@ def is_gray(channels: Array) -> bool:
 
 
 def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
-    """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) uint8 gray or (H, W, 4) uint8 RGBA, too.
+    """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) gray, as PNG and WebP of (H, W, 4) RGBA, too.
 
     JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
     """

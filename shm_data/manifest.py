@@ -168,14 +168,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def summary(manifest: Manifest) -> list[str]:
-    """What a data set holds, what to know about it, and what was left out, in lines for people."""
+def summary(manifest: Manifest, *, recorded: bool = True) -> list[str]:
+    """What a data set holds, what to know about it, and what was left out, in lines for people.
+
+    They point to dataset.json for the rest, if it is `recorded`.
+    """
     counts = manifest.counts
     made_of = f"from {counted(counts.foregrounds, 'foreground')} and {counted(counts.backgrounds, 'background')}"
     lines = [f"{counted(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
     lines += [f"note: {note}" for note in manifest.notes]
     for why, what in manifest.skipped.items():
-        more = f" and {len(what) - _NAMED} more, see dataset.json" if len(what) > _NAMED else ""
+        pointer = ", see dataset.json" if recorded else ""
+        more = f" and {len(what) - _NAMED} more{pointer}" if len(what) > _NAMED else ""
         lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
     return lines
 

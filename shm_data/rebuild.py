@@ -28,6 +28,8 @@ def _options(options: CompositeOptions, roots: Mapping[str, object]) -> Iterator
             value = [root for label, root in roots.items() if re.fullmatch(rf"{_KINDS[name]}\d*", label)]
         elif name in roots:
             value = roots[name]
+        elif name == "vocset" and "voc" not in roots:
+            continue  # where nothing was composited, no background was looked at
         if value != field.default or name in _ALWAYS:
             yield from _typed(f"--{name.replace('_', '-')}", value)
 

@@ -77,6 +77,16 @@ def test_equal_sets_have_equal_cards_wherever_and_by_whomever_they_are_made(fold
     assert str(tmp_path) not in text
 
 
+def test_its_command_names_no_list_of_backgrounds_that_nobody_looked_at(sources, tmp_path):
+    published = tmp_path / "published"
+    shutil.copytree(sources / "photos", published / "photos")
+    shutil.copytree(sources / "alphas", published / "matte")
+    options = CompositeOptions.checked(pubdir=published, prefix="matte", vocroot=(sources,), vocset="trainval")
+    composite(options, tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "shm-data prepare" in text and "--vocset" not in text
+
+
 def test_its_command_makes_the_same_set(folders, sources, tmp_path):
     more = {"maxsize": 40, "group": "`^(a|b)'```", "format": "jpg", "originals": False, "trimap": "random"}
     _, text = _made(folders, tmp_path / "out", **more, license={"inimg": NASTY})
