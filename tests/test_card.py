@@ -79,8 +79,9 @@ def test_equal_sets_have_equal_cards_wherever_and_by_whomever_they_are_made(fold
 
 def test_its_command_names_no_list_of_backgrounds_that_nobody_looked_at(sources, tmp_path):
     published = tmp_path / "published"
-    shutil.copytree(sources / "photos", published / "photos")
-    shutil.copytree(sources / "alphas", published / "matte")
+    shutil.copytree(sources / "photos", published)
+    for alpha in (sources / "alphas").iterdir():
+        shutil.copy(alpha, published / f"{alpha.stem}_matte.png")
     options = CompositeOptions.checked(pubdir=published, prefix="matte", vocroot=(sources,), vocset="trainval")
     composite(options, tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
