@@ -2,7 +2,8 @@
 
 The step is the one of `shm_model.train`, from uint8 pictures in memory to new weights. The first row is what public
 scripts do: eager, float32, NCHW, F.max_unpool2d, one optimiser kernel after the other. Each row below adds a lever to
-the row above. All rows of a stage take turns, so that a machine that slows down slows all of them.
+the row above. All rows of a stage take turns, so that a machine that slows down slows all of them. With --fed the
+last row is also run on a data set or a plan: what it then does of the images/s on pictures that are there already.
 """
 
 import os
@@ -24,8 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shm_model import mnet
 from shm_model.config import Config
+from shm_model.dataset import Batches, TrainingSet, loader
 from shm_model.mnet import MNet
 from shm_model.place import Place, device_for
+from shm_model.samples import kind_of
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
 from shm_model.train import Run, run_of, train_step
@@ -37,6 +40,7 @@ PAPER: dict[str, Any] = {"backbone": "resnet50", "output_stride": 8, "mnet_width
 SMALL: dict[str, Any] = {"backbone": "resnet18", "output_stride": 16, "mnet_width": 0.25}
 PAPER_SIZES: dict[str, Any] = {"tnet_size": 400, "mnet_size": 320, "end_size": 800}
 SMALL_SIZES: dict[str, Any] = {"tnet_size": 128, "mnet_size": 96, "end_size": 192}
+CORES = os.cpu_count() or 1
 PAPER_BATCH = {"pretrain_tnet": 16, "pretrain_mnet": 16, "end_to_end": 10}
 
 
@@ -190,6 +194,28 @@ def measure(stage: str, sizes: dict[str, Any], batch: int, options: dict[str, An
     return rows, counter.get_total_flops()
 
 
+def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> float:
+    """The images/s of a row that is fed from a folder, of its images/s on pictures in memory.
+
+    Both take turns. What the workers have made in the other's turn is used up before the clock starts.
+    """
+    config = row.run.config.model_copy(update={"data": kind_of(root), "data_root": root, "num_workers": workers})
+    dataset = TrainingSet(config)
+    feed = iter(loader(dataset, Batches(len(dataset), config, range(10**6))))
+    steps, ready = max(options["steps"], 2 * workers), next(feed)
+    shares = []
+    for _ in range(options["repeats"]):
+        for _ in range(2 * workers):
+            step_of(row, next(feed))
+        synchronise(row.run.place.device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            step_of(row, next(feed))
+        fed = (time.perf_counter() - begun) / steps
+        shares.append(step_of(row, ready, steps) / fed)
+    return median(shares)
+
+
 def table(rows: list[Row], flops: int, rate: float) -> Iterator[str]:
     """The rows of a stage in Markdown. Ratios are medians of those within a turn."""
     batch = rows[0].run.config.batch_size
@@ -227,6 +253,10 @@ def _cpu() -> str:
 @click.option("--steps", type=click.IntRange(1), help="Steps a turn; by default 5, on a CPU 1.")
 @click.option("--compile/--no-compile", "compiled", default=None, help="Measure torch.compile, by default on a GPU.")
 @click.option("--cuda/--no-cuda", default=True, help="Use a GPU if there is one.")
+@click.option(
+    "--fed", type=click.Path(path_type=Path), help="A data set, shards or a plan to feed the last row from."
+)
+@click.option("--workers", type=click.IntRange(1), default=CORES, show_default=True, help="Processes that feed it.")
 def main(  # noqa: PLR0917
     stages: tuple[str, ...],
     batch: int | None,
@@ -235,6 +265,8 @@ def main(  # noqa: PLR0917
     steps: int | None,
     compiled: bool | None,
     cuda: bool,
+    fed: Path | None,
+    workers: int,
 ) -> None:
     """Measure a training step of each stage, lever by lever, and print tables in Markdown."""
     device = device_for(cuda)
@@ -258,6 +290,11 @@ def main(  # noqa: PLR0917
         click.echo(f"\n### {stage}, batch {count}\n\n{shown}; {flops / count / 1e9:.1f} GFLOP an image and step.\n")
         for line in table(rows, flops, max(rates.values())):
             click.echo(line)
+        if fed is not None:
+            share = fed_share(rows[-1], fed, workers, options)
+            click.echo(
+                f"\nFed by {workers} workers from {kind_of(fed)}: {share:.0%} of the images/s of the last row."
+            )
 
 
 if __name__ == "__main__":
