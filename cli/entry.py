@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 INTERRUPTED = 130
-_TOLD = "Interrupted. What was written is whole; the same command goes on from there."
+_ASKED = "with --skip-done " * (sys.argv[1:2] == ["predict"])
+_TOLD = f"Interrupted. What was written is whole; {_ASKED}the same command goes on from there."
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -38,6 +39,7 @@ from shm_data.errors import MACHINE, ShmDataError  # noqa: E402
 
 # What comes with an extra only, and with which.
 _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster", "gradio": "app"}
+_EXTRAS |= dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export")
 
 
 @contextlib.contextmanager

@@ -1,14 +1,21 @@
 """`shm-model`: trains matting networks, scores them, predicts with them."""
 
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cli.entry import run
+from cli.entry import run, until_interrupted
 from shm_data import __version__
 
 _PATH = click.Path(path_type=Path)
+
+device_option = click.option(
+    "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.  [default: a GPU of CUDA if there is one, else the CPU]"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,7 +38,8 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
     checked = load_config(config, overrides)
     if checked.mode == "test":
         paths = [checked.shm_checkpoint, checked.tnet_checkpoint, checked.mnet_checkpoint]
-        _evaluate(next(path for path in paths if path), checked.data_root, "val", checked.savedir, checked.cuda)
+        device = None if checked.cuda else "cpu"
+        _evaluate(next(path for path in paths if path), checked.data_root, "val", checked.savedir, device)
         return
     from shm_model.train import train as train_model
 
@@ -46,48 +54,152 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
 
 @model.command()
 @click.option("--checkpoint", type=_PATH, required=True, help="What to score.")
-@click.option("--data", type=_PATH, required=True, help="A data set that shm-data made.")
+@click.option("--data", type=_PATH, required=True, help="A data set that shm-data made, or shards of one.")
 @click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
 @click.option("--savedir", type=_PATH, help="Where scores.csv, scores.json and samples.png go.")
-@click.option("--cuda/--no-cuda", default=True, help="Use a GPU if there is one.")
-def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, cuda: bool) -> None:
+@device_option
+def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     """Score a checkpoint on a data set: SAD, MSE, MAD, Grad, Conn, and the trimap's IoU."""
-    _evaluate(checkpoint, data, split, savedir, cuda)
+    _evaluate(checkpoint, data, split, savedir, device)
 
 
 @model.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
-@click.option("--checkpoint", type=_PATH, required=True, help="What to predict with.")
+@click.option("--checkpoint", type=_PATH, help="What to predict with.")
+@click.option("--onnx", type=_PATH, help="What to predict with instead: a file that `shm-model export` wrote.")
 @click.option("--trimap", type=_PATH, help="The trimap, or the folder of trimaps, that an M-Net alone needs.")
 @click.option("--savedir", type=_PATH, default=Path("predictions"), show_default=True, help="Where the mattes go.")
-@click.option("--cuda/--no-cuda", default=True, help="Use a GPU if there is one.")
-def predict(pictures: tuple[Path, ...], checkpoint: Path, trimap: Path | None, savedir: Path, cuda: bool) -> None:
-    """Predict mattes of PICTURES, files or folders: NAME.png holds alpha, NAME_cutout.png the foreground in RGBA."""
+@click.option(
+    "--output",
+    type=click.Choice(["alpha", "cutout", "composite"]),
+    multiple=True,
+    help="As often as you like.  [default: alpha and cutout; of videos alpha and composite]",
+)
+@click.option(
+    "--background",
+    default="#00ff00",
+    show_default=True,
+    metavar="COLOUR|FILE",
+    help="Of composites: #00ff00, white, or a picture, which is cut to cover.",
+)
+@click.option(
+    "--video",
+    type=click.Choice(["mp4", "avi", "mkv"]),
+    default="mp4",
+    show_default=True,
+    help="How videos are written: MPEG-4, Motion JPEG, or without loss (FFV1).",
+)
+@click.option(
+    "--longest",
+    type=click.IntRange(32, 2**15),
+    metavar="PX",
+    help="Long edge for the network.  [default: the checkpoint's]",
+)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="So many of one size at once.")
+@click.option("--half", is_flag=True, help="Half precision: faster on GPUs, and as good but for few pixels.")
+@click.option("--skip-done", is_flag=True, help="Leave out what has outputs newer than itself and the checkpoint.")
+@device_option
+def predict(
+    *,
+    pictures: tuple[Path, ...],
+    checkpoint: Path | None,
+    onnx: Path | None,
+    trimap: Path | None,
+    savedir: Path,
+    output: tuple[Any, ...],
+    background: str,
+    video: str,
+    longest: int | None,
+    batch: int,
+    half: bool,
+    skip_done: bool,
+    device: str | None,
+) -> None:
+    """Predict mattes of PICTURES: photos, folders of photos, videos.
+
+    Of a photo NAME.png holds alpha, NAME_cutout.png the foreground in RGBA, NAME_composite.png the foreground over
+    another background. Of a video come NAME_alpha.mp4 and NAME_composite.mp4, without sound.
+    """
     from cli.progress import show
-    from shm_model.place import device_for
-    from shm_model.predict import predict_files, predictor_of
+    from shm_data.errors import ShmDataError
 
-    count = predict_files(predictor_of(checkpoint, device_for(cuda)), pictures, trimap, savedir, show)
-    click.echo(f"{count} mattes are in {savedir}.")
+    if (checkpoint is None) == (onnx is None):
+        raise ShmDataError("predict", found="both" if onnx else "neither", wanted="either --checkpoint or --onnx")
+    if onnx and half:
+        raise ShmDataError("--half", found="an ONNX file, which is of full precision", wanted="--checkpoint")
+    predictor = _predictor(checkpoint, onnx, device, half)
+    from shm_model.predict import Wishes, predict_files
+    from shm_model.predict.outputs import background_of
+
+    newer = (checkpoint or onnx) if skip_done else None
+    wishes = Wishes(output, background_of(background), batch, video, newer)
+    predictor = replace(predictor, longest=longest) if longest else predictor
+    outcome = predict_files(predictor, pictures, trimap, savedir, show, wishes=wishes)
+    there = f"; {outcome.there} {'was' if outcome.there == 1 else 'were'} there already" * bool(outcome.there)
+    if outcome.pictures or there or not outcome.videos:
+        mattes = "1 matte is" if outcome.pictures == 1 else f"{outcome.pictures} mattes are"
+        click.echo(f"{mattes} in {savedir}{there}.")
+    for path, frames in outcome.videos.items():
+        click.echo(f"{frames} frames of {path.name}, without sound, are in {savedir}.")
 
 
-def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, cuda: bool) -> None:
-    from cli.progress import show
-    from shm_data.images import write_png
-    from shm_model.dataset import names_of
-    from shm_model.evaluate import evaluate as score
-    from shm_model.evaluate import panels, table, write_tables
-    from shm_model.place import device_for
+@model.command()
+@click.option("--checkpoint", type=_PATH, required=True, help="What to export.")
+@click.option("--out", type=_PATH, required=True, help="NAME.onnx, or NAME.pt2 for torch.export's format.")
+def export(checkpoint: Path, out: Path) -> None:
+    """Export a checkpoint for use without this package, for pictures of any number, height and width."""
+    from shm_model.export import export as export_to
+
+    export_to(checkpoint, out)
+    click.echo(f"The network is in {out}, {out.stat().st_size / 1e6:.1f} MB.")
+
+
+@model.command()
+@click.option("--checkpoint", type=_PATH, required=True, help="What to predict with.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Who is listened to; 0.0.0.0 is everybody.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Where.  [default: a free one from 7860 on]")
+@device_option
+def app(checkpoint: Path, host: str, port: int | None, device: str | None) -> None:
+    """Serve a page to try a checkpoint on: drop a photo, see its trimap, its matte, and the cut-out."""
+    from shm_model.app import served
+    from shm_model.place import device_named
     from shm_model.predict import predictor_of
 
-    predictor = predictor_of(checkpoint, device_for(cuda))
-    rows = score(predictor, data, split, show)
+    with until_interrupted(), served(predictor_of(checkpoint, device_named(device)), host, port) as address:
+        click.echo(f"The page is at {address} until Ctrl-C ends it.")
+        threading.Event().wait()
+
+
+def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, half: bool) -> Any:
+    """The predictor of whichever is given. That of an ONNX file needs no torch."""
+    if onnx:
+        from shm_model.predict.portable import onnx_predictor_of
+
+        return onnx_predictor_of(onnx, device)
+    from shm_model.place import device_named
+    from shm_model.predict import predictor_of
+
+    assert checkpoint is not None
+    return predictor_of(checkpoint, device_named(device), half)
+
+
+def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
+    from cli.progress import show
+    from shm_data.images import write_png
+    from shm_model.evaluate import evaluate as score
+    from shm_model.evaluate import panels, table, write_tables
+    from shm_model.place import device_named
+    from shm_model.predict import predictor_of
+    from shm_model.samples import kind_of, source_of
+
+    predictor, source = predictor_of(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
+    rows = score(predictor, source, show)
     for line in table(rows):
         click.echo(line)
     if savedir:
         write_tables(rows, savedir)
-        names = names_of(data, split)
-        write_png(savedir / "samples.png", panels(predictor, data, names[:: max(1, len(names) // 6)][:6]))
+        some = range(0, len(rows), max(1, len(rows) // 6))[:6]
+        write_png(savedir / "samples.png", panels(predictor, source, some))
         click.echo(f"The scores and samples.png (image | trimap | alpha | truth) are in {savedir}.")
 
 

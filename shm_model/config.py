@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shm_data.errors import ShmDataError
+from shm_data.options import Augment
 
 # What a value in a message is cut to: one in YAML may stand for any number of others.
 _SHORT = reprlib.Repr()
@@ -42,11 +43,13 @@ class Config(BaseModel):
 
     mode: Literal["pretrain_tnet", "pretrain_mnet", "end_to_end", "test"]
     # What `data_root` is: a data set as shm-data writes it, the shards that it packs one into, or one of which only
-    # the plan is needed. From recipes, samples may have other backgrounds in every epoch, and prepared foregrounds
-    # are kept in `cache`, a folder in `data_root` unless another is told.
+    # the plan is needed. From recipes, samples may have other backgrounds in every epoch, and be augmented anew, by
+    # these and not as the plan says; prepared foregrounds are kept in `cache`, a folder in `data_root` unless another
+    # is told.
     data: Literal["layout", "shards", "recipes"] = "layout"
     data_root: _Path
     resample_backgrounds: bool = False
+    augment: tuple[Augment, ...] = ()
     cache: _Path | None = None
     savedir: _Path = Path("runs")
 
@@ -113,9 +116,10 @@ class Config(BaseModel):
             for name in ("tnet_checkpoint", "mnet_checkpoint"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{name}: end_to_end starts from pretrained networks, never untrained")
-        if self.data != "recipes" and (self.resample_backgrounds or self.cache):
-            key = "resample_backgrounds" if self.resample_backgrounds else "cache"
-            raise ValueError(f"{key}: only where samples are made from recipes (data: recipes)")
+        if self.data != "recipes":
+            for key in ("resample_backgrounds", "augment", "cache"):
+                if getattr(self, key):
+                    raise ValueError(f"{key}: only where samples are made from recipes (data: recipes)")
         if self.mode == "test" and not (self.shm_checkpoint or self.tnet_checkpoint or self.mnet_checkpoint):
             raise ValueError("test needs shm_checkpoint, or tnet_checkpoint or mnet_checkpoint alone")
         return self

@@ -72,7 +72,8 @@ class TrainingSet(Dataset[Item | ShmDataError]):
     def _scene(self, epoch: int, index: int) -> Scene:
         """A sample; from recipes with the colours that it mixes."""
         if isinstance(self.source, RecipeSource):
-            return self.source.scene(index, epoch if self.config.resample_backgrounds else None)
+            config = self.config
+            return self.source.scene(index, epoch, fresh=config.resample_backgrounds, augment=config.augment)
         return Scene(*self.source.read(index), None, None)
 
     def _for_tnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:

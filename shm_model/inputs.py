@@ -24,12 +24,17 @@ class Normalise(nn.Module):
         return (image - self.mean) / self.deviation
 
 
-def continued(x: Tensor, down: int, right: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, H + down, W + right): the last row and column repeated.
+def continued(x: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) -> (N, C, height, width), neither less than it was: the last row and column repeated.
+
+    Who computes these sizes divides nothing negative: exported to ONNX, that is rounded towards zero.
 
     F.pad does the same, but adds up gradients in no fixed order on GPUs, and torch.compile is wrong about the memory
     format of its gradient (torch 2.13).
     """
+    if not isinstance(height, int):  # while a network is exported for any size, nothing may depend on one
+        return _repeated(_repeated(x, height, 2), width, 3)  # type: ignore[unreachable]
+    down, right = height - x.shape[2], width - x.shape[3]
     if down:
         x = _joined(x, x[:, :, -1:].expand(-1, -1, down, -1), 2)
     if right:
@@ -41,3 +46,8 @@ def _joined(x: Tensor, edge: Tensor, along: int) -> Tensor:
     last = x.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if last else torch.contiguous_format
     return torch.cat([x, edge.contiguous(memory_format=form)], along)
+
+
+def _repeated(x: Tensor, length: int, along: int) -> Tensor:
+    places = torch.arange(length, device=x.device).clamp(max=x.shape[along] - 1)
+    return x.index_select(along, places)

@@ -75,7 +75,9 @@ class _Unpool(Function):
 
 def _corners(x: Tensor) -> list[Tensor]:
     """The four places of all 2x2 cells, in the order of their codes, each (N, C, H/2, W/2)."""
-    return [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    # Slices with steps would be as good, but not when sizes are unknown: exporters would not see that they are alike.
+    cells: Tensor = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # type: ignore[no-untyped-call]
+    return [cells[:, :, :, row, :, column] for row in (0, 1) for column in (0, 1)]
 
 
 def _pick(x: Tensor, code: Tensor) -> Tensor:
@@ -139,7 +141,7 @@ class MNet(nn.Module):
         """
         height, width = image.shape[2:]
         x = torch.cat([self.normalise(image), probabilities], 1)
-        x = continued(x, -height % 16, -width % 16)
+        x = continued(x, (height + 15) // 16 * 16, (width + 15) // 16 * 16)
         *stages, last = self.encoder
         codes = []
         for stage in stages:

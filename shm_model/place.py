@@ -2,17 +2,17 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from shm_data.errors import ShmDataError
 from shm_model.config import Config
 
-# The others wait for as long as the first process scores val, which takes far more than torch's ten minutes.
+# All wait for whoever scores the largest pictures of val, which may take far more than torch's ten minutes.
 _PATIENCE = timedelta(hours=6)
 
 
@@ -33,6 +33,28 @@ class Place:
 def device_for(cuda: bool) -> torch.device:
     """The GPU where one is wanted and there, else the CPU."""
     return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device of a name: cpu, cuda, cuda:1, mps; without one, the GPU if CUDA has one, else the CPU.
+
+    Raises ShmDataError where the name is none of these, or the device is not there.
+    """
+    if name is None:
+        return device_for(True)
+    wanted = "cpu, cuda, cuda:1 or mps"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ShmDataError("--device", found=name, wanted=wanted) from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ShmDataError("--device", found=name, wanted=wanted)
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= counts[device.type]:
+        raise ShmDataError(
+            "--device", found=f"{name}, and {counts[device.type]} such devices", wanted="one that is there"
+        )
+    return device
 
 
 @contextlib.contextmanager
@@ -59,6 +81,23 @@ def taken_place(config: Config) -> Iterator[Place]:
         yield Place(device, distributed.get_rank(), world)
     finally:
         distributed.destroy_process_group()
+
+
+def summed(values: Sequence[float], place: Place) -> list[float]:
+    """Each of the values, added up over all processes in float64."""
+    if place.world == 1:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64, device=place.device)
+    distributed.all_reduce(tensor)
+    total: list[float] = tensor.tolist()
+    return total
+
+
+def as_in_the_first(network: nn.Module, place: Place) -> None:
+    """Brings what is no parameter, such as the means of batch norm, in all processes to what the first has."""
+    if place.world > 1:
+        for buffer in network.buffers():
+            distributed.broadcast(buffer, 0)
 
 
 def _local_rank() -> int:

@@ -1,7 +1,7 @@
 """Where samples come from, for training and for scores: the folders of a data set, shards of it, or its recipes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -86,10 +86,12 @@ class RecipeSource:
         scene = self.scene(index)
         return scene.image, scene.alpha, scene.trimap
 
-    def scene(self, index: int, epoch: int | None = None) -> Scene:
-        """One of them, with what it is composed of; in an `epoch`, on a background drawn for it."""
+    def scene(self, index: int, epoch: int = 0, *, fresh: bool = False, augment: Collection[str] = ()) -> Scene:
+        """One of them, with what it is composed of; a `fresh` background and what `augment` names is of its epoch."""
         recipe = self.replay.recipe(index)
-        return self.replay.scene(recipe if epoch is None else self.replay.fresh(recipe, epoch))
+        if fresh:
+            recipe = self.replay.fresh(recipe, epoch)
+        return self.replay.scene(self.replay.augmented(recipe, augment, epoch) if augment else recipe)
 
 
 def source_of(kind: Kind, root: Path, split: str, cache: Path | None = None) -> Source:

@@ -36,6 +36,42 @@ class Pyramid(nn.Module):
         return torch.cat([features, *pooled], 1)
 
 
+class Means(nn.Module):
+    """What nn.AdaptiveAvgPool2d(bins) does, as two matrix products."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, bins, bins)."""
+        height, width = x.shape[2:]
+        return _shares(height, self.bins, x) @ x @ _shares(width, self.bins, x).T
+
+
+def _shares(length: int, bins: int, like: Tensor) -> Tensor:
+    """How much each of `length` places counts in the mean of each bin, (bins, length)."""
+    places, number = torch.arange(length, device=like.device), torch.arange(bins, device=like.device)[:, None]
+    inside = (places >= number * length // bins) & (places < ((number + 1) * length + bins - 1) // bins)
+    counts = inside.to(like.dtype)
+    return counts / counts.sum(1, keepdim=True)
+
+
+def make_portable(network: nn.Module) -> None:
+    """Replaces torch's adaptive means in a network, in its place.
+
+    Translated to ONNX they would take every picture to be of the example's size, and MPS has them for few sizes only.
+    """
+    for module in network.modules():
+        if isinstance(module, Pyramid):
+            for branch in module.branches:
+                assert isinstance(branch, nn.Sequential)
+                mean = branch[0]
+                if isinstance(mean, nn.AdaptiveAvgPool2d):
+                    assert isinstance(mean.output_size, int)
+                    branch[0] = Means(mean.output_size)
+
+
 class TNet(nn.Module):
     """PSPNet: ResNet, pyramid pooling, classifier.
 
@@ -63,7 +99,7 @@ class TNet(nn.Module):
         """
         height, width = image.shape[2:]
         stride = self.output_stride
-        padded = continued(image, (1 - height) % stride, (1 - width) % stride)
+        padded = continued(image, *((length + stride - 2) // stride * stride + 1 for length in (height, width)))
         _, features = self.backbone(padded)
         features = self.reduce(self.pyramid(features))
         # In half precision probabilities would come in steps that a matte shows.

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from small import matte, photo
 
+from cli.model import main
 from shm_data import images
 
 # Run in the background, tests and all that they start would ignore Ctrl-C, which some of them send.
@@ -21,6 +23,19 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip(f"no real pictures at {REALDATA}; SHM_REALDATA names their folder")
     return REALDATA
+
+
+@pytest.fixture
+def shm_model(monkeypatch, capsys):
+    """The program in this process: gives its exit code, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["shm-model", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def tnet(tmp_path_factory):
 @contextmanager
 def served(checkpoint):
     """The address at which the program serves a checkpoint; it ends by Ctrl-C, with exit code 0."""
-    command = [sys.executable, "-m", "cli.model", "app", "--checkpoint", str(checkpoint), "--no-cuda"]
+    command = [sys.executable, "-m", "cli.model", "app", "--checkpoint", str(checkpoint), "--device", "cpu"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         line = program.stdout.readline()
         assert line, program.stderr.read()

@@ -11,7 +11,7 @@ from PIL import Image
 from shm_data.backgrounds import scan
 from shm_data.backgrounds.folder import SHOWS_PERSON, UNKNOWN
 from shm_data.layout import Layout
-from shm_model.dataset import names_of
+from shm_model.samples import names_of
 
 # Hypothesis would have a new folder for each of its examples; they overwrite each other's files instead.
 ONE_FOLDER = [HealthCheck.function_scoped_fixture]

@@ -20,8 +20,8 @@ from shm_data.foregrounds import scan
 from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.trimaps import write_trimaps
-from shm_model.dataset import names_of, read_sample
 from shm_model.predict import predict_files
+from shm_model.samples import names_of, read_sample
 
 ACCENT = "Zoë Müller ñ"
 
@@ -118,7 +118,7 @@ def test_trimaps_and_mattes_of_files_of_any_name(tmp_path):
         made = images.find(tmp_path / "trimaps")
         count = predict_files(PREDICTOR, [tmp_path / "photos"], tmp_path / "trimaps", tmp_path / "mattes")
     assert len({name.casefold() for name in made}) == len(made) == len(names)
-    assert count == len(names) and len(images.find(tmp_path / "mattes")) == 2 * len(names)
+    assert count.pictures == len(names) and len(images.find(tmp_path / "mattes")) == 2 * len(names)
 
 
 # Which belong together.

@@ -20,8 +20,8 @@ from shm_data.build import composite
 from shm_data.layout import Layout
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.trimaps import write_trimaps
-from shm_model.dataset import read_sample
 from shm_model.predict import predict_files
+from shm_model.samples import read_sample
 
 # Pillow warns of some pictures before it gives up, or although it reads them.
 pytestmark = pytest.mark.filterwarnings("ignore")

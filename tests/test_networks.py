@@ -165,7 +165,10 @@ def test_a_logit_lies_where_its_feature_does(output_stride):
 def test_what_is_continued_is_torchs_replicate_in_output_and_gradient(memory_format, down, right):
     x = torch.rand(2, 3, 4, 6).to(memory_format=memory_format)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    one, other = continued(ours, down, right), F.pad(theirs, (0, right, 0, down), mode="replicate")
+    one, other = (
+        continued(ours, ours.shape[2] + down, ours.shape[3] + right),
+        F.pad(theirs, (0, right, 0, down), mode="replicate"),
+    )
     assert torch.equal(one, other) and one.is_contiguous(memory_format=memory_format)
     weights = torch.rand_like(one)
     (one * weights).sum().backward()

@@ -1,0 +1,81 @@
+"""A network in an ONNX file that `shm-model export` wrote, run by onnxruntime. Needs no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+from shm_data.errors import ShmDataError
+from shm_model.predict.mattes import AnyPredictor, Floats
+
+_WANTED = "a file that shm-model export wrote"
+
+_UNREADABLE = (
+    *(faults.Fail, faults.InvalidArgument, faults.InvalidGraph, faults.InvalidProtobuf, faults.NoModel),
+    *(faults.NotImplemented, faults.RuntimeException),
+)
+
+_SILENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxPredictor(AnyPredictor):
+    """A session of onnxruntime, ready to predict."""
+
+    session: onnxruntime.InferenceSession
+    mode: str
+    longest: int
+
+    @property
+    def needs_trimap(self) -> bool:
+        """Whether the network is an M-Net alone."""
+        return self.mode == "pretrain_mnet"
+
+    def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
+        """alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w)."""
+        if probabilities is None:
+            alpha, found = self.session.run(["alpha", "probabilities"], {"image": images})
+            return alpha, found
+        (alpha,) = self.session.run(["alpha"], {"image": images, "probabilities": probabilities})
+        return alpha, probabilities
+
+
+def onnx_predictor_of(path: Path, device: str | None = None) -> OnnxPredictor:
+    """The predictor of an ONNX file, on a device as torch names it: cpu, cuda, cuda:1. All it needs is in the file.
+
+    Without a device it is a GPU if onnxruntime knows one, else the CPU. Raises ShmDataError where the file is none of
+    ours, or the device is not there.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=_providers(device))
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+    except _UNREADABLE as error:
+        raise ShmDataError(str(path), found="no ONNX model that can be run", wanted=_WANTED) from error
+    if device and device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+        raise ShmDataError(
+            "--device", found=f"{device}, which onnxruntime cannot start", wanted="a GPU with CUDA, or cpu"
+        )
+    told: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    if not {"mode", "longest"} <= set(told) or not told["longest"].isdecimal():
+        raise ShmDataError(str(path), found="another ONNX model", wanted=_WANTED)
+    return OnnxPredictor(session, told["mode"], int(told["longest"]))
+
+
+def _providers(device: str | None) -> list[str | tuple[str, dict[str, str]]]:
+    """What onnxruntime calls a device, and the CPU behind it for what that cannot do."""
+    gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    kind, _, number = (device or ("cuda" if gpu else "cpu")).partition(":")
+    if kind == "cpu" and not number:
+        return ["CPUExecutionProvider"]
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise ShmDataError("--device", found=str(device), wanted="cpu, cuda or cuda:1 for an ONNX file")
+    if not gpu:
+        raise ShmDataError(
+            "--device", found=f"{device}, and an onnxruntime for CPUs", wanted="onnxruntime-gpu, or cpu"
+        )
+    return [("CUDAExecutionProvider", {"device_id": number or "0"}), "CPUExecutionProvider"]

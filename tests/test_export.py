@@ -1,0 +1,179 @@
+"""Networks in files of their own say what they said in torch, for pictures of any number and size."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from nets import MODES, SMALL, checkpoint, network
+from small import photo
+
+from shm_data import __version__, images
+from shm_data.errors import ShmDataError
+from shm_model import mnet
+from shm_model.export import METADATA, Matting, export
+from shm_model.predict.portable import onnx_predictor_of
+from shm_model.tnet import Means
+
+TOLD = {"mode": MODES["shm"], "longest": str(SMALL["longest"]), "version": __version__}
+
+# Sizes that strides divide and that they do not, some pixels alone, and several batches.
+SIZES = [(1, 75, 91), (3, 64, 48), (1, 33, 130), (2, 49, 49), (1, 2, 3), (4, 17, 16)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """An end-to-end network: its checkpoint, and its ONNX."""
+    folder = tmp_path_factory.mktemp("exported")
+    export(checkpoint("shm", folder / "shm.pt"), folder / "shm.onnx")
+    return folder
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """M-Nets of one pooling, which takes seconds to trace; all of its depth is in the end-to-end ONNX."""
+    monkeypatch.setattr(mnet, "_ENCODER", ((16,), (32, 32)))
+    monkeypatch.setattr(mnet, "_DECODER", (16, 16))
+
+
+def inputs(kind, size):
+    """A batch of pictures, with what an M-Net needs beside."""
+    torch.manual_seed(sum(size))
+    batch, height, width = size
+    given = {"image": torch.rand(batch, 3, height, width)}
+    if kind == "mnet":
+        given["probabilities"] = torch.rand(batch, 3, height, width).softmax(1)
+    return given
+
+
+def require_alike(kind, run):
+    """The law: what a file gives by `run` is within 1e-3 of what the network gives in torch."""
+    module = Matting(network(kind)).eval()
+    for size in SIZES:
+        given = inputs(kind, size)
+        with torch.inference_mode():
+            expected = module(**given)
+        outputs = run(given)
+        assert len(outputs) == len(expected) == (1 if kind == "mnet" else 2)
+        for one, other in zip(outputs, expected, strict=True):
+            assert one.shape == other.shape
+            assert np.abs(one - other.numpy()).max() < 1e-3
+        assert outputs[0].min() >= 0 and outputs[0].max() <= 1
+    assert np.ptp(expected[0].numpy()) > 0.05, "the network should say something"
+
+
+def session_of(path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda given: session.run(None, {name: value.numpy() for name, value in given.items()})
+
+
+@pytest.mark.parametrize("kind", ["tnet", "mnet"])
+@pytest.mark.usefixtures("shallow")
+def test_the_command_exports_one_network_alone_without_a_word_more(kind, tmp_path, shm_model):
+    given, out = checkpoint(kind, tmp_path / "c.pt"), tmp_path / "new" / "m.onnx"
+    code, said, err = shm_model("export", "--checkpoint", given, "--out", out)
+    assert (code, said, err) == (0, f"The network is in {out}, {out.stat().st_size / 1e6:.1f} MB.\n", "")
+    require_alike(kind, session_of(out))
+    assert onnx_predictor_of(out).needs_trimap == (kind == "mnet")
+
+
+def test_both_networks_with_their_fusion_are_alike_in_onnx(files):
+    require_alike("shm", session_of(files / "shm.onnx"))
+
+
+@pytest.mark.usefixtures("shallow")
+def test_both_networks_with_their_fusion_are_alike_in_an_exported_program(tmp_path):
+    export(checkpoint("shm", tmp_path / "shm.pt"), tmp_path / "shm.pt2")
+    extra = {METADATA: ""}
+    program = torch.export.load(tmp_path / "shm.pt2", extra_files=extra).module()
+    with torch.inference_mode():
+        require_alike("shm", lambda given: [output.numpy() for output in program(**given)])
+    assert TOLD.items() <= json.loads(extra[METADATA]).items()
+
+
+def test_all_that_is_needed_to_predict_is_in_the_file(files):
+    model = onnx.load(files / "shm.onnx")
+    assert TOLD.items() <= {each.key: each.value for each in model.metadata_props}.items()
+    names = [each.name for each in (*model.graph.input, *model.graph.output)]
+    assert names == ["image", "alpha", "probabilities"]
+    sizes = [each.dim_param for each in model.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == ["batch", "", "height", "width"]
+
+
+def test_pictures_are_predicted_from_onnx_without_torch_and_are_the_same(files, tmp_path, shm_model):
+    for seed, size in enumerate(((120, 96), (200, 240))):  # the second is larger than `longest`
+        (tmp_path / "in").mkdir(exist_ok=True)
+        images.write_png(tmp_path / "in" / f"{seed}.png", photo(seed, size))
+    script = "import sys; sys.modules['torch'] = None; from cli.model import main; main()"
+    command = [sys.executable, "-c", script, "predict", "--onnx", files / "shm.onnx", tmp_path / "in"]
+    program = subprocess.run([*command, "--savedir", tmp_path / "o"], check=False, capture_output=True, text=True)
+    assert (program.returncode, program.stdout) == (0, f"2 mattes are in {tmp_path / 'o'}.\n"), program.stderr
+    code, *_ = shm_model("predict", "--checkpoint", files / "shm.pt", tmp_path / "in", "--savedir", tmp_path / "t")
+    assert code == 0
+    for name in ("0.png", "1.png"):
+        one, other = (images.read_gray(tmp_path / folder / name).astype(int) for folder in "ot")
+        assert np.abs(one - other).max() <= 1
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 6), (13, 17)])
+def test_means_are_those_of_torch(bins, size):
+    x = torch.rand(2, 4, *size)
+    torch.testing.assert_close(Means(bins)(x), torch.nn.functional.adaptive_avg_pool2d(x, bins))
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("m.txt", "found the suffix '.txt', wanted .onnx or .pt2"),
+    ("m", "found the suffix '', wanted .onnx or .pt2"),
+])  # fmt: skip
+def test_another_suffix_is_told_before_anything_is_done(tmp_path, name, message):
+    with pytest.raises(ShmDataError, match=message):
+        export(tmp_path / "absent.pt", tmp_path / name)
+
+
+def test_what_is_no_export_of_ours_is_told(tmp_path, files):
+    model = onnx.load(files / "shm.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    (tmp_path / "broken.onnx").write_bytes((files / "shm.onnx").read_bytes()[:5000])
+    messages = {"foreign": "another ONNX model", "broken": "no ONNX model that can be run", "absent": "No such file"}
+    for name, message in messages.items():
+        with pytest.raises(ShmDataError, match=f"{name}.onnx: .*{message}"):
+            onnx_predictor_of(tmp_path / f"{name}.onnx")
+
+
+@pytest.mark.parametrize(("device", "message"), [
+    ("cuda", "found cuda, and an onnxruntime for CPUs, wanted onnxruntime-gpu, or cpu"),
+    ("mps", "found mps, wanted cpu, cuda or cuda:1 for an ONNX file"),
+    ("cpu:1", "found cpu:1, wanted cpu, cuda"),
+    ("cuda:x", "found cuda:x, wanted cpu, cuda"),
+])  # fmt: skip
+def test_a_device_that_onnxruntime_lacks_is_told(files, device, message):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime knows GPUs")
+    with pytest.raises(ShmDataError, match=message):
+        onnx_predictor_of(files / "shm.onnx", device)
+
+
+@pytest.mark.parametrize(("command", "module"), [("export", "onnxscript"), ("predict", "onnxruntime")])
+def test_a_missing_extra_is_told(command, module, tmp_path, shm_model, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "shm_model.predict.portable", raising=False)
+    given = {
+        "export": ["--checkpoint", "c.pt", "--out", tmp_path / "m.onnx"],
+        "predict": ["--onnx", "m.onnx", "a.png"],
+    }
+    code, _, err = shm_model(command, *given[command])
+    assert (code, err) == (1, f"Error: {module} is not installed: pip install 'shm-matting[export]' brings it\n")

@@ -1,0 +1,411 @@
+"""From pictures and videos to mattes: the same however it is done, whole or absent, and said in a sentence if not."""
+
+import itertools
+import os
+import threading
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from nets import checkpoint, network
+from small import matte, photo
+
+from shm_data import images
+from shm_data.compositing import blend, fit, resize
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.foreground import estimate
+from shm_data.layout import locked
+from shm_model.place import device_named
+from shm_model.predict import Predictor, Wishes, predict_files
+from shm_model.predict import video as videos
+from shm_model.predict.enlarge import enlarged
+from shm_model.predict.outputs import background_of, covering, rendered
+from shm_model.predict.pipeline import ahead, alike
+from shm_model.tnet import TNet
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Brightness(TNet):
+    """A T-Net by brightness: what it says of a pixel is known beforehand."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+
+    def forward(self, image):
+        gray = image.mean(1, keepdim=True)
+        return torch.cat([-40 * (gray - 0.5), torch.full_like(gray, -9), 40 * (gray - 0.5)], 1)
+
+
+PREDICTOR = Predictor(Brightness(), CPU, 64)
+
+
+def small_video(path, count=9, size=(48, 64), rate=12.5, codec="FFV1"):
+    """A video of a photo that moves; gives its frames, RGB."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), rate, size[::-1])
+    frames = [np.roll(photo(5, size), 3 * number, 1) for number in range(count)]
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return frames
+
+
+def frames_of(path):
+    return list(videos.frames(videos.clip_of(path)))
+
+
+# Pixels.
+
+
+@pytest.mark.parametrize("kind", ["tnet", "mnet", "shm"])
+def test_several_at_once_are_predicted_as_each_alone(kind):
+    predictor = Predictor(network(kind), CPU, 96)
+    pictures = [photo(seed, (72, 96)) for seed in range(3)]
+    trimaps = [np.uint8([0, 128, 255])[matte(seed, (72, 96)) // 86] for seed in range(3)]
+    together = predictor.of_many(pictures, trimaps)
+    for picture, trimap, one in zip(pictures, trimaps, together, strict=True):
+        alone = predictor(picture, trimap)
+        difference = np.abs(alone.alpha - one.alpha)
+        # Two maxima that are equal but for rounding let M-Net's unpooling choose another pixel.
+        assert difference.mean() <= 1e-6 and np.quantile(difference, 0.99) <= 1e-5 and difference.max() <= 1e-3
+        assert np.array_equal(alone.trimap, one.trimap)
+    assert np.ptp(together[0].alpha) > 0.1, "the network should say something"
+
+
+@pytest.mark.parametrize("kind", ["tnet", "mnet", "shm"])
+def test_half_precision_is_nearly_the_same(kind):
+    whole = Predictor(network(kind), CPU, 96)
+    trimap = np.uint8([0, 128, 255])[matte(1, (64, 96)) // 86]
+    one, other = (each(photo(1, (64, 96)), trimap).alpha for each in (whole, replace(whole, half=True)))
+    assert 0 < np.abs(one - other).mean() < 0.01
+
+
+def test_half_precision_that_does_not_suffice_is_told():
+    class Huge(Brightness):
+        def forward(self, image):
+            return super().forward(image) * (torch.inf if torch.is_autocast_enabled("cpu") else 1)
+
+    predictor = Predictor(Huge(), CPU, 64)
+    assert np.isfinite(predictor(photo(1)).alpha).all()
+    with pytest.raises(ShmDataError, match="half precision: found a matte that is not finite, wanted no --half"):
+        replace(predictor, half=True)(photo(1))
+
+
+def test_too_little_memory_is_told():
+    class Large(Brightness):
+        def forward(self, image):
+            raise torch.OutOfMemoryError("as a GPU says it")
+
+    with pytest.raises(ShmDataError, match="cpu: found too little memory for 1 of 64x48 at once, wanted a smaller"):
+        Predictor(Large(), CPU, 64)(photo(1))
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu:0", None])
+def test_a_device_that_is_there_is_taken(name):
+    assert device_named(name).type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "cpu:1", "meta", "tpu", "cuda:x"])
+def test_a_device_that_is_not_there_is_told(name):
+    with pytest.raises(ShmDataError, match=f"--device: found {name}"):
+        device_named(name)
+
+
+def test_a_matte_of_the_images_size_is_left_as_it_is_and_a_flat_one_stays_flat():
+    alpha = matte(1).astype(np.float32) / 255
+    assert np.array_equal(enlarged(alpha, photo(1), photo(1)), alpha)
+    for level in (0.0, 0.4, 1.0):
+        flat = np.full((24, 32), level, np.float32)
+        assert np.array_equal(enlarged(flat, photo(1, (24, 32)), photo(2)), np.full((48, 64), level, np.float32))
+
+
+def test_an_edge_in_the_colours_is_an_edge_in_the_enlarged_matte():
+    truth = np.zeros((96, 96), np.float32)
+    truth[:, 42:] = 1
+    image = np.where(truth[..., None] > 0, (200, 60, 30), (20, 90, 160)).astype(np.uint8)
+    small, alpha = resize(image, (24, 24)), cv2.resize(truth, (24, 24), interpolation=cv2.INTER_AREA)
+    plain = cv2.resize(alpha, (96, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(enlarged(alpha, small, image) - truth).sum() < 0.2 * np.abs(plain - truth).sum()
+
+
+def test_real_mattes_are_enlarged_with_less_error_than_by_interpolation(realdata):
+    ratios = []
+    for name in ("GT01", "GT04", "GT13", "GT18", "GT21", "GT25"):
+        image = images.read_image(realdata / f"fg/alphamatting_gt27/input/{name}.png")
+        truth = np.float32(images.read_alpha(realdata / f"fg/alphamatting_gt27/GT/{name}.png")) / 255
+        size = fit(truth.shape[::-1], max(truth.shape) // 4)
+        alpha = cv2.resize(truth, size, interpolation=cv2.INTER_AREA)
+        plain = cv2.resize(alpha, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        ours = enlarged(alpha, resize(image, size), image)
+        ratios.append(np.abs(ours - truth).sum() / np.abs(plain - truth).sum())
+    assert max(ratios) < 0.9 and np.median(ratios) < 0.5
+
+
+# What is made of a matte.
+
+
+def test_a_background_is_a_colour_or_a_picture(tmp_path):
+    images.write_png(tmp_path / "b.png", photo(1))
+    assert np.array_equal(background_of(str(tmp_path / "b.png")), photo(1))
+    for text in ("#0f0", "#00ff00", "lime", "rgb(0, 255, 0)"):
+        colour = covering(background_of(text), (7, 5))
+        assert colour.shape == (5, 7, 3) and (colour == (0, 255, 0)).all()
+    with pytest.raises(ShmDataError, match=r"the background: found no_such.png, wanted a colour, as #00ff00"):
+        background_of("no_such.png")
+
+
+def test_a_composite_has_the_colours_of_the_cutout_over_the_background():
+    image, alpha, behind = photo(1), matte(1).astype(np.float32) / 255, covering(photo(2, (80, 40)), (64, 48))
+    made = rendered(image, alpha, ("composite", "cutout", "alpha"), behind)
+    assert np.array_equal(made["alpha"], matte(1)) and np.array_equal(made["cutout"][..., 3], matte(1))
+    assert np.array_equal(made["cutout"][..., :3], estimate(image, matte(1)))
+    assert np.array_equal(made["composite"], blend(made["cutout"][..., :3].copy(), matte(1), behind))
+    assert list(rendered(image, alpha, ("alpha",), behind)) == ["alpha"]
+
+
+# Files.
+
+
+def test_only_what_is_wanted_is_written_and_the_same_for_any_batch(sources, tmp_path):
+    images.write_png(sources / "photos" / "low.png", photo(9, (40, 64)))
+    (sources / "photos" / "p2.png").write_bytes(b"broken")
+    for batch in (1, 3):
+        wishes = Wishes(outputs=("composite", "alpha"), batch=batch)
+        with pytest.raises(ShmDataError, match=r"p2.png as a picture"):
+            predict_files(PREDICTOR, [sources / "photos"], None, tmp_path / str(batch), wishes=wishes)
+    names = images.find(tmp_path / "1")
+    assert names == sorted(f"{stem}{end}.png" for stem in ("p0", "p1", "p3", "low") for end in ("", "_composite"))
+    assert names == images.find(tmp_path / "3")
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+    assert np.array_equal(images.read_gray(tmp_path / "1" / "low.png") > 127, photo(9, (40, 64)).mean(2) > 127.5)
+
+
+def test_no_two_outputs_share_a_name(tmp_path):
+    for seed, name in enumerate(("a.png", "a_cutout.png", "b_cutout.png", "b.png", "b.bmp")):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(images.encode(photo(seed)))
+    assert predict_files(PREDICTOR, [tmp_path / "in"], None, tmp_path / "out").pictures == 5
+    assert len(images.find(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("kind", ["picture", "trimap"])
+def test_no_output_takes_the_place_of_what_is_given(tmp_path, kind):
+    images.write_png(tmp_path / "a.png", photo(1))
+    predictor, given, trimap = PREDICTOR, tmp_path / "a.png", None
+    if kind == "trimap":
+        (tmp_path / "photos").mkdir()
+        images.write_png(tmp_path / "photos" / "a.png", photo(1))
+        given, trimap = tmp_path / "photos" / "a.png", tmp_path / "a.png"
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(ShmDataError, match=r"the matte of .*a.png, which is given, wanted another --savedir"):
+        predict_files(predictor, [given], trimap, tmp_path)
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_a_folder_without_pictures_is_told(tmp_path):
+    with pytest.raises(ShmDataError, match="found no pictures, wanted some"):
+        predict_files(PREDICTOR, [tmp_path], None, tmp_path / "out")
+
+
+def test_what_is_done_is_left_out_until_the_picture_or_the_weights_are_newer(sources, tmp_path):
+    weights, out = tmp_path / "c.pt", tmp_path / "out"
+    weights.write_bytes(b"")
+    run = [PREDICTOR, [sources / "photos"], None, out]
+    assert predict_files(*run).pictures == 4
+    assert predict_files(*run) == (4, {}, 0), "going on is asked for"
+    asked = Wishes(unless_newer=weights)
+    assert predict_files(*run, wishes=asked) == (0, {}, 4)
+    (out / "p1_cutout.png").unlink()
+    assert predict_files(*run, wishes=asked) == (1, {}, 3)
+    later = (out / "p1_cutout.png").stat().st_mtime + 10
+    os.utime(sources / "photos" / "p3.png", (later, later))
+    assert predict_files(*run, wishes=asked) == (1, {}, 3)
+    os.utime(weights, (later, later))
+    assert predict_files(*run, wishes=asked) == (4, {}, 0)
+
+
+def test_what_a_killed_run_left_is_cleared_unless_another_is_at_work(sources, tmp_path):
+    left = [tmp_path / f".0123456789abcdef.shm-tmp{end}" for end in ("", ".mp4")]
+    for path in left:
+        path.write_bytes(b"half")
+    with locked(tmp_path, shared=True):
+        predict_files(PREDICTOR, [sources / "photos" / "p0.png"], None, tmp_path)
+    assert all(path.exists() for path in left)
+    predict_files(PREDICTOR, [sources / "photos" / "p0.png"], None, tmp_path)
+    assert not any(path.exists() for path in left)
+
+
+# Ahead.
+
+
+def test_results_come_in_order_and_few_items_are_drawn_ahead():
+    drawn = itertools.count()
+    items = (next(drawn) for _ in range(50))
+    for number, result in enumerate(ahead(lambda item: item * item, items, 3)):
+        assert result == number**2
+    drawn = []
+    results = ahead(lambda item: item, (drawn.append(item) or item for item in range(50)), 3)
+    for taken in range(1, 20):
+        next(results)
+        assert len(drawn) <= taken + 3
+    results.close()
+    assert len(drawn) <= 22
+
+
+def test_others_work_while_the_caller_does_and_an_error_reaches_it():
+    barrier = threading.Barrier(2, timeout=30)
+    results = ahead(lambda item: item or barrier.wait(), [1, 0, 2], 2)
+    assert next(results) == 1
+    barrier.wait()  # with the second item, for which nobody has asked yet
+    assert list(results)[1:] == [2]
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda item: 1 // item, [1, 0, 1], 2))
+
+
+def test_neighbours_of_one_kind_go_together():
+    assert list(alike("aabbbba", 3, str)) == [["a", "a"], ["b", "b", "b"], ["b"], ["a"]]
+
+
+# Videos.
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_video_is_predicted_frame_by_frame_at_its_size_and_rate(tmp_path, batch):
+    frames = small_video(tmp_path / "a.mkv")
+    wishes = Wishes(video="mkv", batch=batch)
+    outcome = predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", wishes=wishes)
+    assert outcome == (0, {tmp_path / "a.mkv": 9}, 0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_alpha.mkv", "a_composite.mkv"]
+    alphas, composites = (frames_of(tmp_path / "out" / f"a_{kind}.mkv") for kind in ("alpha", "composite"))
+    assert len(alphas) == len(composites) == 9
+    assert videos.clip_of(tmp_path / "out" / "a_alpha.mkv").rate == pytest.approx(12.5)
+    for frame, alpha, composite in zip(frames, alphas, composites, strict=True):
+        expected = rendered(
+            frame, PREDICTOR(frame).alpha, ("alpha", "composite"), covering(background_of("lime"), (64, 48))
+        )
+        assert np.array_equal(alpha[..., 1], expected["alpha"]) and np.array_equal(composite, expected["composite"])
+
+
+@pytest.mark.parametrize(("suffix", "rate"), [("mp4", 29.97), ("avi", 25), ("mkv", 23.976)])
+def test_every_kind_of_video_keeps_size_rate_and_number_of_frames(tmp_path, suffix, rate):
+    frames = small_video(tmp_path / "a.avi", rate=rate, codec="MJPG")
+    predict_files(PREDICTOR, [tmp_path / "a.avi"], None, tmp_path / "out", wishes=Wishes(("alpha",), video=suffix))
+    path = tmp_path / "out" / f"a_alpha.{suffix}"
+    made = frames_of(path)
+    assert len(made) == len(frames) and made[0].shape == frames[0].shape
+    assert videos.clip_of(path).rate == pytest.approx(rate, abs=0.01)
+    assert np.abs(made[4].mean(2) - 255 * PREDICTOR(frames[4]).alpha).mean() < 12
+
+
+def broken_video(path, fault):
+    small_video(path, count=40, codec="mp4v")
+    data = path.read_bytes()
+    contents = {
+        "cut": data[: len(data) // 2],
+        "empty": b"",
+        "text": b"no video at all, but long enough to be looked at" * 20,
+        "playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n",
+        "noise": data[:64] + np.random.default_rng(0).bytes(len(data) - 64),
+    }
+    path.write_bytes(contents[fault])
+
+
+@pytest.mark.parametrize("fault", ["cut", "empty", "text", "playlist", "noise"])
+def test_a_broken_video_is_one_sentence_and_the_others_are_done(sources, tmp_path, fault, capfd):
+    broken_video(tmp_path / "a.mp4", fault)
+    given = [tmp_path / "a.mp4", sources / "photos" / "p0.png"]
+    with pytest.raises(ShmDataError) as told:
+        predict_files(PREDICTOR, given, None, tmp_path / "out")
+    assert str(tmp_path / "a.mp4") in str(told.value) and "\n" not in str(told.value)
+    assert images.find(tmp_path / "out") == ["p0.png", "p0_cutout.png"] and len(os.listdir(tmp_path / "out")) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, monkeypatch):
+    small_video(tmp_path / "a.mkv")
+    promised = videos.clip_of
+    monkeypatch.setattr(videos, "clip_of", lambda path: replace(promised(path), count=20))
+    with pytest.raises(ShmDataError, match="found 9 of 20 frames that can be read, wanted a whole video"):
+        predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out")
+    assert not os.listdir(tmp_path / "out")
+
+
+def test_a_video_that_does_not_get_into_its_file_leaves_nothing(tmp_path, monkeypatch):
+    small_video(tmp_path / "a.mkv")
+    count = itertools.count()
+
+    class Full:
+        fourcc, real = cv2.VideoWriter.fourcc, cv2.VideoWriter
+
+        def __init__(self, *given):
+            self.video = self.real(*given)
+            self.isOpened, self.release = self.video.isOpened, self.video.release
+
+        def write(self, pixels):
+            if next(count) < 4:
+                self.video.write(pixels)
+
+    monkeypatch.setattr(cv2, "VideoWriter", Full)
+    with pytest.raises(WriteError, match=r"cannot write .*a_alpha.mp4: not all frames got into the file"):
+        predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", wishes=Wishes(("alpha",)))
+    assert not os.listdir(tmp_path / "out")
+
+
+def test_videos_are_told_by_what_they_hold_or_by_their_names(tmp_path, sources):
+    small_video(tmp_path / "a.avi", count=2, codec="MJPG")
+    (tmp_path / "a.avi").rename(tmp_path / "film")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    assert videos.is_video(tmp_path / "film") and videos.is_video(tmp_path / "b.mp4")
+    assert not videos.is_video(sources / "photos" / "p0.png") and not videos.is_video(tmp_path / "absent.mp4")
+
+
+def test_what_a_video_cannot_be_is_told_before_anything_is_done(tmp_path, sources):
+    small_video(tmp_path / "a.mkv", count=2)
+    given = [sources / "photos" / "p0.png", tmp_path / "a.mkv"]
+    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, and the output cutout, wanted alpha or composite"):
+        predict_files(PREDICTOR, given, None, tmp_path / "out", wishes=Wishes(("cutout",)))
+    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, wanted pictures: this M-Net needs a trimap"):
+        predict_files(Predictor(network("mnet"), CPU, 64), given, None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# The command.
+
+
+def test_the_command_predicts_photos_and_videos(sources, tmp_path, shm_model):
+    small_video(tmp_path / "a.mkv", count=3)
+    given = ["predict", "--checkpoint", checkpoint("tnet", tmp_path / "t.pt"), sources / "photos" / "p0.png"]
+    more = [tmp_path / "a.mkv", "--savedir", tmp_path / "out", "--batch", 2, "--longest", 64, "--device", "cpu"]
+    code, out, _ = shm_model(*given, *more, "--output", "alpha", "--output", "composite", "--background", "white")
+    assert code == 0
+    assert out.splitlines() == [
+        f"1 matte is in {tmp_path / 'out'}.",
+        f"3 frames of a.mkv, without sound, are in {tmp_path / 'out'}.",
+    ]
+    names = ["a_alpha.mp4", "a_composite.mp4", "p0.png", "p0_composite.png"]
+    assert sorted(os.listdir(tmp_path / "out")) == names
+    code, out, _ = shm_model(*given, "--savedir", tmp_path / "out", "--output", "alpha", "--skip-done")
+    assert (code, out) == (0, f"0 mattes are in {tmp_path / 'out'}; 1 was there already.\n")
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ([], "predict: found neither, wanted either --checkpoint or --onnx"),
+    (["--checkpoint", "a", "--onnx", "b"], "predict: found both, wanted either"),
+    (["--onnx", "b", "--half"], "--half: found an ONNX file"),
+    (["--checkpoint", "a", "--device", "tpu"], "--device: found tpu, wanted cpu, cuda, cuda:1 or mps"),
+    (["--checkpoint", "a", "--output", "film"], "'film' is not one of 'alpha', 'cutout', 'composite'"),
+])  # fmt: skip
+def test_a_mistake_is_one_sentence(given, message, shm_model):
+    code, _, err = shm_model("predict", "a.png", *given)
+    assert code == 1 and message in err and len(err.splitlines()) == 1
