@@ -14,12 +14,13 @@ import gradio
 import numpy as np
 
 from shm_data.arrays import Array
-from shm_data.compositing import blend, cover, cover_box
+from shm_data.compositing import blend
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
 from shm_data.images import read_image, read_trimap, write_png
 from shm_model.mnet import MNet
 from shm_model.predict import Predictor
+from shm_model.predict.outputs import covering
 
 Kind = Literal["transparent", "colour", "picture"]
 
@@ -50,11 +51,9 @@ def laid(cutout: Cutout, kind: Kind, colour: str, picture: Array | None = None) 
     """
     if kind == "transparent":
         return np.dstack(cutout)
+    chosen = np.array([[_levels(colour)]], np.uint8) if kind == "colour" or picture is None else picture
     height, width = cutout.alpha.shape
-    if kind == "colour" or picture is None:
-        return blend(*cutout, np.full((height, width, 3), _levels(colour), np.uint8))
-    box = cover_box(picture.shape[1::-1], (width, height), 0.5, 0.5)
-    return blend(*cutout, cover(picture, box, (width, height)))
+    return blend(*cutout, covering(chosen, (width, height)))
 
 
 def page(predictor: Predictor, folder: Path) -> gradio.Blocks:
