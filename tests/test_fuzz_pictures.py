@@ -442,10 +442,10 @@ def test_a_bomb_in_webp_and_jpeg_2000_is_refused_by_its_header(tmp_path):
 
 
 def test_the_limit_is_one_for_every_decoder(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MOST_PIXELS", 13 * 17)
+    monkeypatch.setattr("shm_data.images.decoding.MOST_PIXELS", 13 * 17)
     for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif", "jpeg 2000"):
         images.read_image(laid(tmp_path, FILES[kind]))
-    monkeypatch.setattr(images, "MOST_PIXELS", 13 * 17 - 1)
+    monkeypatch.setattr("shm_data.images.decoding.MOST_PIXELS", 13 * 17 - 1)
     for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif", "jpeg 2000"):
         path = laid(tmp_path, FILES[kind])
         assert "17x13 = 0.1 megapixels, wanted at most" in fault_of(images.read_image, path, named=path)

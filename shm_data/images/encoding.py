@@ -1,0 +1,51 @@
+"""Pixels -> picture files, whole or absent."""
+
+import io
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from shm_data import png
+from shm_data.arrays import Array
+from shm_data.errors import ShmDataError
+from shm_data.layout import write_bytes
+
+
+def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
+    """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) gray, as PNG and WebP of (H, W, 4) RGBA, too.
+
+    JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
+    """
+    if extension == ".png":
+        return png.encode(pixels)
+    try:
+        return _encode_jpeg(pixels, quality) if extension == ".jpg" else _encode_webp(pixels, quality)
+    except (cv2.error, ValueError) as error:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
+        raise ShmDataError(f"cannot encode as {extension}", found=size, wanted="fewer, or PNG") from error
+
+
+def _encode_jpeg(pixels: Array, quality: int) -> bytes:
+    parameters = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    parameters += [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
+    if not done:
+        raise ValueError("too long a side")
+    return data.tobytes()
+
+
+def _encode_webp(pixels: Array, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=0)  # 0: many times as fast as the default
+    return file.getvalue()
+
+
+def write_png(path: Path, pixels: Array) -> None:
+    """Writes uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
+    write_bytes(path, encode(pixels))
+
+
+def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:
+    """Writes (H, W, 3) uint8 RGB as JPEG, whole or not at all. Raises WriteError."""
+    write_bytes(path, encode(pixels, ".jpg", quality))
