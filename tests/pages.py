@@ -7,7 +7,8 @@ from pathlib import Path
 FENCE = re.compile(r"^```(\w*)$")
 MARK = re.compile(r"^<!-- ([a-z ]+): .+ -->$")
 GIVEN = re.compile(r"^<!-- given: ([\w, ]+) -->$", re.MULTILINE)
-NUMBER = re.compile(r"\d+(?:\.\d+)?|nan")
+# A number as it comes out of re.escape, with the blanks of a column before it.
+NUMBER = re.compile(r"(?:\\ )*(?:\d+(?:\\\.\d+)?|nan)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,5 @@ def pattern(shown: str, *, numbers_vary: bool = False) -> re.Pattern[str]:
 def _of_line(line: str, numbers_vary: bool) -> str:
     parts = [re.escape(part) for part in line.split("...")]
     if numbers_vary:
-        parts = [_NUMBERS.sub(r"\\s*(?:\\d+(?:\\.\\d+)?|nan)", part) for part in parts]
+        parts = [NUMBER.sub(r"\\s*(?:\\d+(?:\\.\\d+)?|nan)", part) for part in parts]
     return ".*".join(parts) + r"\n"
-
-
-# As they come out of re.escape, with the blanks of a column before them.
-_NUMBERS = re.compile(r"(?:\\ )*(?:\d+(?:\\\.\d+)?|nan)")
