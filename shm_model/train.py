@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import cast
 
@@ -80,21 +81,27 @@ def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, val: Sou
     label = f"{config.mode}, images on {place.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
     images = len(batches) * batches.size * place.world
     with closing(Log(config.savedir, first, per_epoch)) if place.first else nullcontext() as log:
-        shown = iter(progress(range(images), images, label))
-        for step, batch in enumerate(feed, first):
-            if isinstance(batch, ShmDataError):
-                raise batch
-            values = train_step(run, batch, step, per_epoch)
-            if log:
-                log.step(step, values)
-            run.epoch, run.step = divmod(step + 1, per_epoch)
-            if run.step == 0:
-                finish_epoch(run, val, log)
-            elif log and config.checkpoint_steps and run.step % (config.checkpoint_steps * config.accumulate) == 0:
-                checkpoint.save(config.savedir / LAST, _snapshot(run))
-            for _ in range(batches.size * place.world):
-                next(shown)
-        next(shown, None)
+        for _ in progress(_passed(run, enumerate(feed, first), batches, val, log), images, label):
+            pass
+
+
+def _passed(
+    run: Run, feed: Iterable[tuple[int, Item | ShmDataError]], batches: Batches, val: Source, log: Log | None
+) -> Iterator[None]:
+    """Trains step by step, and gives something for every image that went through the network."""
+    config, per_epoch = run.config, batches.per_epoch
+    for step, batch in feed:
+        if isinstance(batch, ShmDataError):
+            raise batch
+        values = train_step(run, batch, step, per_epoch)
+        if log:
+            log.step(step, values)
+        run.epoch, run.step = divmod(step + 1, per_epoch)
+        if run.step == 0:
+            finish_epoch(run, val, log)
+        elif log and config.checkpoint_steps and run.step % (config.checkpoint_steps * config.accumulate) == 0:
+            checkpoint.save(config.savedir / LAST, _snapshot(run))
+        yield from repeat(None, batches.size * run.place.world)
 
 
 def start(config: Config, place: Place) -> Run:

@@ -428,9 +428,9 @@ def test_progress_counts_images(root, tmp_path):
     told = []
 
     def progress(items, total, label):
-        for item in items:
+        for count, item in enumerate(items, 1):
             yield item
-            told.append((item + 1, total, label))
+            told.append((count, total, label))
 
     train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1), progress)
     train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=3), progress)
