@@ -29,6 +29,9 @@ def _not_none(context: click.Context, option: click.Parameter, jobs: int) -> int
 _LAYOUTS = "auto cutouts composition1k distinctions646 aim500 p3m ppm100 aisegment alphamatting".split()
 
 
+_AUGMENTS = "blur shadow gamma colour noise jpeg over place".split()
+
+
 def layout(function: Command) -> Command:
     """Which published set a folder holds."""
     return click.option(
@@ -97,6 +100,13 @@ def plan_options(numbg: int) -> Callable[[Command], Command]:
             help="Of the images; alphas and trimaps are PNG always.",
         ),
         click.option("--quality", type=int, help="Of jpg and webp, 1 to 100.  [default: 95]"),
+        click.option(
+            "--augment",
+            type=click.Choice(_AUGMENTS),
+            multiple=True,
+            help="For train, in half of the samples each, as often as given: what lets a composite look more like a "
+            "photo; see docs/augmentations.md.",
+        ),
         click.option("--trainsplit", type=float, default=0.8, show_default=True, help="Share that goes to train."),
         click.option("--group", metavar="REGEX", help="What photos of one person share in their names."),
         click.option(

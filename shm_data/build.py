@@ -18,8 +18,8 @@ from shm_data.layout import SPLITS, Layout, locked, make_folders, write_bytes, w
 from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
-from shm_data.recipes import Recipe, read_recipes
-from shm_data.render import Behind, Prepared, canvas, prepare, render, render_image, render_trimap
+from shm_data.recipes import Recipe, of_partner, read_recipes
+from shm_data.render import Behind, Prepared, Sample, arrange, canvas, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
 
@@ -83,12 +83,18 @@ class Copies:
 
 
 class Easel:
-    """A foreground in work: read and prepared once, by the worker that comes first, and shared by all."""
+    """A foreground in work: read and prepared once, by the worker that comes first, and shared by all.
 
-    def __init__(self, foreground: Foreground, recipes: Sequence[Recipe], order: Order) -> None:
-        self.foreground, self.recipes, self.order = foreground, recipes, order
+    So are its `partners`, which stand behind it in some samples.
+    """
+
+    def __init__(
+        self, foreground: Foreground, recipes: Sequence[Recipe], order: Order, partners: Mapping[str, Foreground]
+    ) -> None:
+        self.foreground, self.recipes, self.order, self.partners = foreground, recipes, order, partners
         self._lock = threading.Lock()
         self._prepared: tuple[Prepared, Copies] | None = None
+        self._behind: dict[str | None, Prepared | None] = {}
         self._trimaps: dict[TrimapRule | None, Copies] = {}
 
     def prepared(self) -> tuple[Prepared, Copies]:
@@ -103,8 +109,18 @@ class Easel:
                 self._prepared = prepared, Copies(prepared.alpha, order.link)
             return self._prepared
 
+    def arranged(self, recipe: Recipe) -> Prepared:
+        """The foreground as it stands in a sample. Raises ShmDataError as `prepared` does."""
+        prepared, _ = self.prepared()
+        with self._lock:
+            if recipe.partner not in self._behind:
+                order = self.order
+                self._behind[recipe.partner] = read_partner(recipe, self.partners, order.options, order.roots)
+            partner = self._behind[recipe.partner]
+        return arrange(recipe, prepared, partner)
+
     def trimap(self, rule: TrimapRule | None) -> Copies:
-        """The trimap of those of its samples that have this rule."""
+        """The trimap of those of its samples that have this rule, and its alpha."""
         prepared, _ = self.prepared()
         with self._lock:
             if rule not in self._trimaps:
@@ -243,7 +259,7 @@ def build_task(task: Task) -> list[Outcome]:
     """Makes the samples of a task."""
     easel = task.easel
     try:
-        prepared, alpha = easel.prepared()
+        easel.prepared()
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
     room = canvas(task.recipes[0].size)
@@ -251,35 +267,46 @@ def build_task(task: Task) -> list[Outcome]:
     outcomes = []
     for recipe in task.recipes:
         try:
+            prepared = easel.arranged(recipe)
             image = render_image(recipe, prepared, read_background(recipe, order.roots), room)
             data = encode_image(image, order.options)
         except ShmDataError as error:
             outcomes.append(Outcome(recipe.name, str(error)))
             continue
         places = order.layout.sample(recipe.name)
-        easel.trimap(recipe.trimap).write(places[2])
-        alpha.write(places[1])
+        _write_labels(easel, recipe, prepared, *places[1:])
         write_bytes(places[0], data)
         outcomes.append(Outcome(recipe.name))
     return outcomes
 
 
+def _write_labels(easel: Easel, recipe: Recipe, prepared: Prepared, mask: Path, trimap: Path) -> None:
+    """Writes alpha and trimap: those that its foreground's samples share, or its own where it is arranged."""
+    if recipe.has_own_alpha:
+        write_bytes(trimap, images.encode(render_trimap(recipe.trimap, prepared)))
+        write_bytes(mask, images.encode(prepared.alpha))
+        return
+    easel.trimap(recipe.trimap).write(trimap)
+    easel.prepared()[1].write(mask)
+
+
 def estimate_bytes(decision: Decision, count: int = 4) -> int:
     """About how many bytes the whole data set will take, from `count` samples made in memory.
 
-    Alphas and trimaps count once a foreground, since its samples share them; random trimaps once a sample.
+    Alphas and trimaps count once a foreground, since its samples share them; random trimaps once a sample, and so
+    does what is arranged anew.
     """
     manifest = decision.manifest
     options = manifest.options
     by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     own, shared, area = 0, 0, 0
     for recipe in some_recipes(decision, count):
-        prepared = read_prepared(by_name[recipe.foreground], [recipe], options, manifest.roots)
-        sample = render(recipe, prepared, read_background(recipe, manifest.roots))
+        sample = make_alone(recipe, by_name, manifest)
         own += len(encode_image(sample.image, options))
-        trimap = len(images.encode(sample.trimap))
-        own, shared = (own + trimap, shared) if options.trimap == "random" else (own, shared + trimap)
-        shared += len(images.encode(sample.alpha))
+        alpha, trimap = len(images.encode(sample.alpha)), len(images.encode(sample.trimap))
+        alone = recipe.has_own_alpha
+        own += alpha * alone + trimap * (alone or options.trimap == "random")
+        shared += alpha * (not alone) + trimap * (not alone and options.trimap != "random")
         area += recipe.size[0] * recipe.size[1]
     share = manifest.counts.foregrounds / manifest.counts.samples
     return round((own + shared * share) / area * sum(r.size[0] * r.size[1] for r in decision.recipes()))
@@ -291,6 +318,14 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     count = min(count, total)
     wanted = {(2 * part + 1) * total // (2 * count) for part in range(count)}
     return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
+
+
+def make_alone(recipe: Recipe, people: Mapping[str, Foreground], manifest: Manifest) -> Sample:
+    """The sample of a recipe, from its sources. Raises ShmDataError where one is gone or has changed."""
+    options, roots = manifest.options, manifest.roots
+    prepared = read_prepared(people[recipe.foreground], [recipe], options, roots)
+    arranged = arrange(recipe, prepared, read_partner(recipe, people, options, roots))
+    return render(recipe, arranged, read_background(recipe, roots))
 
 
 def encode_image(pixels: Array, options: CompositeOptions) -> bytes:
@@ -324,13 +359,24 @@ def read_prepared(
     )
 
 
+def read_partner(
+    recipe: Recipe, people: Mapping[str, Foreground], options: CompositeOptions, roots: Mapping[str, Path]
+) -> Prepared | None:
+    """Who stands behind the foreground of a recipe, None where nobody does. Raises as `read_prepared` does."""
+    if recipe.partner is None:
+        return None
+    partner = people[recipe.partner]
+    return read_prepared(partner, [of_partner(recipe, partner, options)], options, roots)
+
+
 def _easels(
     recipes: Iterator[Recipe], people: Mapping[str, Foreground], present: set[str], order: Order
 ) -> Iterator[Easel]:
     """The foregrounds that have samples to be made, one by one, with the recipes of these."""
     for name, some in itertools.groupby(recipes, key=lambda recipe: recipe.foreground):
         if missing := [recipe for recipe in some if recipe.name not in present]:
-            yield Easel(people[name], missing, order)
+            behind = {recipe.partner for recipe in missing if recipe.partner is not None}
+            yield Easel(people[name], missing, order, {partner: people[partner] for partner in behind})
 
 
 def _abreast(easels: Iterator[Easel], count: int, size: int) -> Iterator[Task]:

@@ -39,6 +39,9 @@ from shm_data.stamps import Stamp, changed
 
 # Tasks that go to a worker together, and what is on its way until it says what became of their samples.
 Batch = list[Task]
+
+# A task as it is sent: a foreground, those who stand behind it, and the recipes.
+_Plain = tuple[Foreground, Mapping[str, Foreground], tuple[Recipe, ...]]
 Sent = Future[list[Outcome]]
 
 # Seconds within which a scheduler answers, and for which it may be without any worker.
@@ -194,7 +197,8 @@ class Cluster:
             yield threads
 
     def _submit(self, batch: Batch) -> Sent:
-        order, plain = batch[0].easel.order, [(task.easel.foreground, task.recipes) for task in batch]
+        order = batch[0].easel.order
+        plain = [(task.easel.foreground, task.easel.partners, task.recipes) for task in batch]
         try:
             return self.client.submit(_make, self.place, order, plain, pure=False)
         except (CommClosedError, ClosedClientError) as error:
@@ -324,12 +328,12 @@ def _batches(tasks: Iterator[Task], size: int) -> Iterator[Batch]:
         yield batch
 
 
-def _make(place: Place, order: Order, plain: list[tuple[Foreground, tuple[Recipe, ...]]]) -> list[Outcome]:
+def _make(place: Place, order: Order, plain: list[_Plain]) -> list[Outcome]:
     """Runs on a worker, which may have come long after the start, or lost a file system since."""
     if lacking := place.lacking():
         raise ShmDataError(f"worker {get_worker().address}: {_phrase(lacking)}")
     cv2.setNumThreads(1)
-    tasks = (Task(Easel(foreground, recipes, order), recipes) for foreground, recipes in plain)
+    tasks = (Task(Easel(foreground, recipes, order, partners), recipes) for foreground, partners, recipes in plain)
     return [outcome for task in tasks for outcome in build_task(task)]
 
 

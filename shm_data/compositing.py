@@ -95,15 +95,16 @@ def resize_nearest(pixels: Array, size: Size) -> Array:
 
 
 def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
-    """Straight colours (H, W, 3) uint8 at a smaller `size`, each pixel weighted by its alpha (H, W) uint8.
+    """Straight colours (H, W, 3) uint8 at `size`, each pixel weighted by its alpha (H, W) uint8.
 
     What a cut-out holds where alpha is 0 (black, as a rule) must not bleed into its edge.
     """
     if alpha.shape[1::-1] == size:
         return colours
+    method = cv2.INTER_AREA if size[0] * size[1] < alpha.size else cv2.INTER_LINEAR
     weights = alpha.astype(np.float32)
-    summed = cv2.resize(colours * weights[..., None], size, interpolation=cv2.INTER_AREA)
-    total = cv2.resize(weights, size, interpolation=cv2.INTER_AREA)[..., None]
+    summed = cv2.resize(colours * weights[..., None], size, interpolation=method)
+    total = cv2.resize(weights, size, interpolation=method)[..., None]
     plain = resize(colours, size)
     straight = np.rint(summed / np.maximum(total, 1e-6)).clip(0, 255).astype(np.uint8)
     return np.where(total > 0, straight, plain)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shm_data import backgrounds, foregrounds, images
+from shm_data import backgrounds, foregrounds, images, partners
 from shm_data.backgrounds import Pool
 from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, counted, without_path
 from shm_data.foregrounds import Found
@@ -322,11 +322,23 @@ def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
         yield f"all foregrounds are in {sides[people[0].files.name]}: the other split has no samples"
     if options.group:
         yield _note_on_groups([foreground.files.name for foreground in people], options.group)
+    yield from _notes_on_augmenting(planned, sides)
     if options.originals and any(foreground.files.alpha is None for foreground in people):
         yield "cut-outs have no original photo: they give composites only"
     for foreground in people:
         if foreground.missing:
             yield f"{foreground.files.name}: its trimap has no {' and no '.join(foreground.missing)}"
+
+
+def _notes_on_augmenting(planned: Planned, sides: Mapping[str, str]) -> Iterator[str]:
+    """What was asked for, and cannot be done to a single foreground."""
+    options = planned.options
+    train = [foreground for foreground in planned.foregrounds if sides[foreground.files.name] == "train"]
+    able = sum(map(partners.may_have, train))
+    for name, least in (("over", 2), ("place", 1)):
+        if name in options.augment and able < least:
+            has = f"train has {counted(able, 'foreground')} without a trimap of its own"
+            yield f"--augment {name} changes nothing: {has}"
 
 
 def _note_on_groups(names: Sequence[str], pattern: str) -> str:

@@ -135,9 +135,14 @@ def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layou
     if differing:
         raise ShmDataError(
             f"{layout.root} holds a data set made with other options",
-            found=", ".join(f"--{name.replace('_', '-')} {now[name]}" for name in differing),
-            wanted=f"{', '.join(str(before[name]) for name in differing)} as before, or another --savedir",
+            found=", ".join(f"--{name.replace('_', '-')} {_typed(now[name])}" for name in differing),
+            wanted=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
         )
+
+
+def _typed(value: object) -> str:
+    """The value of an option in words."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def fingerprint(found: Found, pool: Pool) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -62,6 +62,15 @@ FolderLayout = Literal[
 ]  # fmt: skip
 
 
+# What may be done to samples so that they look more like photos; shm_data.augment tells how.
+Augment = Literal["blur", "shadow", "gamma", "colour", "noise", "jpeg", "over", "place"]
+
+
+def _once(names: tuple[Augment, ...]) -> tuple[Augment, ...]:
+    """Each name once, in one order: how they are typed decides nothing."""
+    return tuple(name for name in get_args(Augment) if name in names)
+
+
 class TrimapOptions(_Options):
     """How trimaps are derived from alphas."""
 
@@ -94,6 +103,8 @@ class CompositeOptions(TrimapOptions):
     maxsize: Annotated[int, Field(ge=16)] | None = None
     format: Literal["png", "jpg", "webp"] = "png"
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    augment: Annotated[tuple[Augment, ...], AfterValidator(_once)] = ()
 
     trainsplit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
     group: Annotated[str, AfterValidator(_regex)] | None = None

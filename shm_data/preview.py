@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shm_data import images
 from shm_data.arrays import Array
-from shm_data.build import encode_image, read_background, read_prepared
+from shm_data.build import encode_image, read_background, read_partner, read_prepared
 from shm_data.decide import Decision, decide_anew, refuse_inside
 from shm_data.errors import ShmDataError
 from shm_data.layout import SPLITS
@@ -16,7 +16,7 @@ from shm_data.manifest import Manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import Recipe
-from shm_data.render import render
+from shm_data.render import arrange, render
 from shm_data.sheet import Row, contact_sheet, fitted, header, places
 
 
@@ -64,12 +64,14 @@ def _shown(decision: Decision, wanted: dict[str, set[int]]) -> Iterator[Recipe]:
 
 def _rows(manifest: Manifest, recipes: tuple[Recipe, ...]) -> list[Row]:
     """Samples of one foreground, as small as they are shown."""
-    foreground = next(some for some in manifest.foregrounds if some.files.name == recipes[0].foreground)
-    prepared = read_prepared(foreground, recipes, manifest.options, manifest.roots)
+    people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
+    options, roots = manifest.options, manifest.roots
+    prepared = read_prepared(people[recipes[0].foreground], recipes, options, roots)
     rows = []
     for recipe in recipes:
-        sample = render(recipe, prepared, read_background(recipe, manifest.roots))
-        image = _as_written(sample.image, manifest.options)
+        arranged = arrange(recipe, prepared, read_partner(recipe, people, options, roots))
+        sample = render(recipe, arranged, read_background(recipe, roots))
+        image = _as_written(sample.image, options)
         rows.append(fitted(Row(recipe.name, recipe.split, image, sample.alpha, sample.trimap)))
     return rows
 

@@ -38,7 +38,7 @@ def _typed(option: str, value: Any) -> Iterator[str]:
     """An option as it is typed."""
     if isinstance(value, bool):
         yield option if value else option.replace("--", "--no-", 1)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         yield from (word for each in value for word in (option, str(each)))
     elif isinstance(value, dict):
         yield from (word for key in sorted(value) for word in (option, f"{key}={value[key]}"))

@@ -4,12 +4,14 @@ import hashlib
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shm_data import partners
+from shm_data.augment import Augmentation, drawn, from_plain, to_plain
 from shm_data.compositing import Box, Size, cover_box, fit
 from shm_data.errors import ShmDataError
 from shm_data.layout import SPLITS, is_plain, safe_stem, unused, write_lines
@@ -29,8 +31,8 @@ class Recipe:
     `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
     original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
     (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
-    `trimap` is None where the user's own trimap is taken. Where the files of its foreground and background are, and
-    whose colours the foreground has, is in dataset.json.
+    `trimap` is None where the user's own trimap is taken, `augment` where nothing is augmented. Where the files of
+    its foreground and background are, and whose colours the foreground has, is in dataset.json.
     """
 
     name: str
@@ -41,6 +43,17 @@ class Recipe:
     background: str | None
     crop: Box | None
     trimap: TrimapRule | None
+    augment: Augmentation | None = None
+
+    @property
+    def partner(self) -> str | None:
+        """The foreground that stands behind its own."""
+        return None if self.augment is None else self.augment.partner
+
+    @property
+    def has_own_alpha(self) -> bool:
+        """Whether its alpha is another than that of its foreground."""
+        return self.augment is not None and self.augment.changes_alpha
 
 
 def draws(seed: int, *key: str | int) -> Iterator[float]:
@@ -72,13 +85,15 @@ def plan(
     pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
     broken = {side: _places(pool, unusable) for side, pool in pools.items()}
     taken: dict[str, int] = {}
+    behind = _partners(foregrounds, sides, options)
     for foreground in foregrounds:
         name = foreground.files.name
         size = fit(foreground.size, options.maxsize)
         side = sides[name]
         if _has_original(foreground, options):
             rule = _rule(foreground, size, options, 0)
-            yield Recipe(f"{unused(name, taken)}{options.extension}", side, name, 0, size, None, None, rule)
+            recipe = Recipe(f"{unused(name, taken)}{options.extension}", side, name, 0, size, None, None, rule)
+            yield _augmented(recipe, options, foreground, None)
         if foreground.files.taken_over or options.numbg == 0:
             continue
         chosen = _draw_backgrounds(pools[side], broken[side], options, name)
@@ -86,13 +101,41 @@ def plan(
             stem = unused(safe_stem(f"{name}_{_stem(background.key)}"), taken)
             crop = cover_box(background.size, size, *place)
             rule = _rule(foreground, size, options, index)
-            yield Recipe(f"{stem}{options.extension}", side, name, index, size, background.key, crop, rule)
+            recipe = Recipe(f"{stem}{options.extension}", side, name, index, size, background.key, crop, rule)
+            yield _augmented(recipe, options, foreground, behind.get(name))
 
 
 def draw_place(drawn: Iterator[float], *, again: bool) -> tuple[float, float, float]:
     """Where to crop a background, across and down, and, for one that is drawn `again`, how close."""
     across, down, closer = itertools.islice(drawn, 3)
     return across, down, 1 - _CLOSEST * closer if again else 1.0
+
+
+def augmented(
+    recipe: Recipe,
+    numbers: Iterator[float],
+    names: Collection[str],
+    foreground: Foreground,
+    partner: Foreground | None,
+) -> Recipe:
+    """A recipe with what is drawn for it of the named augmentations, whatever it had.
+
+    Its trimap allows for the noise of a lossy matte, be it that of its foreground or that of the partner behind.
+    """
+    behind = None if partner is None else partner.files.name
+    photo, own = recipe.background is None, recipe.trimap is None
+    augment, rule = drawn(numbers, names, photo=photo, own_trimap=own, partner=behind), recipe.trimap
+    if rule is not None:
+        both = (foreground, partner) if augment is not None and augment.over is not None else (foreground,)
+        rule = replace(rule, tolerance=max(each.tolerance for each in both if each is not None))
+    return replace(recipe, augment=augment, trimap=rule)
+
+
+def of_partner(recipe: Recipe, partner: Foreground, options: CompositeOptions) -> Recipe:
+    """A recipe of the one who stands behind, alone and at its own size, as its own composites have it."""
+    name, size = partner.files.name, fit(partner.size, options.maxsize)
+    rule = trimap_rule(name, size, partner.tolerance, options)
+    return replace(recipe, foreground=name, size=size, trimap=rule, augment=None)
 
 
 def split_foregrounds(
@@ -191,17 +234,22 @@ def to_line(recipe: Recipe) -> str:
     rule = recipe.trimap
     plain = {name: getattr(recipe, name) for name in Recipe.__slots__}
     plain["trimap"] = rule and {name: getattr(rule, name) for name in TrimapRule.__slots__}
+    if recipe.augment is None:
+        del plain["augment"]
+    else:
+        plain["augment"] = to_plain(recipe.augment)
     return json.dumps(plain)
 
 
 def from_line(line: str | bytes) -> Recipe:
     """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
     plain: dict[str, Any] = json.loads(line)
-    crop, rule = plain.pop("crop"), plain.pop("trimap")
+    crop, rule, augment = plain.pop("crop"), plain.pop("trimap"), plain.pop("augment", None)
     recipe = Recipe(
         **plain | {"size": tuple(plain["size"])},
         crop=None if crop is None else tuple(crop),
         trimap=None if rule is None else TrimapRule(**rule),
+        augment=None if augment is None else from_plain(augment),
     )
     if not (_is_plain_name(recipe.name) and recipe.split in SPLITS and type(recipe.index) is int):
         raise ValueError("a name that leads elsewhere, or no split, or no index")
@@ -240,6 +288,26 @@ def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: 
     if foreground.files.trimap is not None:
         return None
     return trimap_rule(foreground.files.name, size, foreground.tolerance, options, index)
+
+
+def _augmented(
+    recipe: Recipe, options: CompositeOptions, foreground: Foreground, partner: Foreground | None
+) -> Recipe:
+    """A recipe with what is drawn for it. None of val is augmented: what is scored on stays as it is."""
+    if not options.augment or recipe.split != "train":
+        return recipe
+    numbers = draws(options.seed, "augment", recipe.foreground, recipe.index)
+    return augmented(recipe, numbers, options.augment, foreground, partner)
+
+
+def _partners(
+    foregrounds: Sequence[Foreground], sides: Mapping[str, str], options: CompositeOptions
+) -> Mapping[str, Foreground]:
+    """Who may stand behind each foreground of train."""
+    if "over" not in options.augment:
+        return {}
+    train = (foreground for foreground in foregrounds if sides[foreground.files.name] == "train")
+    return partners.of_each(train, options.group, lambda name: draws(options.seed, "over", name))
 
 
 def _stem(key: str) -> str:

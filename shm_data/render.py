@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shm_data import augment
+from shm_data.arrange import over, placed
 from shm_data.arrays import Array
 from shm_data.compositing import (
+    Box,
     Size,
     blend,
     cover,
@@ -84,8 +87,27 @@ class Behind:
     by: int = 1
 
 
+def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Prepared:
+    """The foreground as it stands in this sample: in its place, and before its `partner`, if it has one.
+
+    For most recipes that is the foreground itself. The trimap of another alpha follows from the recipe's rule.
+    """
+    done = recipe.augment
+    if done is None or not recipe.has_own_alpha:
+        return prepared
+    figure = prepared.colours, prepared.alpha
+    if done.place is not None:
+        figure = placed(*figure, recipe.size, done.place)
+    if done.over is not None:
+        if partner is None:
+            raise ValueError("a recipe of two foregrounds needs the other")
+        figure = over(figure, placed(partner.colours, partner.alpha, recipe.size, done.over))
+    colours, alpha = figure
+    return Prepared(prepared.photo, colours, alpha, three_times(alpha), None)
+
+
 def render(recipe: Recipe, prepared: Prepared, background: Behind | None) -> Sample:
-    """The sample of a recipe, from its foreground at size and its background."""
+    """The sample of a recipe, from its foreground as it stands in it and its background."""
     return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
 
 
@@ -103,16 +125,47 @@ def canvas(size: Size) -> Canvas:
     return Canvas(np.empty(shape, np.uint8), np.empty(shape, np.uint8))
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """An image (H, W, 3) uint8, and the colours F and B (H, W, 3) uint8 that alpha mixes in it.
+
+    These are None for an original, and know nothing of noise and of what JPEG left of the image.
+    """
+
+    image: Array
+    foreground: Array | None
+    background: Array | None
+
+
 def render_image(
     recipe: Recipe, prepared: Prepared, background: Behind | None, canvas: Canvas | None = None
 ) -> Array:
     """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
 
-    A composite lies on the `canvas`, if there is one, and only until the next is rendered there.
+    A composite may lie on the `canvas`, if there is one, and only until the next is rendered there.
     """
+    return mix(recipe, prepared, background, canvas).image
+
+
+def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, canvas: Canvas | None = None) -> Mixture:
+    """The image of a recipe, as `render_image` gives it, and its colours."""
+    done = recipe.augment
     if background is None or recipe.crop is None:
-        return prepared.photo
-    box = recipe.crop if background.by == 1 else reduced(recipe.crop, background.by)
+        return Mixture(prepared.photo if done is None else augment.of_photo(prepared.photo, done), None, None)
+    room = (canvas.background, canvas.image) if canvas else (None, None)
+    behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room[0])
+    if done is None:
+        image = blend(prepared.colours, prepared.weights, behind, room[1])
+        return Mixture(image, prepared.colours, behind)
+    colours = augment.of_foreground(prepared.colours, done)
+    behind = augment.of_background(behind, prepared.alpha, done)
+    image = augment.of_image(blend(colours, prepared.weights, behind, room[1]), done)
+    return Mixture(image, colours, behind)
+
+
+def _box(crop: Box, recipe: Recipe, background: Behind) -> Box:
+    """The crop of a recipe in the background as it was read. Raises ShmDataError where it reaches beyond."""
+    box = crop if background.by == 1 else reduced(crop, background.by)
     height, width = background.pixels.shape[:2]
     if height < box[1] + box[3] or width < box[0] + box[2]:
         raise ShmDataError(
@@ -120,9 +173,7 @@ def render_image(
             found=f"{width}x{height}",
             wanted=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as it was when the recipe was drawn",
         )
-    room = (canvas.background, canvas.image) if canvas else (None, None)
-    covered = cover(background.pixels, box, recipe.size, room[0])
-    return blend(prepared.colours, prepared.weights, covered, room[1])
+    return box
 
 
 def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:

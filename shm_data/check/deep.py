@@ -17,7 +17,7 @@ from shm_data.layout import Layout
 from shm_data.manifest import Manifest, versions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import Recipe
-from shm_data.render import Sample, render
+from shm_data.render import Sample
 
 # Levels by which another version of a library may round differently.
 _ROUNDING = 2
@@ -63,9 +63,9 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
 
 def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
-    foreground = next(some for some in manifest.foregrounds if some.files.name == recipe.foreground)
-    prepared = build.read_prepared(foreground, [recipe], manifest.options, manifest.roots)
-    return render(recipe, prepared, build.read_background(recipe, manifest.roots))
+    wanted = (recipe.foreground, recipe.partner)
+    people = {some.files.name: some for some in manifest.foregrounds if some.files.name in wanted}
+    return build.make_alone(recipe, people, manifest)
 
 
 def _judge(path: Path, read: Callable[[Path], Array], made: Array, data: bytes, manifest: Manifest) -> Finding | None:

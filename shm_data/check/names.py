@@ -70,10 +70,11 @@ def leaks(recipes: Iterable[Recipe], splits: Mapping[str, str], pattern: str | N
 
 
 def _ingredients(recipe: Recipe, pattern: str | None) -> Iterator[tuple[str, str]]:
-    yield "foreground", recipe.foreground
-    group = group_of(recipe.foreground, pattern)
-    if group != recipe.foreground:
-        yield "group", group
+    for name in filter(None, (recipe.foreground, recipe.partner)):
+        yield "foreground", name
+        group = group_of(name, pattern)
+        if group != name:
+            yield "group", group
     if recipe.background is not None:
         yield "background", recipe.background
 

@@ -29,11 +29,11 @@ _SAME = 8
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Samples for one worker. Those with recipes are of one foreground, and `model` is its first sample."""
+    """Samples for one worker. Those with recipes are of one foreground, and by `model` the others are judged."""
 
     names: tuple[str, ...]
     recipes: Mapping[str, Recipe]
-    model: str | None
+    model: Recipe | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def tasks_of(layout: Layout, book: Book) -> Iterator[Task]:
             wanted = (recipe for recipe in recipes if recipe.name in book.splits)
             model = None
             while part := tuple(itertools.islice(wanted, _PART)):
-                model = model or part[0].name
+                model = model or min(part, key=lambda recipe: (recipe.has_own_alpha, recipe.augment is not None))
                 yield Task(tuple(recipe.name for recipe in part), {recipe.name: recipe for recipe in part}, model)
     others = (name for name in book.splits if name not in planned)
     while names := tuple(itertools.islice(others, _PART)):
@@ -88,7 +88,7 @@ def tasks_of(layout: Layout, book: Book) -> Iterator[Task]:
 
 def check_task(layout: Layout, task: Task) -> list[Outcome]:
     """Reads and checks every sample of a task. An alpha or trimap of the same bytes as the last is read once."""
-    model = None if task.model is None else _read(layout, task.model, task.recipes.get(task.model), None)
+    model = None if task.model is None else _read(layout, task.model.name, task.model, None)
     outcomes, before = [], None
     for name in task.names:
         sample = model if model and model.name == name else _read(layout, name, task.recipes.get(name), before)
@@ -208,15 +208,23 @@ def _swapped(sample: _Sample, findings: list[Finding]) -> list[Finding]:
 
 
 def _strange(sample: _Sample, model: _Sample) -> Iterator[Finding]:
-    """Whether a sample has the alpha of the first of its foreground, and its colours where that is 255."""
+    """Whether a sample has the alpha of the model of its foreground, and its colours where that is 255.
+
+    What is augmented has colours, or an alpha, of its own; --deep tells whether they are the right ones.
+    """
     image, alpha, first = sample.image.pixels, sample.mask.pixels, model.image.pixels
+    recipes = sample.recipe, model.recipe
     if sample.recipe is None or sample is model or image is None or alpha is None or model.mask.pixels is None:
+        return
+    if any(recipe is not None and recipe.has_own_alpha for recipe in recipes):
         return
     wanted = f"the foreground {sample.recipe.foreground}, as in {model.name}"
     if sample.mask.digest != model.mask.digest:
         yield error("foreground", sample.name, "another alpha", wanted)
         return
     if first is None or first.shape != image.shape or not (alpha == 255).any():
+        return
+    if any(recipe is not None and recipe.augment is not None for recipe in recipes):
         return
     differing = np.mean(cv2.mean(cv2.absdiff(image, first), (alpha == 255).astype(np.uint8))[:3])
     if differing > _SAME:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from shm_data import augment
 from shm_data.report.cards import Card
 from shm_data.report.markup import data_uri, size, text
 
@@ -90,4 +91,6 @@ def _about(card: Card) -> Mapping[str, str]:
         about["Background"] = "none: the photo itself" if recipe.background is None else text(recipe.background)
         rule = recipe.trimap
         about["Trimap"] = "one of its own" if rule is None else f"{rule.method}, {rule.erode} and {rule.dilate} px"
+        if recipe.augment is not None:
+            about["Augmented"] = text("; ".join(augment.to_words(recipe.augment)))
     return about
