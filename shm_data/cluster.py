@@ -26,8 +26,9 @@ from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.core import rpc
 
-from shm_data.build import Easel, Link, Order, Outcome, Task, build_task, carry_out, finish
+from shm_data.build import carry_out, finish
 from shm_data.decide import Decision, decide, record
+from shm_data.easel import Easel, Link, Order, Outcome, Task, build_task
 from shm_data.errors import ShmDataError
 from shm_data.layout import Layout, locked, make_folders, write_bytes
 from shm_data.manifest import Manifest, versions

@@ -25,15 +25,8 @@ from shm_data.manifest import (
 )
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.recipes import (
-    Recipe,
-    plan,
-    read_recipes,
-    split_backgrounds,
-    split_foregrounds,
-    splits_to_composite,
-    write_recipes,
-)
+from shm_data.plan import plan, split_backgrounds, split_foregrounds, splits_to_composite
+from shm_data.recipes import Recipe, read_recipes, write_recipes
 from shm_data.sources import Background, Foreground, path_of
 from shm_data.splits import group_of
 from shm_data.stamps import Stamp, stamp

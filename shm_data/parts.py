@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from shm_data.build import Link, Threads, carry_out, finish
+from shm_data.build import Threads, carry_out, finish
 from shm_data.decide import Decision, decide, record, recorded
+from shm_data.easel import Link
 from shm_data.errors import BusyError, ShmDataError
 from shm_data.layout import Layout, locked, make_folders
 from shm_data.manifest import Manifest, read_manifest

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shm_data import images
 from shm_data.arrays import Array
-from shm_data.build import encode_image, read_background, read_partner, read_prepared
 from shm_data.decide import Decision, decide_anew, refuse_inside
+from shm_data.easel import encode_image, read_background, read_partner, read_prepared
 from shm_data.errors import ShmDataError
 from shm_data.layout import SPLITS
 from shm_data.manifest import Manifest

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from shm_data import images, partners
 from shm_data.arrays import Array
-from shm_data.build import read_background, read_prepared
 from shm_data.compositing import cover_box, three_times
+from shm_data.easel import read_background, read_prepared
 from shm_data.errors import ShmDataError
 from shm_data.layout import Layout, make_folders, write_bytes
 from shm_data.manifest import Manifest, read_manifest, refuse_changed_sources, versions
 from shm_data.parallel import Progress, quiet
-from shm_data.recipes import Recipe, augmented, draw_place, draws, from_line, of_partner
+from shm_data.plan import augmented, draw_place, of_partner
+from shm_data.recipes import Recipe, draws, from_line
 from shm_data.render import Prepared, Scene, arrange, mix, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import at_depths, depths

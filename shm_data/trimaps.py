@@ -13,7 +13,7 @@ from shm_data.layout import clear_leftovers, locked, make_folders, unused
 from shm_data.options import TrimapOptions
 from shm_data.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.recipes import trimap_rule
+from shm_data.plan import trimap_rule
 from shm_data.trimap import derive, missing_classes
 
 

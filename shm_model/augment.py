@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.arrays import Array
+from shm_data.augment import turned
 from shm_data.trimap import UNKNOWN
 
 Matrix = NDArray[np.float64]
@@ -67,11 +68,7 @@ def draw_colours(generator: random.Random, strength: float) -> Matrix:
     Linear, so that a mixture of two colours stays the mixture of theirs, by the same alpha.
     """
     hue, saturation, brightness = (strength * (2 * generator.random() - 1) for _ in range(3))
-    c, s = math.cos(math.pi * hue), math.sin(math.pi * hue)
-    gray = np.full((3, 3), 1 / 3)
-    around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    colourful = c * (np.eye(3) - gray) + s * around
-    mixed: Matrix = (1 + brightness / 2) * (gray + (1 + saturation) * colourful)
+    mixed: Matrix = (1 + brightness / 2) * turned(math.pi * hue, saturation)
     return mixed
 
 

@@ -26,8 +26,9 @@ from shm_data.foreground import estimate
 from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.options import Augment, CompositeOptions
 from shm_data.parts import Part, composite_part
+from shm_data.plan import augmented
 from shm_data.preview import preview
-from shm_data.recipes import augmented, draws, from_line, read_recipes, to_line
+from shm_data.recipes import draws, from_line, read_recipes, to_line
 from shm_data.replay import replay_of
 from shm_data.sheet import sheet_of
 from shm_data.sources import Files, Foreground, path_of

@@ -153,7 +153,7 @@ def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
 
 def test_one_worker_more_than_foregrounds_shares_their_preparation(sources, tmp_path, monkeypatch):
     counted = []
-    monkeypatch.setattr("shm_data.build.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
+    monkeypatch.setattr("shm_data.easel.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
     composite(options(sources, numbg=9), tmp_path / "out", jobs=8)
     assert len(counted) == 4
 
@@ -350,7 +350,7 @@ def _fail(*_):
 
 
 def test_a_disk_that_takes_no_more_stops_the_work_at_once(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("shm_data.build.write_bytes", _fail)
+    monkeypatch.setattr("shm_data.easel.write_bytes", _fail)
     with pytest.raises(WriteError, match="no space"):
         composite(options(sources), tmp_path / "out")
 

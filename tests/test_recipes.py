@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.recipes import from_line, plan, read_recipes, to_line, write_recipes
+from shm_data.plan import plan
+from shm_data.recipes import from_line, read_recipes, to_line, write_recipes
 from shm_data.sources import Background, Files, Foreground
 
 

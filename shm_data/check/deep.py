@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shm_data import build, images
+from shm_data import build, easel, images
 from shm_data.arrays import Array
 from shm_data.check.findings import Finding, error, warning
 from shm_data.check.names import recipes_of
@@ -52,7 +52,7 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
     except ShmDataError as fault:
         return fault
     image, mask, trimap = layout.sample(recipe.name)
-    data = build.encode_image(sample.image, manifest.options)
+    data = easel.encode_image(sample.image, manifest.options)
     findings = [
         _judge(image, images.read_image, sample.image, data, manifest),
         _judge(mask, images.read_gray, sample.alpha, images.encode(sample.alpha), manifest),
@@ -65,7 +65,7 @@ def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
     wanted = (recipe.foreground, recipe.partner)
     people = {some.files.name: some for some in manifest.foregrounds if some.files.name in wanted}
-    return build.make_alone(recipe, people, manifest)
+    return easel.make_alone(recipe, people, manifest)
 
 
 def _judge(path: Path, read: Callable[[Path], Array], made: Array, data: bytes, manifest: Manifest) -> Finding | None:
