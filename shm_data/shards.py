@@ -51,7 +51,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Draft:
     """A shard to be written: where, and the samples that it will hold."""
 
     tar: Path
@@ -85,36 +85,36 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
     old = read_index(savedir)
     _refuse_other(old, packed, savedir, maxcount)
     rows = {split: _measured(packed, split, jobs, progress) for split in SPLITS}
-    parts = [part for split in SPLITS for part in _parts(packed, split, rows[split], savedir, maxcount)]
-    if not parts:
+    drafts = [draft for split in SPLITS for draft in _drafts(packed, split, rows[split], savedir, maxcount)]
+    if not drafts:
         raise ShmDataError(str(packed.layout.root), found="no samples", wanted="at least one")
-    missing = [part for part in parts if not _is_done(part)]
+    missing = [draft for draft in drafts if not _is_done(draft)]
     if old is not None and old.complete and not missing:
         return old
     counts = Counts(train=len(rows["train"]), val=len(rows["val"]))
     index = Index(complete=False, maxcount=maxcount, seed=packed.seed, dataset=packed.marks, counts=counts, shards=())
     _write_index(savedir, index)
-    written = itertools.chain.from_iterable(spread(partial(write_part, packed), missing, jobs))
-    for _ in progress(written, sum(len(part.rows) for part in missing), "packing"):
+    written = itertools.chain.from_iterable(spread(partial(write_shard, packed), missing, jobs))
+    for _ in progress(written, sum(len(draft.rows) for draft in missing), "packing"):
         pass
-    index = index.model_copy(update={"complete": True, "shards": tuple(map(_shard, parts))})
+    index = index.model_copy(update={"complete": True, "shards": tuple(map(_shard, drafts))})
     _write_index(savedir, index)
     return index
 
 
-def write_part(packed: Packed, part: Part) -> Sequence[Row]:
+def write_shard(packed: Packed, draft: Draft) -> Sequence[Row]:
     """Writes a shard and then its table, which vouches for it; gives the samples.
 
     Raises ShmDataError where a file of the data set cannot be read, WriteError where the shard cannot be written.
     """
     digest = hashlib.sha256()
-    with whole_file(part.tar, durable=True) as target, target.open("wb") as file:
-        for chunk in _chunks(packed, part):
+    with whole_file(draft.tar, durable=True) as target, target.open("wb") as file:
+        for chunk in _chunks(packed, draft):
             digest.update(chunk)
             file.write(chunk)
-    table = Table(sha256=digest.hexdigest(), samples=part.rows)
-    write_bytes(table_of(part.tar), f"{table.model_dump_json()}\n".encode(), durable=True)
-    return part.rows
+    table = Table(sha256=digest.hexdigest(), samples=draft.rows)
+    write_bytes(table_of(draft.tar), f"{table.model_dump_json()}\n".encode(), durable=True)
+    return draft.rows
 
 
 def summary(index: Index) -> str:
@@ -127,11 +127,11 @@ def summary(index: Index) -> str:
     return f"{index.counts.train + index.counts.val} samples ({', '.join(sides)}), {size / 1e6:.1f} MB"
 
 
-def _chunks(packed: Packed, part: Part) -> Iterator[bytes]:
+def _chunks(packed: Packed, draft: Draft) -> Iterator[bytes]:
     """The bytes of a shard."""
-    for row in part.rows:
-        contents = _contents(packed, part.split, row.name)
-        for member, size, data in zip(members(part.split, row), row.sizes, contents, strict=True):
+    for row in draft.rows:
+        contents = _contents(packed, draft.split, row.name)
+        for member, size, data in zip(members(draft.split, row), row.sizes, contents, strict=True):
             if len(data) != size:
                 found = f"{len(data)} bytes in {member}"
                 raise ShmDataError(f"sample {row.name}", found=found, wanted=f"{size} as a moment ago")
@@ -210,14 +210,14 @@ def _size_of(path: Path) -> int:
     return told.st_size if stat.S_ISREG(told.st_mode) else 0
 
 
-def _parts(packed: Packed, split: str, rows: Iterable[Row], savedir: Path, maxcount: int) -> Iterator[Part]:
+def _drafts(packed: Packed, split: str, rows: Iterable[Row], savedir: Path, maxcount: int) -> Iterator[Draft]:
     """The shards of a split. Each sample has a number of its own, drawn from seed and name, and they go by these."""
 
     def drawn(row: Row) -> tuple[float, int]:
         return next(draws(packed.seed, "shard", split, row.name)), row.place
 
     for number, some in enumerate(_cut(sorted(rows, key=drawn), maxcount)):
-        yield Part(savedir / f"{split}-{number:06}.tar", split, some)
+        yield Draft(savedir / f"{split}-{number:06}.tar", split, some)
 
 
 def _cut(rows: Iterable[Row], maxcount: int) -> Iterator[tuple[Row, ...]]:
@@ -233,22 +233,24 @@ def _cut(rows: Iterable[Row], maxcount: int) -> Iterator[tuple[Row, ...]]:
         yield tuple(some)
 
 
-def _is_done(part: Part) -> bool:
+def _is_done(draft: Draft) -> bool:
     """Whether a shard is there, whole. Raises ShmDataError where the data set now has other files than it."""
-    table = read_table(part.tar)
+    table = read_table(draft.tar)
     if table is None:
         return False
-    if table.samples != part.rows:
+    if table.samples != draft.rows:
         found = "files of other sizes in the data set"
-        raise ShmDataError(str(part.tar), found=found, wanted="those it was made of, or another --savedir")
-    return _size_of(part.tar) == part.size
+        raise ShmDataError(str(draft.tar), found=found, wanted="those it was made of, or another --savedir")
+    return _size_of(draft.tar) == draft.size
 
 
-def _shard(part: Part) -> Shard:
-    table = read_table(part.tar)
+def _shard(draft: Draft) -> Shard:
+    table = read_table(draft.tar)
     if table is None:
-        raise ShmDataError(f"{table_of(part.tar)} is gone", wanted="a folder that nobody else changes")
-    return Shard(file=part.tar.name, split=part.split, samples=len(part.rows), bytes=part.size, sha256=table.sha256)
+        raise ShmDataError(f"{table_of(draft.tar)} is gone", wanted="a folder that nobody else changes")
+    return Shard(
+        file=draft.tar.name, split=draft.split, samples=len(draft.rows), bytes=draft.size, sha256=table.sha256
+    )
 
 
 def _write_index(savedir: Path, index: Index) -> None:
