@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from small import matte, photo
 
 from cli.model import main
@@ -50,3 +51,12 @@ def sources(tmp_path):
     for number in range(9):
         images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128 + 8 * number, 200)))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small tensors on shared cores: threads would only wait for each other, and sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

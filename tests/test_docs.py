@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pages
 import pytest
-import torch
 import yaml
 from small import photo
 
@@ -25,6 +24,8 @@ from shm_data.demo import draw_sources
 from shm_data.options import CompositeOptions
 from shm_model.config import Config, config_of, load_config
 from shm_model.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,15 +58,6 @@ every_page = pytest.mark.parametrize("page", [pages.read(path) for path in PAGES
 
 
 # What the pages take for granted.
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors on shared cores: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

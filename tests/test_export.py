@@ -19,18 +19,12 @@ from shm_model.export import METADATA, Matting, export
 from shm_model.predict.portable import onnx_predictor_of
 from shm_model.tnet import Means
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLD = {"mode": MODES["shm"], "longest": str(SMALL["longest"]), "version": __version__}
 
 # Sizes that strides divide and that they do not, some pixels alone, and several batches.
 SIZES = [(1, 75, 91), (3, 64, 48), (1, 33, 130), (2, 49, 49), (1, 2, 3), (4, 17, 16)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

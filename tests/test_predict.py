@@ -25,15 +25,9 @@ from shm_model.predict.outputs import background_of, covering, rendered
 from shm_model.predict.pipeline import ahead, alike
 from shm_model.tnet import TNet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Brightness(TNet):

@@ -33,16 +33,9 @@ from shm_model.samples import read_sample, source_of
 from shm_model.shm import Matte
 from shm_model.train import finish_epoch, rate, start, train, train_step
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = Place(torch.device("cpu"), 0, 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors on shared cores: threads would only wait for each other, and sum in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
