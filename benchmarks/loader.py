@@ -5,8 +5,6 @@ Sources take turns, sample by sample over the same names; a ratio is the median 
 are in the page cache. Of recipes the first visit of each foreground, which prepares it, is told on its own.
 """
 
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ import cv2
 import torch
 
 from benchmarks.sources import write_sources
+from benchmarks.train_step import machine
 from shm_data.build import composite, record_plan
 from shm_data.compositing import Size
 from shm_data.options import CompositeOptions
@@ -114,12 +113,6 @@ def first_visits(root: Path) -> float:
     return (time.process_time() - begun) / _PEOPLE
 
 
-def machine() -> str:
-    """What this ran on."""
-    versions = f"OpenCV {cv2.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    return f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {versions}"
-
-
 @click.command()
 @click.option(
     "--size", "sizes", multiple=True, metavar="WxH", help="Sizes to measure.  [default: 800x600, 1440x1080, 4K]"
@@ -129,7 +122,7 @@ def main(sizes: tuple[str, ...], samples: int) -> None:
     """Measure and print Markdown tables."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    click.echo(f"{machine()}\n")
+    click.echo(f"{machine(torch.device('cpu'))}, OpenCV {cv2.__version__}\n")
     for size in [_size(text) for text in sizes] or SIZES:
         with tempfile.TemporaryDirectory() as place:
             roots, told = write_sets(Path(place), size)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.entry import run
+from cli.entry import run, say
 from cli.look import preview, report
 from cli.options import FOLDER, build_options, jobs, layout, plan_options, trimap_options
 from shm_data import __version__
-from shm_data.errors import one_line
 
 if TYPE_CHECKING:
     from shm_data.options import CompositeOptions
@@ -55,7 +54,7 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
     from shm_data.manifest import summary
     from shm_data.options import CompositeOptions
 
-    _say(summary(record_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
+    say(summary(record_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
     click.echo(f"The plan is in {savedir}.")
 
 
@@ -66,7 +65,7 @@ def finish(dataset: Path) -> None:
     from shm_data.manifest import summary
     from shm_data.parts import complete
 
-    _say(summary(complete(dataset)))
+    say(summary(complete(dataset)))
     click.echo(f"The data set is in {dataset}.")
 
 
@@ -82,7 +81,7 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
     from shm_data.trimaps import write_trimaps
 
     remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), jobs, show)
-    _say([f"note: {remark}" for remark in remarks])
+    say([f"note: {remark}" for remark in remarks])
     click.echo(f"The trimaps are in {savedir}.")
 
 
@@ -114,7 +113,7 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
     if as_json:
         click.echo(to_json(verdict, str(dataset or folders["inimg"])))
     else:
-        _say(to_lines(verdict))
+        say(to_lines(verdict))
     if verdict.wrong:
         click.get_current_context().exit(1)
 
@@ -159,7 +158,7 @@ def demo(folder: Path, jobs: int) -> None:
         draw_sources(sources)
         manifest = build(options(sources), dataset, jobs, show)
         write_png(sheet, sheet_of(dataset))
-    _say(summary(manifest))
+    say(summary(manifest))
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
 
 
@@ -194,7 +193,7 @@ def _whole(options: "CompositeOptions", savedir: Path, cluster: str | None, **me
         from shm_data.cluster import composite_on
 
         manifest = composite_on(cluster, options, savedir, progress=show, **means)
-    _say(summary(manifest))
+    say(summary(manifest))
     click.echo(f"The data set is in {savedir}.")
 
 
@@ -208,12 +207,12 @@ def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs:
 
     part = None if text is None else Part.parsed(text)
     decision = decide(options, savedir, jobs, show, verify=verify)
-    _say(["Nothing is written. It would be:", *summary(decision.manifest, recorded=False)])
+    say(["Nothing is written. It would be:", *summary(decision.manifest, recorded=False)])
     if part is not None:
         places = part.places(decision.manifest.counts.samples)
         click.echo(f"{len(places)} of the samples are part {part.number} of {part.count}; of them all:")
     click.echo(f"about {build.estimate_bytes(decision) / 1e6:.1f} MB on disk; some recipes:")
-    _say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
+    say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
 
 
 def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -> None:
@@ -228,13 +227,8 @@ def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -
     if missing:
         click.echo(f"Parts yet to be made: {', '.join(map(str, missing))}.")
     else:
-        _say(summary(manifest))
+        say(summary(manifest))
         click.echo(f"The data set is in {savedir}.")
-
-
-def _say(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(one_line(line))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 
 INTERRUPTED = 130
@@ -35,7 +35,7 @@ if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):
 
 import click  # noqa: E402
 
-from shm_data.errors import MACHINE, ShmDataError  # noqa: E402
+from shm_data.errors import MACHINE, ShmDataError, one_line  # noqa: E402
 
 # What comes with an extra only, and with which.
 _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster", "gradio": "app"}
@@ -73,6 +73,12 @@ def run(group: click.Group) -> None:
             raise
         _fail(f"cannot write to the standard output: {error.strerror}")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints lines, each on one line, whatever names are in them."""
+    for line in lines:
+        click.echo(one_line(line))
 
 
 def _has_lost_its_output() -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from cli.entry import say
 from cli.options import FOLDER, jobs, plan_options
-from shm_data.errors import one_line
 
 _FILE = click.Path(path_type=Path)
 
@@ -38,6 +38,5 @@ def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
     from shm_data.preview import preview as draw
 
     manifest = draw(CompositeOptions.checked(**options), out, count, jobs, show)
-    for line in ["No data set is written. It would be:", *summary(manifest, recorded=False)]:
-        click.echo(one_line(line))
+    say(["No data set is written. It would be:", *summary(manifest, recorded=False)])
     click.echo(f"{out} shows some of it.")

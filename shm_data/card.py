@@ -5,7 +5,6 @@ import html
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -155,7 +154,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:
-    used = Counter(key.partition("/")[0] for key in manifest.sources)
+    used = manifest.used
     yield from ("", "## Sources", "")
     rows = [[label, _kind(label, manifest), used[label], _terms(label, manifest)] for label in manifest.roots]
     yield from _table(["source", "what it is", "files used", "licence"], rows)
@@ -186,8 +185,7 @@ def _recipe(manifest: Manifest) -> Iterator[str]:
 
 
 def _citations(manifest: Manifest) -> Iterator[str]:
-    used = {key.partition("/")[0] for key in manifest.sources}
-    names = {_bare(label) for label in used} | set(manifest.layouts.values())
+    names = {_bare(label) for label in manifest.used} | set(manifest.layouts.values())
     entries = [citations.SHM, *(text for name, text in citations.OF_SOURCES.items() if name in names)]
     yield from ("", "## Citation", "")
     yield from _fenced("\n\n".join(entries), "bibtex")
@@ -223,8 +221,7 @@ def _terms(label: str, manifest: Manifest) -> str:
 
 def _one_licence(manifest: Manifest) -> str | None:
     """The licence of all sources of which anything is used, if it is one and the same."""
-    used = {key.partition("/")[0] for key in manifest.sources}
-    told = {manifest.options.license.get(label) for label in used}
+    told = {manifest.options.license.get(label) for label in manifest.used}
     return told.pop() if len(told) == 1 else None
 
 

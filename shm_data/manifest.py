@@ -3,13 +3,13 @@
 import hashlib
 import json
 import platform
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from shm_data import __version__
 from shm_data.backgrounds import Pool
@@ -19,6 +19,7 @@ from shm_data.layout import SPLITS, Layout, write_bytes
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.recipes import digest_of, read_recipes
+from shm_data.records import read_record
 from shm_data.sources import Foreground, path_of
 from shm_data.stamps import Stamp, changed
 
@@ -70,6 +71,11 @@ class Manifest(BaseModel):
     layouts: dict[str, str] = {}
     licences: dict[str, dict[str, int]] = {}
 
+    @property
+    def used(self) -> Counter[str]:
+        """How many files of each source were used, by its label."""
+        return Counter(key.partition("/")[0] for key in self.sources)
+
 
 def read_manifest(layout: Layout) -> Manifest | None:
     """The record of the data set in a folder, None where there is none.
@@ -77,17 +83,10 @@ def read_manifest(layout: Layout) -> Manifest | None:
     Raises ShmDataError where the record is broken or does not fit the recipes, or the folder holds a data set
     without a record.
     """
-    try:
-        manifest = Manifest.model_validate_json(layout.manifest.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    manifest = read_record(layout.manifest, Manifest, "the record as shm-data wrote it")
+    if manifest is None:
         _refuse_foreign(layout)
         return None
-    except OSError as error:
-        raise ShmDataError(f"cannot read {layout.manifest}: {error.strerror}") from error
-    except ValidationError as error:
-        what = error.errors()[0]
-        found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
-        raise ShmDataError(str(layout.manifest), found=found, wanted="the record as shm-data wrote it") from error
     if digest_of(layout.recipes, manifest.counts.samples) != manifest.digest:
         raise ShmDataError(
             str(layout.recipes),

@@ -1,7 +1,6 @@
 """A contact sheet of what a data set would hold: rendered from the plan, and nothing built."""
 
 import itertools
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -67,9 +66,11 @@ def _rows(manifest: Manifest, recipes: tuple[Recipe, ...]) -> list[Row]:
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     options, roots = manifest.options, manifest.roots
     prepared = read_prepared(people[recipes[0].foreground], recipes, options, roots)
+    behind = {recipe.partner: recipe for recipe in recipes}
+    partners = {name: read_partner(recipe, people, options, roots) for name, recipe in behind.items()}
     rows = []
     for recipe in recipes:
-        arranged = arrange(recipe, prepared, read_partner(recipe, people, options, roots))
+        arranged = arrange(recipe, prepared, partners[recipe.partner])
         sample = render(recipe, arranged, read_background(recipe, roots))
         image = _as_written(sample.image, options)
         rows.append(fitted(Row(recipe.name, recipe.split, image, sample.alpha, sample.trimap)))
@@ -80,7 +81,4 @@ def _as_written(image: Array, options: CompositeOptions) -> Array:
     """The image as its file will hold it: JPEG and WebP lose some."""
     if options.format == "png":
         return image
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"image{options.extension}")
-        path.write_bytes(encode_image(image, options))
-        return images.read_image(path)
+    return images.read_image(images.Encoded("a sample", encode_image(image, options)))

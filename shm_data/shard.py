@@ -7,20 +7,24 @@ numbers and their headers nothing but name and size, so both follow from its row
 
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shm_data.errors import ShmDataError
 from shm_data.layout import is_plain
+from shm_data.records import read_record
 
 INDEX = "index.json"
 
 # What ends a tar file.
 END = bytes(2 * tarfile.BLOCKSIZE)
+
+_WANTED = "the record as shm-data shards wrote it"
 
 # No picture that we read or write takes nearly as much.
 _Size = Annotated[int, Field(ge=1, le=2**31)]
@@ -105,9 +109,6 @@ class Index(BaseModel):
     shards: tuple[Shard, ...]
 
 
-Record = TypeVar("Record", Index, Table)
-
-
 def members(split: str, row: Row) -> tuple[str, str, str, str]:
     """The names of a sample's members. The key, up to the first dot, is its place in the list: unique and ASCII."""
     key = f"{split}-{row.place:08}"
@@ -134,12 +135,12 @@ def table_of(tar: Path) -> Path:
 
 def read_index(root: Path) -> Index | None:
     """The record of a folder of shards, None where there is none. Raises ShmDataError where it is broken."""
-    return _read(root / INDEX, Index)
+    return read_record(root / INDEX, Index, _WANTED)
 
 
 def read_table(tar: Path) -> Table | None:
     """The table of a shard, None where there is none. Raises ShmDataError where it is broken."""
-    return _read(table_of(tar), Table)
+    return read_record(table_of(tar), Table, _WANTED)
 
 
 def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
@@ -155,7 +156,7 @@ def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
     for row in table.samples:
         yield row, offset
         offset += row.span
-    size = _size_of(tar)
+    size = size_of(tar)
     if size != shard.bytes or offset + len(END) != shard.bytes:
         found = "no file" if size is None else f"{size} bytes"
         raise ShmDataError(str(tar), found=found, wanted=f"{shard.bytes} bytes as {INDEX} says")
@@ -181,23 +182,12 @@ def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[st
     return pictures
 
 
-def _size_of(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
+    """The bytes of a file, None where there is none. Raises ShmDataError where that cannot be told."""
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _read(path: Path, kind: type[Record]) -> Record | None:
-    try:
-        return kind.model_validate_json(path.read_bytes())
+        told = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        what = error.errors()[0]
-        found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
-        raise ShmDataError(str(path), found=found, wanted="the record as shm-data shards wrote it") from error
+    return told.st_size if stat.S_ISREG(told.st_mode) else None

@@ -4,13 +4,12 @@ import hashlib
 import itertools
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, counted
 from shm_data.layout import SPLITS, Layout, clear_leftovers, locked, make_folders, read_names, whole_file, write_bytes
 from shm_data.manifest import read_manifest
 from shm_data.parallel import Progress, quiet, spread
@@ -29,6 +28,7 @@ from shm_data.shard import (
     read_index,
     read_table,
     require_fit,
+    size_of,
     table_of,
 )
 
@@ -122,9 +122,9 @@ def summary(index: Index) -> str:
     sides = []
     for split in SPLITS:
         count = sum(shard.split == split for shard in index.shards)
-        sides.append(f"{getattr(index.counts, split)} {split} in {count} shard{'s' * (count != 1)}")
+        sides.append(f"{getattr(index.counts, split)} {split} in {counted(count, 'shard')}")
     size = sum(shard.bytes for shard in index.shards)
-    return f"{index.counts.train + index.counts.val} samples ({', '.join(sides)}), {size / 1e6:.1f} MB"
+    return f"{counted(index.counts.train + index.counts.val, 'sample')} ({', '.join(sides)}), {size / 1e6:.1f} MB"
 
 
 def _chunks(packed: Packed, draft: Draft) -> Iterator[bytes]:
@@ -190,24 +190,13 @@ def _measure(packed: Packed, split: str, sample: tuple[int, str]) -> Row | ShmDa
         return ShmDataError(f"sample {name[:255]}", wanted=str(error))
     sizes = []
     for path in packed.layout.sample(name):
-        size = _size_of(path)
+        size = size_of(path)
         if not size:
             found = f"no {path.parent.name}/{path.name}"
             return ShmDataError(f"sample {name} of {packed.layout.root}", found=found, wanted="the file")
         sizes.append(size)
     image, alpha, trimap = sizes
     return Row(place, name, image, alpha, trimap, len(packed.told(split, name)))
-
-
-def _size_of(path: Path) -> int:
-    """The bytes of a file, 0 where there is none."""
-    try:
-        told = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
-    return told.st_size if stat.S_ISREG(told.st_mode) else 0
 
 
 def _drafts(packed: Packed, split: str, rows: Iterable[Row], savedir: Path, maxcount: int) -> Iterator[Draft]:
@@ -241,7 +230,7 @@ def _is_done(draft: Draft) -> bool:
     if table.samples != draft.rows:
         found = "files of other sizes in the data set"
         raise ShmDataError(str(draft.tar), found=found, wanted="those it was made of, or another --savedir")
-    return _size_of(draft.tar) == draft.size
+    return size_of(draft.tar) == draft.size
 
 
 def _shard(draft: Draft) -> Shard:

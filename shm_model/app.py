@@ -18,7 +18,6 @@ from shm_data.compositing import blend
 from shm_data.errors import ShmDataError
 from shm_data.foreground import estimate
 from shm_data.images import read_image, read_trimap, write_png
-from shm_model.mnet import MNet
 from shm_model.predict import Predictor
 from shm_model.predict.outputs import covering
 
@@ -58,10 +57,9 @@ def laid(cutout: Cutout, kind: Kind, colour: str, picture: Array | None = None) 
 
 def page(predictor: Predictor, folder: Path) -> gradio.Blocks:
     """The page. What it shows is written into `folder`, and deleted after an hour."""
-    needs_trimap = isinstance(predictor.network, MNet)
 
     def matte(photo: str | None, trimap: str | None, *background: Any) -> tuple[Any, ...]:
-        if photo is None or (needs_trimap and trimap is None):
+        if photo is None or (predictor.needs_trimap and trimap is None):
             return (None,) * 5
         image = read_image(Path(photo))
         prediction = predictor(image, None if trimap is None else read_trimap(Path(trimap)))
@@ -82,7 +80,7 @@ def page(predictor: Predictor, folder: Path) -> gradio.Blocks:
         gradio.Markdown("# Matte a photo")
         cutout = gradio.State()
         with gradio.Row():
-            photo, trimap = _dropped("Photo"), _dropped("Its trimap", visible=needs_trimap)
+            photo, trimap = _dropped("Photo"), _dropped("Its trimap", visible=predictor.needs_trimap)
             with gradio.Column():
                 background = _background()
         with gradio.Row():

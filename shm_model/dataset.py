@@ -29,7 +29,7 @@ from shm_model.augment import (
     turn,
 )
 from shm_model.config import Config
-from shm_model.samples import RecipeSource, Source, source_of
+from shm_model.samples import Source, source_of
 
 Key = tuple[int, int]  # epoch, index
 Item = dict[str, Any]
@@ -53,7 +53,9 @@ class TrainingSet(Dataset[Item | ShmDataError]):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.source: Source = source_of(config.data, config.data_root, "train", config.cache)
+        fresh, augment = config.resample_backgrounds, config.augment
+        place = config.data, config.data_root, "train", config.cache
+        self.source: Source = source_of(*place, fresh=fresh, augment=augment)
 
     def __len__(self) -> int:
         return len(self.source.names)
@@ -62,19 +64,12 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         epoch, index = key
         generator = draws(self.config.seed, epoch, index)
         try:
-            scene = self._scene(epoch, index)
+            scene = self.source.scene(index, epoch)
         except ShmDataError as error:
             return error  # raised where the batch is used: a worker would bury it in a traceback
         make = {"pretrain_tnet": self._for_tnet, "pretrain_mnet": self._for_mnet, "end_to_end": self._for_both}
         colours = draw_colours(generator, self.config.colour) if self.config.colour else None
         return {"name": self.source.names[index]} | make[self.config.mode](generator, scene, colours)
-
-    def _scene(self, epoch: int, index: int) -> Scene:
-        """A sample; from recipes with the colours that it mixes."""
-        if isinstance(self.source, RecipeSource):
-            config = self.config
-            return self.source.scene(index, epoch, fresh=config.resample_backgrounds, augment=config.augment)
-        return Scene(*self.source.read(index), None, None)
 
     def _for_tnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
         bare = replace(scene, foreground=None, background=None)

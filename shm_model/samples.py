@@ -1,6 +1,7 @@
 """Where samples come from, for training and for scores: the folders of a data set, shards of it, or its recipes."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,27 @@ class Source(Protocol):
         Raises ShmDataError that names what is missing, broken, or of another size.
         """
 
+    def scene(self, index: int, epoch: int) -> Scene:
+        """A sample as training sees it in an epoch, with the colours that it mixes if they are known."""
+
+
+class _Stored(ABC):
+    """Samples that are on the disk: of what they mix nothing is known, and one epoch is like another."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[Array, Array, Array]:
+        """One of them."""
+
+    def scene(self, index: int, epoch: int) -> Scene:
+        """One of them, in any epoch."""
+        del epoch
+        return Scene(*self.read(index), None, None)
+
 
 @dataclass(frozen=True, slots=True)
-class LayoutSource:
+class LayoutSource(_Stored):
     """The samples of a data set as shm-data writes it."""
 
     root: Path
@@ -48,7 +67,7 @@ class LayoutSource:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardSource:
+class ShardSource(_Stored):
     """The samples of a folder of shards, read where they lie.
 
     `places` (N, 6) int64 has for each the number of its file, the byte that it begins at, and the sizes of its
@@ -72,9 +91,14 @@ class ShardSource:
 
 @dataclass(frozen=True, slots=True)
 class RecipeSource:
-    """The samples of a plan, none of which need be on the disk: the same pixels as those that were written."""
+    """The samples of a plan, none of which need be on the disk: the same pixels as those that were written.
+
+    For training each may get a `fresh` background in every epoch, and what `augment` names.
+    """
 
     replay: Replay
+    fresh: bool = False
+    augment: Collection[str] = ()
 
     @property
     def names(self) -> Sequence[str]:
@@ -83,24 +107,33 @@ class RecipeSource:
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """One of them."""
-        scene = self.scene(index)
+        scene = self.replay.scene(self.replay.recipe(index))
         return scene.image, scene.alpha, scene.trimap
 
-    def scene(self, index: int, epoch: int = 0, *, fresh: bool = False, augment: Collection[str] = ()) -> Scene:
-        """One of them, with what it is composed of; a `fresh` background and what `augment` names is of its epoch."""
+    def scene(self, index: int, epoch: int) -> Scene:
+        """One of them, with what it is composed of in an epoch."""
         recipe = self.replay.recipe(index)
-        if fresh:
+        if self.fresh:
             recipe = self.replay.fresh(recipe, epoch)
-        return self.replay.scene(self.replay.augmented(recipe, augment, epoch) if augment else recipe)
+        return self.replay.scene(self.replay.augmented(recipe, self.augment, epoch) if self.augment else recipe)
 
 
-def source_of(kind: Kind, root: Path, split: str, cache: Path | None = None) -> Source:
+def source_of(
+    kind: Kind,
+    root: Path,
+    split: str,
+    cache: Path | None = None,
+    *,
+    fresh: bool = False,
+    augment: Collection[str] = (),
+) -> Source:
     """The samples of a split. Raises ShmDataError where there are none, or the files of one are missing.
 
-    `cache` is where recipes keep prepared foregrounds, the folder `cache` in `root` unless another is told.
+    `cache` is where recipes keep prepared foregrounds, the folder `cache` in `root` unless another is told; `fresh`
+    and `augment` are theirs, too.
     """
     if kind == "recipes":
-        return RecipeSource(replay_of(root, split, cache or Layout(root).cache))
+        return RecipeSource(replay_of(root, split, cache or Layout(root).cache), fresh, augment)
     return _in_shards(root, split) if kind == "shards" else LayoutSource(root, names_of(root, split))
 
 

@@ -653,12 +653,15 @@ def test_training_draws_anew_in_every_epoch_and_the_same_again(sources, tmp_path
     record_plan(options_of(sources, augment=()), tmp_path / "plan")
     config = configured(tmp_path / "plan", augment=["noise", "jpeg", "over"], resample_backgrounds=True)
     first, again = (
-        {key: TrainingSet(config)._scene(*key).image for key in itertools.product(range(4), range(5))}
+        {
+            (epoch, index): TrainingSet(config).source.scene(index, epoch).image
+            for epoch, index in itertools.product(range(4), range(5))
+        }
         for _ in range(2)
     )
     assert all(np.array_equal(first[key], again[key]) for key in first)
     plain = TrainingSet(configured(tmp_path / "plan", resample_backgrounds=True))
-    same = [np.array_equal(first[key], plain._scene(*key).image) for key in first]
+    same = [np.array_equal(first[epoch, index], plain.source.scene(index, epoch).image) for epoch, index in first]
     assert 0 < sum(same) < len(same) / 2
     source = source_of("recipes", tmp_path / "plan", "train")
     recipes = [[source.replay.augmented(source.replay.recipe(1), ["noise"], epoch).augment for epoch in range(9)]] * 2
@@ -673,7 +676,7 @@ def test_training_does_what_it_is_told_and_not_what_the_plan_says(sources, tmp_p
 
 
 def test_without_the_key_the_plan_is_followed(sources, tmp_path, built):
-    scene = TrainingSet(configured(built))._scene(3, 1)
+    scene = TrainingSet(configured(built)).source.scene(1, 3)
     assert np.array_equal(scene.image, images.read_image(Layout(built).sample(read_names(built, "train")[1])[0]))
 
 

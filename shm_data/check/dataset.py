@@ -35,7 +35,11 @@ def check_dataset(root: Path, *, deep: int = 0, jobs: int = -1, progress: Progre
     the foregrounds by their hashes. Raises ShmDataError where there is no data set.
     """
     layout = Layout(root)
-    book = read_book(layout)
+    return check_book(layout, read_book(layout), deep=deep, jobs=jobs, progress=progress)
+
+
+def check_book(layout: Layout, book: Book, *, deep: int = 0, jobs: int = -1, progress: Progress = quiet) -> Verdict:
+    """Checks a data set, as `check_dataset` does, of which is known already what it says of itself."""
     survey = _survey(layout, book, jobs, progress)
     findings = [*book.findings, *survey.findings, *_leaks(layout, book, survey), *_lookalikes(survey)]
     left: list[str] = []

@@ -74,6 +74,16 @@ class Verdict:
     unchecked: tuple[str, ...]
 
     @property
+    def errors(self) -> int:
+        """How many findings are grave."""
+        return sum(finding.grave for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """How many findings are not."""
+        return len(self.findings) - self.errors
+
+    @property
     def wrong(self) -> bool:
         """Whether any finding is grave."""
         return is_wrong(self.findings)
@@ -133,7 +143,6 @@ def _told(verdict: Verdict, *, grave: bool) -> Iterator[str]:
 def _summed_up(verdict: Verdict) -> str:
     noun, number = next(iter(verdict.counts.items()))
     parts = ", ".join(f"{count} {name}" for name, count in list(verdict.counts.items())[1:])
-    errors = sum(finding.grave for finding in verdict.findings)
-    warnings = len(verdict.findings) - errors
+    errors, warnings = verdict.errors, verdict.warnings
     said = [counted(errors, "error") if errors else "nothing wrong"] + [counted(warnings, "warning")] * bool(warnings)
     return f"{counted(number, noun.removesuffix('s'))}{f' ({parts})' * bool(parts)}: {', '.join(said)}"

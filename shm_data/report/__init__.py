@@ -3,7 +3,7 @@
 from itertools import chain
 from pathlib import Path
 
-from shm_data.check import check_dataset
+from shm_data.check.dataset import check_book
 from shm_data.check.names import read_book
 from shm_data.errors import ShmDataError
 from shm_data.layout import Layout, write_bytes
@@ -28,8 +28,8 @@ def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: 
     if out is not None and not out.parent.is_dir():
         raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", wanted="a folder that is there")
     layout, out = Layout(root), out or root / "report.html"
-    verdict = check_dataset(root, jobs=jobs, progress=progress)
     book = read_book(layout)
+    verdict = check_book(layout, book, jobs=jobs, progress=progress)
     seed = 0 if book.manifest is None else book.manifest.options.seed
     samples, groups = sampled(book.splits, seed), groups_of(verdict, layout, book.splits)
     names = dict.fromkeys(chain(samples, *(group.names() for group in groups)))

@@ -1,7 +1,6 @@
 """The page itself: its sections, put into one file with its style and its script."""
 
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -61,8 +60,7 @@ def to_html(facts: Facts, verdict: Verdict, measured: Measures, shown: Shown) ->
 
 def _seal(verdict: Verdict) -> str:
     """What the check says, in a word."""
-    errors = sum(finding.grave for finding in verdict.findings)
-    warnings = len(verdict.findings) - errors
+    errors, warnings = verdict.errors, verdict.warnings
     words = [counted(errors, "error")] * bool(errors) + [counted(warnings, "warning")] * bool(warnings)
     kind = "bad" if errors else "fair" if warnings else "good"
     return f'<a class="seal {kind}" href="#check">{", ".join(words) or "Nothing wrong found"}</a>'
@@ -235,7 +233,7 @@ def _origin(facts: Facts) -> str:
 
 def _sources(manifest: Manifest) -> str:
     """Where the sources lay, how many files of each are used, and what is known of their licences."""
-    used = Counter(key.partition("/")[0] for key in manifest.sources)
+    used = manifest.used
     rows = [
         [f"<code>{text(label)}</code>", f"<code>{text(path)}</code>", number(used[label]), _terms(label, manifest)]
         for label, path in manifest.roots.items()

@@ -43,8 +43,8 @@ def covering(background: Array, size: Size) -> Array:
 def rendered(image: Array, alpha: Floats, wanted: Collection[Output], background: Array) -> dict[Output, Array]:
     """What is wanted of an image (H, W, 3) uint8 with alpha (H, W) float32 in [0, 1], all uint8.
 
-    The alpha is (H, W), the cut-out (H, W, 4), the composite (H, W, 3) over a background (H, W, 3) uint8. The
-    colours of the latter two are freed of the old background.
+    The alpha is (H, W), the cut-out (H, W, 4), the composite (H, W, 3) over the middle of a background (h, w, 3)
+    uint8. The colours of the latter two are freed of the old background.
     """
     matte = np.rint(alpha * 255).astype(np.uint8)
     made: dict[Output, Array] = {"alpha": matte}
@@ -52,5 +52,5 @@ def rendered(image: Array, alpha: Floats, wanted: Collection[Output], background
         colours = estimate(image, matte)
         made["cutout"] = np.dstack([colours, matte])
         if "composite" in wanted:
-            made["composite"] = blend(colours, matte, background)
+            made["composite"] = blend(colours, matte, covering(background, (matte.shape[1], matte.shape[0])))
     return {kind: made[kind] for kind in wanted}

@@ -10,7 +10,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.images import read_image, read_trimap, write_png
 from shm_data.parallel import Progress, workers
 from shm_model.predict.mattes import AnyPredictor, Floats
-from shm_model.predict.outputs import Output, covering, rendered
+from shm_model.predict.outputs import Output, rendered
 from shm_model.predict.pipeline import ahead, alike
 
 
@@ -87,8 +87,7 @@ def _write(background: Array, predicted: _Predicted | str) -> str:
         return predicted
     image, outputs = predicted.image, predicted.task.outputs
     try:
-        behind = covering(background, (image.shape[1], image.shape[0])) if "composite" in outputs else background
-        for kind, pixels in rendered(image, predicted.alpha, list(outputs), behind).items():
+        for kind, pixels in rendered(image, predicted.alpha, list(outputs), background).items():
             write_png(outputs[kind], pixels)
     except WriteError:
         raise

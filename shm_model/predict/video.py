@@ -19,7 +19,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.layout import whole_file
 from shm_data.parallel import Progress, workers
 from shm_model.predict.mattes import AnyPredictor, Floats
-from shm_model.predict.outputs import Output, covering, rendered
+from shm_model.predict.outputs import Output, rendered
 from shm_model.predict.pictures import Task
 from shm_model.predict.pipeline import ahead, alike
 
@@ -124,9 +124,7 @@ def _predicted(predictor: AnyPredictor, read: Iterable[Array], batch: int) -> It
 
 
 def _rendered(wanted: Sequence[Output], background: Array, predicted: tuple[Array, Floats]) -> Frame:
-    image, alpha = predicted
-    behind = covering(background, (image.shape[1], image.shape[0])) if "composite" in wanted else background
-    return rendered(image, alpha, wanted, behind)
+    return rendered(*predicted, wanted, background)
 
 
 @contextlib.contextmanager

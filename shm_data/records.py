@@ -1,0 +1,24 @@
+"""Reads what was written down as JSON, checked field by field."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shm_data.errors import ShmDataError
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def read_record(path: Path, kind: type[Record], wanted: str) -> Record | None:
+    """The record in a file, None where there is none. Raises ShmDataError where it cannot be read, or is another."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        what = error.errors()[0]
+        found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
+        raise ShmDataError(str(path), found=found, wanted=wanted) from error
