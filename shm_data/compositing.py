@@ -116,11 +116,11 @@ def blend(foreground: Array, alpha: Array, background: Array, out: Array | None 
     Alpha is (H, W), or already `three_times` that, (H, W, 3), which spares doing it for each of many backgrounds.
     `out`, contiguous and none of the others, takes I if it is given.
     """
-    from shm_data import kernels  # noqa: PLC0415  # numba takes its time to load, and not every job blends
+    from shm_data.kernels import blending  # noqa: PLC0415  # numba takes its time to load, and not every job blends
 
     image = np.empty(background.shape, np.uint8) if out is None else out
     weights = three_times(alpha) if alpha.ndim == 2 else alpha
-    kernels.blend(_flat(foreground), _flat(weights), _flat(background), _flat(image))
+    blending.blend(_flat(foreground), _flat(weights), _flat(background), _flat(image))
     return image
 
 

@@ -1,10 +1,7 @@
 """Foreground colours freed of the old background."""
 
-import contextlib
 import itertools
-import logging
-import sys
-import threading
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,27 +12,18 @@ from shm_data.arrays import Array
 Floats = NDArray[np.float32]
 Window = tuple[slice, slice]  # rows, columns
 
-_log = logging.getLogger(__name__)
-
-# Seconds after which the first use is surely compiling rather than loading.
-_COMPILING = 5.0
-
 # The estimate starts from a picture of a few pixels; less than that cannot be halved.
 _SMALLEST = 4
 
-# The least to look at around fractional pixels, and what the estimate takes its first colours from.
+# The least to look at around fractional pixels.
 _SMALLEST_MARGIN = 32
-_SURE_FOREGROUND, _SURE_BACKGROUND = 229, 26
-
-_one_at_a_time = threading.Lock()
 
 
 def estimate(image: Array, alpha: Array) -> Array:
     """The foreground colours F (H, W, 3) uint8 of an image (H, W, 3) uint8 with alpha (H, W) uint8.
 
-    Multi-level estimation (Germer et al., "Fast Multi-Level Foreground Estimation", ICPR 2020) as pymatting
-    does it by default. Where alpha is 255 the photo is kept; a binary alpha needs no estimate.
-    The first use after an installation compiles for about half a minute, which is logged.
+    Multi-level estimation (Germer et al., "Fast Multi-Level Foreground Estimation", ICPR 2020). Where alpha is 255
+    the photo is kept; a binary alpha needs no estimate.
     """
     return _kept_or_estimated(image, alpha, 1)[0]
 
@@ -52,9 +40,11 @@ def separate(image: Array, alpha: Array) -> tuple[Array, Array]:
 def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, ...]:
     """The first `count` of F and B: the image itself, but for its fractional pixels.
 
-    Only the surroundings of fractional pixels are looked at, a tile at a time: it takes a quarter of the time of the
-    whole picture and bounds the memory, and on known colours it came out no worse.
+    Only the surroundings of fractional pixels are looked at, a tile at a time: that takes a fraction of the time of
+    the whole picture and bounds the memory, and on known colours it came out no worse.
     """
+    from shm_data.kernels import colours  # noqa: PLC0415  # numba takes its time to load, and not every job needs it
+
     fractional = (alpha > 0) & (alpha < 255)
     if not fractional.any() or min(alpha.shape) < _SMALLEST:
         return (image,) * count
@@ -62,10 +52,18 @@ def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, .
     for core in _cores(fractional):
         window = _window(core, alpha)
         inside = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
-        estimated = _multi_level(_unit(image[window]), _unit(alpha[window]))
-        for whole, colours in zip(wanted, estimated, strict=False):
-            whole[core][fractional[core]] = _bytes(colours[inside][fractional[core]])
+        asked = np.zeros(alpha[window].shape, np.bool_)
+        asked[inside] = fractional[core]
+        estimated = colours.separate(image[window], alpha[window], asked, _level_sizes(asked.shape))[asked]
+        for number, whole in enumerate(wanted):
+            whole[core][fractional[core]] = _bytes(estimated[:, 3 * number : 3 * number + 3])
     return wanted
+
+
+def _level_sizes(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Heights and widths (L, 2) from a single pixel to the whole picture, none more than twice those before."""
+    levels = math.ceil(math.log2(max(shape)))
+    return np.array([[round(side ** (level / levels)) for side in shape] for level in range(levels + 1)], np.int64)
 
 
 def _cores(fractional: NDArray[np.bool_]) -> Iterator[Window]:
@@ -81,13 +79,15 @@ def _cores(fractional: NDArray[np.bool_]) -> Iterator[Window]:
 
 def _window(core: Window, alpha: Array) -> Window:
     """A box with so much around it that it holds sure foreground and sure background, if the picture does."""
+    from shm_data.kernels.colours import SURE_BACKGROUND, SURE_FOREGROUND  # noqa: PLC0415
+
     margin = _margin(alpha.shape)
     while True:
         window = tuple(
             slice(max(0, part.start - margin), min(length, part.stop + margin))
             for part, length in zip(core, alpha.shape, strict=True)
         )
-        sure = alpha[window].max() > _SURE_FOREGROUND and alpha[window].min() < _SURE_BACKGROUND
+        sure = alpha[window].max() > SURE_FOREGROUND and alpha[window].min() < SURE_BACKGROUND
         if sure or alpha[window].shape == alpha.shape:
             return window[0], window[1]
         margin *= 2
@@ -100,43 +100,3 @@ def _margin(shape: tuple[int, ...]) -> int:
 
 def _bytes(colours: Floats) -> Array:
     return np.rint(colours * 255).clip(0, 255).astype(np.uint8)
-
-
-def _unit(pixels: Array) -> Floats:
-    return np.divide(pixels, 255, dtype=np.float32)
-
-
-def _multi_level(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
-    # Imported here: numba takes a second to load, and not every job needs it.
-    with _one_at_a_time, told_if_slow():
-        import numba  # noqa: PLC0415
-        from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml  # noqa: PLC0415
-
-    numba.set_num_threads(1)  # of this thread: its callers are many already
-    with _gate(numba):
-        foreground, background = estimate_foreground_ml(image, alpha, return_background=True)
-    return foreground, background
-
-
-@contextlib.contextmanager
-def told_if_slow() -> Iterator[None]:
-    """Around an import of pymatting: logs a line if it takes so long that it must be compiling."""
-    if "pymatting" in sys.modules:
-        yield
-        return
-    message = "compiling the estimator of foreground colours: once after an installation, about half a minute"
-    timer = threading.Timer(_COMPILING, _log.warning, [message])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _gate(numba: object) -> contextlib.AbstractContextManager[object]:
-    """Keeps threads apart where numba needs it: its fallback layer ends the process when two enter at once."""
-    try:
-        layer = numba.threading_layer()  # type: ignore[attr-defined]
-    except ValueError:  # nothing has run yet
-        layer = "unknown"
-    return contextlib.nullcontext() if layer in ("omp", "tbb") else _one_at_a_time

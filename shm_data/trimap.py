@@ -117,8 +117,20 @@ def _shrink_ellipse(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
 
 
 def _shrink_euclid(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    """What is farther than the radius from everything outside the region; exact, at a cost free of the radius."""
-    return _distance(region) > width // 2
+    """What is farther than the radius from everything outside the region; exact.
+
+    By compiled loops, a tenth of the time of a distance transform for common radii; of which the cost is free of the
+    radius, for large ones.
+    """
+    from shm_data.kernels import discs  # noqa: PLC0415  # numba takes its time to load
+
+    radius = width // 2
+    if radius > discs.LARGEST:
+        return _distance(region) > radius
+    beside = np.arange(radius + 1)
+    kept = np.empty(region.shape, np.bool_)
+    discs.erode(np.ascontiguousarray(region), np.sqrt(radius**2 - beside**2).astype(np.uint8), kept)
+    return kept
 
 
 def _distance(region: NDArray[np.bool_]) -> cv2.typing.MatLike:

@@ -1,5 +1,6 @@
 """A trimap never calls a fractional pixel known, and its band is as wide as asked."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,21 @@ def test_euclid_is_the_definition(seed, erode, dilate):
     alpha = np.kron(coarse, np.ones((7, 6), np.uint8))
     rule = TrimapRule("euclid", erode, dilate)
     assert np.array_equal(derive(alpha, rule), _truth(alpha, rule))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 90), st.integers(1, 700)),
+    st.sampled_from([0, 1, 2, 7, 25, 60, 253, 254, 255, 300]),
+    st.sampled_from([0.0, 0.0002, 0.01, 0.4]),
+)
+def test_euclid_is_what_a_distance_transform_tells_at_any_radius(seed, shape, radius, share):
+    draw = np.random.default_rng(seed)
+    alpha = np.where(draw.random(shape) < share, 0, 255).astype(np.uint8)
+    trimap = derive(alpha, TrimapRule("euclid", 2 * radius + 1, 1))
+    deep = cv2.distanceTransform((alpha == 255).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > radius
+    assert np.array_equal(trimap == 255, deep if (alpha == 0).any() else np.ones(shape, bool))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.method)

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.arrays import Array
+from shm_data.compiling import told_if_slow
 from shm_data.demo.scenes import photo
-from shm_data.foreground import told_if_slow
 from shm_data.trimap import BACKGROUND, FOREGROUND, UNKNOWN
 
 # Clockwise from the lower left, in px of the 512 px photo, each line with the half width of its unknown band.
@@ -31,7 +31,7 @@ _BANDS = ((_SLEEVE, 3), (_COLLAR, 3), (_JAW, 4), (_HAIR, 8), (_NECK, 4), (_SHOUL
 
 def portrait() -> tuple[Array, Array]:
     """The photo (512, 512, 3) uint8 and its alpha (512, 512) uint8, by closed-form matting of the trimap."""
-    with told_if_slow():
+    with told_if_slow("closed-form matting", "about half a minute"):
         from pymatting import estimate_alpha_cf  # noqa: PLC0415
 
     picture = photo("astronaut.png")

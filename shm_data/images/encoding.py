@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from shm_data import png
 from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
 from shm_data.layout import write_bytes
@@ -18,6 +17,8 @@ def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
     JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
     """
     if extension == ".png":
+        from shm_data import png  # noqa: PLC0415  # numba takes its time to load, and JPEG does without
+
         return png.encode(pixels)
     try:
         return _encode_jpeg(pixels, quality) if extension == ".jpg" else _encode_webp(pixels, quality)
