@@ -22,11 +22,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 install: $(INSTALLED)
 
-# The last line compiles the estimator of foreground colours and the loops, which takes half a minute, once.
+# The last line compiles the loops over pixels, which takes some seconds, once.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
-	$(BIN)/python -c "import pymatting, shm_data.kernels"
+	$(BIN)/python -c "import shm_data.kernels"
 	touch $@
 
 demo: install

@@ -51,7 +51,8 @@ def measure(sources: Path, count: int, formats: tuple[str, ...]) -> dict[str, fl
     photos = sorted((sources / "photos").iterdir())
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=sources) as folder:
-        _measure_one(Clock(), photos[0], places[:1], formats, Path(folder))  # compiles, imports, allocates
+        warm = Path(tempfile.mkdtemp(dir=folder))
+        _measure_one(Clock(), photos[0], places[:1], formats, warm)  # compiles, imports, allocates
         for number, photo in enumerate(photos):
             chosen = [places[(number * count + each) % len(places)] for each in range(count)]
             _measure_one(clock, photo, chosen, formats, Path(folder))
@@ -65,20 +66,22 @@ def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[s
     width = width_for(alpha.shape[::-1], "auto")
     trimap = clock("trimap", lambda: derive(alpha, TrimapRule("euclid", width, width)))
     gray = clock("encode alpha and trimap", lambda: [images.encode(pixels) for pixels in (alpha, trimap)])
-    (folder / "gray").write_bytes(gray[0])
+    twin = folder / f"{photo.stem} gray"
+    twin.write_bytes(gray[0])
     weights = compositing.three_times(alpha)
-    canvas, blended = np.empty_like(image), np.empty_like(image)
-    for place in places:
+    canvas = np.empty_like(image)
+    for number, place in enumerate(places):
         background = clock("decode", lambda place=place: cv2.imdecode(np.fromfile(place, np.uint8), cv2.IMREAD_COLOR))
         clock("resize", lambda background=background: _cover(background, canvas))
-        clock("blend", lambda: compositing.blend(colours, weights, canvas, blended))
+        clock("blend", lambda: compositing.blend(colours, weights, canvas, canvas))
+        path = folder / f"{photo.stem} {number}"
         for form in formats:
-            data = clock(form, lambda form=form: images.encode(blended, f".{form}"))
-            clock(f"write {form}", lambda data=data: (folder / "image").write_bytes(data))
-            (folder / "image").unlink()
-        clock("link", lambda: [os.link(folder / "gray", folder / name) for name in ("alpha", "trimap")])
-        for name in ("alpha", "trimap"):
-            (folder / name).unlink()
+            data = clock(form, lambda form=form: images.encode(canvas, f".{form}"))
+            written = path.with_suffix(f".{form}")
+            clock(f"write {form}", lambda data=data, written=written: written.write_bytes(data))
+            os.truncate(written, 0)  # removed, it would make others slow to create
+        twins = [path.with_suffix(f".{name}") for name in ("alpha", "trimap")]
+        clock("link", lambda twins=twins: [os.link(twin, name) for name in twins])
 
 
 def _cover(background: Pixels, canvas: Pixels) -> Pixels:

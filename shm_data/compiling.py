@@ -1,4 +1,4 @@
-"""Tells that something takes long because it is being compiled."""
+"""Tells why it takes long: something is being compiled."""
 
 import contextlib
 import logging
@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 _log = logging.getLogger(__name__)
 
-# Seconds after which a first use is surely compiling rather than loading.
+# Seconds after which this is surely compiling rather than loading.
 _COMPILING = 3.0
 
 
 @contextlib.contextmanager
-def told_if_slow(what: str, time: str) -> Iterator[None]:
-    """Around the first use of what is compiled once: logs a line if it takes so long that it must be compiling."""
-    timer = threading.Timer(_COMPILING, _log.warning, [f"compiling {what}: once after an installation, {time}"])
+def told_if_slow() -> Iterator[None]:
+    """Around the loading of loops that are compiled once: logs a line if it takes so long that they must be."""
+    message = "compiling loops over pixels: once after an installation, some seconds"
+    timer = threading.Timer(_COMPILING, _log.warning, [message])
     timer.start()
     try:
         yield

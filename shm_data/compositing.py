@@ -114,7 +114,7 @@ def blend(foreground: Array, alpha: Array, background: Array, out: Array | None 
     """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha uint8 of 255.
 
     Alpha is (H, W), or already `three_times` that, (H, W, 3), which spares doing it for each of many backgrounds.
-    `out`, contiguous and none of the others, takes I if it is given.
+    `out`, contiguous, takes I if it is given; that may be the background, of which the place is taken.
     """
     from shm_data.kernels import blending  # noqa: PLC0415  # numba takes its time to load, and not every job blends
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from shm_data import foregrounds, images
 from shm_data.arrays import Array
 from shm_data.compositing import fit, reduction
@@ -15,7 +17,7 @@ from shm_data.manifest import Manifest
 from shm_data.options import CompositeOptions
 from shm_data.plan import of_partner
 from shm_data.recipes import Recipe
-from shm_data.render import Behind, Prepared, Sample, arrange, canvas, prepare, render, render_image, render_trimap
+from shm_data.render import Behind, Prepared, Sample, arrange, prepare, render, render_image, render_trimap
 from shm_data.sources import Foreground, path_of
 from shm_data.trimap import TrimapRule
 
@@ -131,7 +133,8 @@ def build_task(task: Task) -> list[Outcome]:
         easel.prepared()
     except ShmDataError as error:
         return [Outcome(recipe.name, str(error)) for recipe in task.recipes]
-    room = canvas(task.recipes[0].size)
+    width, height = task.recipes[0].size
+    room = np.empty((height, width, 3), np.uint8)
     order = easel.order
     outcomes = []
     for recipe in task.recipes:

@@ -30,7 +30,7 @@ _UNDECIDING = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgd
 # So many names of each kind that was left out are told; the record holds all.
 _NAMED = 5
 
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pymatting")
+_PACKAGES = ("numba", "numpy", "opencv-python-headless", "pillow")
 
 
 class Counts(BaseModel):

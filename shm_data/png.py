@@ -65,7 +65,7 @@ def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> bytes:
     # Room for the longest codes; what is not written to costs nothing.
     file = np.empty(start + (rows.size + rows.shape[0] + 1) * deflating.LONGEST // 8 + 64, np.uint8)
     codes = deflating.canonical_codes(lengths)
-    size, checksum = map(int, deflating.deflate(rows, step, codes, begun, file[start:]))
+    size, checksum = (int(number) for number in deflating.deflate(rows, step, codes, begun, file[start:]))
     view, end = file.data, start + size + 4
     view[:start] = begin
     view[end - 4 : end] = checksum.to_bytes(4)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from shm_data import augment
 from shm_data.arrange import over, placed
 from shm_data.arrays import Array
@@ -112,20 +110,6 @@ def render(recipe: Recipe, prepared: Prepared, background: Behind | None) -> Sam
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
-    """Room for a background and a composite (H, W, 3) uint8, to be used again for the next one."""
-
-    background: Array
-    image: Array
-
-
-def canvas(size: Size) -> Canvas:
-    """An empty canvas for samples of a size."""
-    shape = (size[1], size[0], 3)
-    return Canvas(np.empty(shape, np.uint8), np.empty(shape, np.uint8))
-
-
-@dataclass(frozen=True, slots=True)
 class Mixture:
     """An image (H, W, 3) uint8, and the colours F and B (H, W, 3) uint8 that alpha mixes in it.
 
@@ -137,29 +121,26 @@ class Mixture:
     background: Array | None
 
 
-def render_image(
-    recipe: Recipe, prepared: Prepared, background: Behind | None, canvas: Canvas | None = None
-) -> Array:
+def render_image(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Array | None = None) -> Array:
     """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
 
-    A composite may lie on the `canvas`, if there is one, and only until the next is rendered there.
+    A composite may lie in the `room`, an array of its shape, if there is one: until the next is rendered there.
     """
-    return mix(recipe, prepared, background, canvas).image
+    return mix(recipe, prepared, background, room).image
 
 
-def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, canvas: Canvas | None = None) -> Mixture:
-    """The image of a recipe, as `render_image` gives it, and its colours."""
+def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Array | None = None) -> Mixture:
+    """The image of a recipe, as `render_image` gives it, and its colours; in a `room` B's place is the image's."""
     done = recipe.augment
     if background is None or recipe.crop is None:
         return Mixture(prepared.photo if done is None else augment.of_photo(prepared.photo, done), None, None)
-    room = (canvas.background, canvas.image) if canvas else (None, None)
-    behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room[0])
+    behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room)
     if done is None:
-        image = blend(prepared.colours, prepared.weights, behind, room[1])
+        image = blend(prepared.colours, prepared.weights, behind, room)
         return Mixture(image, prepared.colours, behind)
     colours = augment.of_foreground(prepared.colours, done)
     behind = augment.of_background(behind, prepared.alpha, done)
-    image = augment.of_image(blend(colours, prepared.weights, behind, room[1]), done)
+    image = augment.of_image(blend(colours, prepared.weights, behind, room), done)
     return Mixture(image, colours, behind)
 
 

@@ -14,7 +14,7 @@ from small import contents, matte, photo
 from cli.progress import show
 from shm_data import __version__, images
 
-HEAVY = ("numpy", "cv2", "torch", "PIL", "numba", "pymatting", "skimage", "joblib", "pydantic")
+HEAVY = ("numpy", "cv2", "torch", "PIL", "numba", "skimage", "joblib", "pydantic")
 
 
 def shm_data(*arguments, **options):

@@ -2,7 +2,7 @@
 
 from shm_data.compiling import told_if_slow
 
-with told_if_slow("loops over pixels", "some seconds"):
+with told_if_slow():
     from shm_data.kernels import blending, colours, deflating, discs
 
 __all__ = ["blending", "colours", "deflating", "discs"]
