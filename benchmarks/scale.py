@@ -5,7 +5,6 @@ everything but the pixels.
 """
 
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,50 +21,33 @@ from shm_data.recipes import read_recipes
 _MOST_LINKS = 60_000
 
 
-@click.group(invoke_without_command=True)
+@click.command()
 @click.option("--foregrounds", default=1000, show_default=True)
 @click.option("--backgrounds", default=50_000, show_default=True)
 @click.option("--numbg", default=1000, show_default=True, help="Composites of each foreground in the largest plan.")
 @click.option("--made", default="1,10,100", show_default=True, help="So many of each foreground are really made.")
-@click.pass_context
-def main(context: click.Context, foregrounds: int, backgrounds: int, numbg: int, made: str) -> None:
+def main(foregrounds: int, backgrounds: int, numbg: int, made: str) -> None:
     """Measure, and print a table."""
-    if context.invoked_subcommand:
-        return
     with tempfile.TemporaryDirectory() as folder:
         sources, largest = Path(folder) / "sources", Path(folder) / "largest"
         write_sources(sources, foregrounds, backgrounds)
         click.echo("| step | composites | seconds | ms a composite | peak MB |\n|---|---|---|---|---|")
         for each in map(int, made.split(",")):
-            target = Path(folder) / f"made{each}"
-            row("plan and make", foregrounds * each, composite(sources, target, each))
-            shutil.rmtree(target)
-        words = [sys.executable, __file__, "plan", str(sources), str(largest), "--numbg", str(numbg)]
-        row("plan", foregrounds * numbg, words)
+            row(
+                "plan and make",
+                foregrounds * each,
+                shm_data("composite", sources, Path(folder) / f"made{each}", each),
+            )
+        row("plan", foregrounds * numbg, shm_data("plan", sources, largest, numbg))
         fill(Layout(largest))
-        row("resume, all being there", foregrounds * numbg, composite(sources, largest, numbg))
+        row("resume, all being there", foregrounds * numbg, shm_data("composite", sources, largest, numbg))
 
 
-@main.command()
-@click.argument("sources", type=click.Path(path_type=Path))
-@click.argument("savedir", type=click.Path(path_type=Path))
-@click.option("--numbg", type=int, required=True)
-def plan(sources: Path, savedir: Path, numbg: int) -> None:
-    """Plan and record what `composite` would make, and make nothing."""
-    from shm_data.decide import decide, record  # noqa: PLC0415
-    from shm_data.options import CompositeOptions  # noqa: PLC0415
-
-    where = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
-    decision = decide(CompositeOptions(**where, numbg=numbg, originals=False), savedir)
-    savedir.mkdir()
-    record(decision, Layout(savedir))
-
-
-def composite(sources: Path, savedir: Path, numbg: int) -> list[str]:
-    """The command that makes a set."""
+def shm_data(command: str, sources: Path, savedir: Path, numbg: int) -> list[str]:
+    """The command that plans or makes a set."""
     where = ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "places"]
     what = ["--no-originals", "--numbg", numbg, "--savedir", savedir]
-    return [str(word) for word in (Path(sys.executable).with_name("shm-data"), "composite", *where, *what)]
+    return [str(word) for word in (Path(sys.executable).with_name("shm-data"), command, *where, *what)]
 
 
 def write_sources(folder: Path, foregrounds: int, backgrounds: int) -> None:

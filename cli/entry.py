@@ -35,11 +35,13 @@ def _listen() -> None:
             signal.signal(number, _stop)
 
 
-# From here on, and only where these are our programs: who imports us has handlers of their own.
-if os.path.basename(sys.argv[0]) in ("shm-data", "shm-model"):
+# From here on, and only where these are our programs: who imports us has handlers and objects of their own.
+_PROGRAM = os.path.basename(sys.argv[0])
+_IS_OURS = _PROGRAM in ("shm-data", "shm-model")
+if _IS_OURS:
     _listen()
     gc.set_threshold(_FEW)
-if os.path.basename(sys.argv[0]) == "shm-data":
+if _PROGRAM == "shm-data":
     # It knows no linear algebra, whose threads would wait for work by turning in circles.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -82,7 +84,8 @@ def run(group: click.Group) -> None:
         if not _has_lost_its_output():
             raise
         _fail(f"cannot write to the standard output: {error.strerror}")
-    gc.freeze()  # or at its end Python would look for garbage once more, a fifth of a second after numba
+    if _IS_OURS:
+        gc.freeze()  # or at its end Python would look for garbage once more, a fifth of a second after numba
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -21,7 +21,7 @@ from shm_data.easel import (
     make_alone,
 )
 from shm_data.errors import ShmDataError
-from shm_data.layout import SPLITS, Layout, locked, make_folders, write_names
+from shm_data.layout import SPLITS, Layout, locked, make_folders, write_lists
 from shm_data.manifest import Manifest, write_manifest
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread, workers
@@ -131,6 +131,8 @@ def carry_out(
     else:  # many parts that all list a large folder would take longer over it than over their work
         present = {recipe.name for recipe in recipes() if layout.holds(recipe.name)}
     missing = sum(recipe.name not in present for recipe in recipes()) if present else total
+    if not missing:
+        return
     hands = crew.hands
     size = min(crew.most, max(1, missing // (4 * hands)))
     order = Order(decision.manifest.options, decision.manifest.roots, layout, link)
@@ -147,9 +149,13 @@ def carry_out(
 def finish(decision: Decision, layout: Layout) -> Manifest:
     """Writes the lists, the card and then, last of all, that the data set is complete."""
     shares = {split: Share() for split in SPLITS}
-    for split, share in shares.items():
-        here = (recipe for recipe in decision.recipes() if recipe.split == split)
-        write_names(layout.root, split, (recipe.name for recipe in share.counting(here)))
+
+    def places() -> Iterator[tuple[str, str]]:
+        for recipe in decision.recipes():
+            shares[recipe.split].count(recipe)
+            yield recipe.split, recipe.name
+
+    write_lists(layout.root, places())
     manifest = decision.manifest.model_copy(update={"complete": True})
     write_card(layout, card(manifest, shares))
     write_manifest(layout, manifest)

@@ -45,22 +45,20 @@ _MARK = re.compile(r"\n<!-- Written by shm-data; sha256 ([0-9a-f]{64})\. Changed
 
 @dataclass(slots=True)
 class Share:
-    """What one split has, counted while its recipes pass by."""
+    """What one split has, as its recipes tell."""
 
     samples: int = 0
     composites: int = 0
     foregrounds: set[str] = field(default_factory=set)
     backgrounds: set[str] = field(default_factory=set)
 
-    def counting(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
-        """Passes the recipes on."""
-        for recipe in recipes:
-            self.samples += 1
-            self.foregrounds.add(recipe.foreground)
-            if recipe.background is not None:
-                self.composites += 1
-                self.backgrounds.add(recipe.background)
-            yield recipe
+    def count(self, recipe: Recipe) -> None:
+        """Counts the sample of a recipe."""
+        self.samples += 1
+        self.foregrounds.add(recipe.foreground)
+        if recipe.background is not None:
+            self.composites += 1
+            self.backgrounds.add(recipe.background)
 
 
 def card(manifest: Manifest, shares: Mapping[str, Share]) -> str:

@@ -209,11 +209,15 @@ def _without_foregrounds(pool: Pool, found: Found) -> Pool:
     """Drops what lies in a folder of foregrounds, unless the backgrounds' own folder lies deeper in it."""
     homes = {root.resolve() for root in found.roots.values()}
     strange = {label: homes - set(root.resolve().parents) for label, root in pool.roots.items()}
-    own = {
-        background
-        for background in pool.backgrounds
-        if strange[background.key.partition("/")[0]] & set(background.path.resolve().parents)
-    }
+    around: dict[Path, set[Path]] = {}  # a folder's links are followed once, not once for each of its photos
+    own = set()
+    for background in pool.backgrounds:
+        place = background.path.resolve() if background.path.is_symlink() else background.path
+        if place.parent not in around:
+            folder = place.parent.resolve()
+            around[place.parent] = {folder, *folder.parents}
+        if strange[background.key.partition("/")[0]] & around[place.parent]:
+            own.add(background)
     skipped = [Skipped(b.key, "lies in a folder of the foregrounds") for b in pool.backgrounds if b in own]
     usable = tuple(background for background in pool.backgrounds if background not in own)
     return replace(pool, backgrounds=usable, skipped=(*pool.skipped, *skipped))
@@ -229,7 +233,7 @@ def _survey(planned: Planned, known: Mapping[str, Stamp], jobs: int, progress: P
     while True:
         counts, used = _count(planned.recipes(broken.keys()))
         untried = sorted(used - stamps.keys())
-        results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True)
+        results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True, batch=16)
         tried = list(progress(results, len(untried), "reading backgrounds"))
         faults = {result.what: result for result in tried if isinstance(result, Skipped)}
         stamps |= {key: result for key, result in zip(untried, tried, strict=True) if isinstance(result, Stamp)}
@@ -237,7 +241,7 @@ def _survey(planned: Planned, known: Mapping[str, Stamp], jobs: int, progress: P
         if not faults:
             break
     unread = [key for key in keys if key not in stamps]
-    stamped = spread(lambda key: stamp(path_of(key, planned.roots)), unread, jobs, ordered=True)
+    stamped = spread(lambda key: stamp(path_of(key, planned.roots)), unread, jobs, ordered=True, batch=16)
     stamps |= zip(unread, stamped, strict=True)
     return Survey(counts, {key: stamps[key] for key in (*sorted(used), *keys)}, broken)
 

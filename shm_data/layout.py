@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from shm_data.errors import BusyError, ShmDataError, WriteError
 
@@ -168,18 +169,37 @@ def write_names(root: Path, split: str, names: Iterable[str]) -> None:
     write_lines(Layout(root).names_of(split), names)
 
 
+def write_lists(root: Path, samples: Iterable[tuple[str, str]]) -> None:
+    """Writes the list files of all splits, each whole or not at all, from the split and the name of each sample."""
+    with contextlib.ExitStack() as stack:
+        targets = {split: whole_file(Layout(root).names_of(split), durable=True) for split in reversed(SPLITS)}
+        files = {split: stack.enter_context(_opened(target)) for split, target in targets.items()}
+        for split, name in samples:
+            files[split].write(_line(name))
+
+
+@contextlib.contextmanager
+def _opened(target: contextlib.AbstractContextManager[Path]) -> Iterator[BinaryIO]:
+    with target as path, path.open("wb") as file:
+        yield file
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> str:
     """Writes a text file of lines, whole or not at all, and gives the SHA-256 of all that it holds.
 
     The lines are not held in memory together. Once this returns, the file outlives a loss of power.
     """
     digest = hashlib.sha256()
-    with whole_file(path, durable=True) as target, target.open("wb") as file:
+    with _opened(whole_file(path, durable=True)) as file:
         for line in lines:
-            raw = f"{line}\n".encode("utf-8", "surrogateescape")
+            raw = _line(line)
             digest.update(raw)
             file.write(raw)
     return digest.hexdigest()
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode("utf-8", "surrogateescape")
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:

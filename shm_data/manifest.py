@@ -115,7 +115,7 @@ def refuse_changed_sources(
         differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
         return str(ShmDataError(key, found=differing[0], wanted=differing[1])) if differing else ""
 
-    told = spread(judge, manifest.sources.items(), jobs, ordered=True)
+    told = spread(judge, manifest.sources.items(), jobs, ordered=True, batch=64)
     faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
     if faults:
         what = "sources are not what the data set was made of; bring them back, or take another --savedir"

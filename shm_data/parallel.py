@@ -1,5 +1,6 @@
 """Runs one function over many items on all cores, with progress. The only module that knows joblib."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -24,19 +25,30 @@ def quiet(items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
 
 
 def spread(
-    function: Callable[[Item], Result], items: Iterable[Item], jobs: int = -1, *, ordered: bool = False
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int = -1,
+    *,
+    ordered: bool = False,
+    batch: int = 1,
 ) -> Iterator[Result]:
     """The results of `function` over `items` as they come (or in order), from `jobs` threads (-1: all cores).
 
     Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
-    is shared instead of copied. The items are drawn as they are needed. OpenCV's own threads would stand in line
-    behind ours, so it is told to start none.
+    is shared instead of copied. The items are drawn as they are needed, so many in a `batch`: where each takes less
+    than a millisecond, handing them over one by one takes longer. OpenCV's own threads would stand in line behind
+    ours, so it is told to start none.
     """
     cv2.setNumThreads(1)
+
+    def of_each(some: list[Item]) -> list[Result]:
+        return [function(item) for item in some]
+
+    left = iter(items)
+    batches = iter(lambda: list(itertools.islice(left, batch)), [])
     kind = "generator" if ordered else "generator_unordered"
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
-    results: Iterator[Result] = workers(delayed(function)(item) for item in items)
-    return results
+    return itertools.chain.from_iterable(workers(delayed(of_each)(some) for some in batches))
 
 
 def workers(jobs: int) -> int:

@@ -102,7 +102,7 @@ def to_line(recipe: Recipe) -> str:
 
 def from_line(line: str | bytes) -> Recipe:
     """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
-    plain: dict[str, Any] = json.loads(line)
+    plain: dict[str, Any] = json.loads(line if isinstance(line, str) else line.decode())
     crop, rule, augment = plain.pop("crop"), plain.pop("trimap"), plain.pop("augment", None)
     recipe = Recipe(
         **plain | {"size": tuple(plain["size"])},
@@ -125,8 +125,8 @@ def _is_plain_name(name: object) -> bool:
     return type(name) is str and is_plain(name)
 
 
-def _are_numbers(values: tuple[object, ...], count: int, least: int) -> bool:
-    return len(values) == count and all(type(value) is int and value >= least for value in values)
+def _are_numbers(values: tuple[int, ...], count: int, least: int) -> bool:
+    return len(values) == count and set(map(type, values)) == {int} and min(values) >= least
 
 
 def _is_rule(rule: TrimapRule) -> bool:

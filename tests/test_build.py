@@ -339,7 +339,7 @@ def test_the_record_vouches_only_for_what_was_written(sources, tmp_path, monkeyp
         composite(options(sources), root)
     assert not (root / "dataset.json").exists()
     with monkeypatch.context() as patch, pytest.raises(WriteError):
-        patch.setattr("shm_data.build.write_names", _fail)
+        patch.setattr("shm_data.build.write_lists", _fail)
         composite(options(sources), root)
     assert not json.loads((root / "dataset.json").read_text())["complete"]
     assert composite(options(sources), root).complete

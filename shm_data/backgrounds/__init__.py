@@ -66,7 +66,7 @@ def scan(
         *_entries(folders, folder.candidates),
     ]
     photos, skipped = _choose(entries)
-    results = list(progress(spread(_read, photos, jobs), len(photos), "reading background headers"))
+    results = list(progress(spread(_read, photos, jobs, batch=64), len(photos), "reading background headers"))
     backgrounds = [result for result in results if isinstance(result, Background)]
     skipped += [result for result in results if isinstance(result, Skipped)]
     return Pool(

@@ -79,7 +79,7 @@ def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]
         by_xml = _shown_by_xml(tree / "Annotations" / f"{ids[name]}.xml")
         return by_list.get(ids[name]) if by_xml is None else by_xml
 
-    return dict(zip(ids, spread(judge, ids, jobs, ordered=True), strict=True))
+    return dict(zip(ids, spread(judge, ids, jobs, ordered=True, batch=64), strict=True))
 
 
 def _shown_by_xml(path: Path) -> bool | None:
