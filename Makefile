@@ -57,8 +57,9 @@ bench: install
 bench-train: install
 	$(BIN)/python benchmarks/train_step.py
 
+# A file of tests is one process's, so that what its tests share is made once.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # What `make test` does in short, for about a quarter of an hour; see docs/reliability.md.
 torture: install

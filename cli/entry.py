@@ -23,9 +23,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
     """Says so, and ends at once, wherever the program is: files are whole or absent, so nothing need be finished."""
     del number, frame
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _deaf)
     os.write(2, f"{_TOLD}\n".encode())
     os._exit(INTERRUPTED)
+
+
+def _deaf(number: int, frame: FrameType | None) -> None:
+    """Does nothing. Of a signal that came before it was to be ignored, Python would tell that it was."""
+    del number, frame
 
 
 def _listen() -> None:

@@ -172,8 +172,8 @@ def write_names(root: Path, split: str, names: Iterable[str]) -> None:
 def write_lists(root: Path, samples: Iterable[tuple[str, str]]) -> None:
     """Writes the list files of all splits, each whole or not at all, from the split and the name of each sample."""
     with contextlib.ExitStack() as stack:
-        targets = {split: whole_file(Layout(root).names_of(split), durable=True) for split in reversed(SPLITS)}
-        files = {split: stack.enter_context(_opened(target)) for split, target in targets.items()}
+        targets = ((split, whole_file(Layout(root).names_of(split), durable=True)) for split in SPLITS)
+        files = {split: stack.enter_context(_opened(target)) for split, target in targets}
         for split, name in samples:
             files[split].write(_line(name))
 

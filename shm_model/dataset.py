@@ -135,7 +135,7 @@ def loader(dataset: TrainingSet, sampler: Batches) -> DataLoader[Item | ShmDataE
         num_workers=workers,
         collate_fn=_collated,
         pin_memory=dataset.config.cuda and torch.cuda.is_available(),
-        # A forked child must not enter a thread pool that its parent has used, and the colour estimate has one.
+        # A forked child must not enter a thread pool that its parent has used, and PyTorch has one.
         multiprocessing_context="forkserver" if workers else None,
     )
 
