@@ -86,8 +86,7 @@ def turn(pixels: Array, flip: bool, angle: float, *, labels: bool = False) -> Ar
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
     method = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
     turned = cv2.warpAffine(pixels, matrix, (width, height), flags=method, borderMode=cv2.BORDER_REFLECT_101)
-    mirrored = turned[:, ::-1] if flip else turned
-    return np.ascontiguousarray(mirrored).astype(np.uint8, copy=False)
+    return (cv2.flip(turned, 1) if flip else turned).astype(np.uint8, copy=False)
 
 
 def _within(generator: random.Random, size: tuple[int, int], side: int) -> Square:

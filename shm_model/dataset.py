@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ _LABELS[list(CLASSES)] = 0, 1, 2
 
 def labels_of(trimap: Array) -> Tensor:
     """The classes (H, W) uint8 in {0, 1, 2} of a trimap (H, W) uint8 in {0, 128, 255}."""
-    return torch.from_numpy(_LABELS[trimap])
+    return torch.from_numpy(cv2.LUT(trimap, _LABELS))
 
 
 class TrainingSet(Dataset[Item | ShmDataError]):
