@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -189,16 +189,18 @@ def read_prepared(
     """A foreground at the size of these of its samples. Raises ShmDataError where it is not what it was."""
     files = foreground.files
     pixels = foregrounds.read(files, roots, resize_alpha=options.resize_alpha)
-    size, composited = recipes[0].size, any(recipe.background is not None for recipe in recipes)
+    size = recipes[0].size
+    composited, shown = (any((recipe.background is None) is shown for recipe in recipes) for shown in (False, True))
     if fit(pixels.image.shape[1::-1], options.maxsize) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
         raise ShmDataError(f"the foreground {files.name}", found=found, wanted="its size when the recipe was drawn")
-    return prepare(
+    prepared = prepare(
         pixels,
         size,
         straight=files.alpha is None,
         estimated=composited and options.foreground == "estimate",
     )
+    return prepared if shown else replace(prepared, photo=prepared.colours)
 
 
 def read_partner(

@@ -52,6 +52,7 @@ class Scene:
 class Prepared:
     """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W).
 
+    Where no sample shows the photo as it is, the colours may stand in its place: three bytes less a pixel.
     `weights` is alpha three times beside itself (H, W, 3), as the blend needs it.
     """
 

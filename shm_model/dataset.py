@@ -14,6 +14,7 @@ from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
+from shm_data.parallel import be_one_of_many
 from shm_data.render import Scene
 from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
@@ -135,10 +136,16 @@ def loader(dataset: TrainingSet, sampler: Batches) -> DataLoader[Item | ShmDataE
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collated,
+        worker_init_fn=_begin,
         pin_memory=dataset.config.cuda and torch.cuda.is_available(),
         # A forked child must not enter a thread pool that its parent has used, and PyTorch has one.
         multiprocessing_context="forkserver" if workers else None,
     )
+
+
+def _begin(worker: int) -> None:
+    del worker
+    be_one_of_many()
 
 
 def _collated(items: Sequence[Item | ShmDataError]) -> Item | ShmDataError:
