@@ -170,7 +170,7 @@ def make_alone(recipe: Recipe, people: Mapping[str, Foreground], manifest: Manif
     return render(recipe, arranged, read_background(recipe, roots))
 
 
-def encode_image(pixels: Array, options: CompositeOptions) -> bytes:
+def encode_image(pixels: Array, options: CompositeOptions) -> bytes | memoryview:
     """The file of an image (H, W, 3) uint8, in the format and quality that the options ask for."""
     return images.encode(pixels, options.extension, options.quality or 95)
 

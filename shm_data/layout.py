@@ -202,13 +202,13 @@ def _line(text: str) -> bytes:
     return f"{text}\n".encode("utf-8", "surrogateescape")
 
 
-def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, *, durable: bool = False) -> None:
     """Writes a file, whole or not at all. A `durable` one outlives a loss of power once this returns."""
     with whole_file(path, durable=durable) as target:
         target.write_bytes(data)
 
 
-def write_twin(path: Path, data: bytes, twin: Path) -> bool:
+def write_twin(path: Path, data: bytes | memoryview, twin: Path) -> bool:
     """Writes `data` as a hard link to `twin`, a file that holds the same, or, where there can be none, as a file.
 
     Gives whether it is a link. Raises WriteError where the file system refuses.

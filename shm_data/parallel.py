@@ -7,8 +7,6 @@ from typing import Protocol, TypeVar
 import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
-from shm_data.memory import keep_freed
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -26,16 +24,6 @@ def quiet(items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
     return items
 
 
-def be_one_of_many() -> None:
-    """Readies this process for workers on all cores, or as one of them.
-
-    OpenCV's own threads would stand in line behind ours, so it is told to start none; and what one picture frees is
-    kept for the next.
-    """
-    cv2.setNumThreads(1)
-    keep_freed()
-
-
 def spread(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -48,9 +36,10 @@ def spread(
 
     Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
     is shared instead of copied. The items are drawn as they are needed, so many in a `batch`: where each takes less
-    than a millisecond, handing them over one by one takes longer.
+    than a millisecond, handing them over one by one takes longer. OpenCV's own threads would stand in line behind
+    ours, so it is told to start none.
     """
-    be_one_of_many()
+    cv2.setNumThreads(1)
 
     def of_each(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]

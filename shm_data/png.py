@@ -27,7 +27,7 @@ _REPETITIVE = 2.0
 _FOUR_BITS = [f"{length:04b}" for length in range(16)]
 
 
-def encode(pixels: Array) -> bytes:
+def encode(pixels: Array) -> bytes | memoryview:
     """A PNG file of (H, W) uint8 gray, (H, W, 3) uint8 RGB or (H, W, 4) uint8 RGBA."""
     height, width = pixels.shape[:2]
     channels = pixels.size // (height * width)
@@ -57,7 +57,7 @@ def _with_runs(rows: Array, step: int) -> bytes:
     return packer.compress(filtered.data) + packer.flush()
 
 
-def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> bytes:
+def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> memoryview:
     """A file that begins like this and holds the rows as Huffman codes alone, written to their place in the file."""
     header, begun = _header(lengths)
     begin += bytes(4) + b"IDAT" + b"\x78\x01" + header
@@ -72,7 +72,7 @@ def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> bytes:
     view[chunk - 4 : chunk] = (end - chunk - 4).to_bytes(4)
     checksum = zlib.crc32(view[chunk:end])
     view[end : end + 4 + len(_END)] = checksum.to_bytes(4) + _END
-    return bytes(view[: end + 4 + len(_END)])
+    return view[: end + 4 + len(_END)]
 
 
 def _header(lengths: Array) -> tuple[bytes, np.uint64]:

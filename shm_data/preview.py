@@ -81,4 +81,4 @@ def _as_written(image: Array, options: CompositeOptions) -> Array:
     """The image as its file will hold it: JPEG and WebP lose some."""
     if options.format == "png":
         return image
-    return images.read_image(images.Encoded("a sample", encode_image(image, options)))
+    return images.read_image(images.Encoded("a sample", bytes(encode_image(image, options))))

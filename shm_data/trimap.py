@@ -119,8 +119,8 @@ def _shrink_ellipse(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
 def _shrink_euclid(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     """What is farther than the radius from everything outside the region; exact.
 
-    By compiled loops, a tenth of the time of a distance transform for common radii; of which the cost is free of the
-    radius, for large ones.
+    By compiled loops, in a tenth of a distance transform's time for common radii; for very large ones by the
+    transform, whose cost does not grow with the radius.
     """
     from shm_data.kernels import discs  # noqa: PLC0415  # numba takes its time to load
 

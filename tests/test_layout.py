@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shm_data.errors import BusyError, ShmDataError, WriteError
-from shm_data.layout import Layout, locked, read_names, safe_stem, unused, whole_file, write_names, write_twin
+from shm_data.layout import (
+    Layout,
+    locked,
+    read_names,
+    safe_stem,
+    unused,
+    whole_file,
+    write_lists,
+    write_names,
+    write_twin,
+)
 
 
 def test_names_come_back_as_they_were_written(tmp_path):
@@ -17,6 +27,29 @@ def test_names_come_back_as_they_were_written(tmp_path):
     write_names(tmp_path, "train", names)
     assert read_names(tmp_path, "train") == names
     assert (tmp_path / "train.txt").read_text(encoding="utf-8") == "".join(f"{name}\n" for name in names)
+
+
+def test_lists_of_all_splits_are_written_in_one_go(tmp_path):
+    samples = [("train", "a.png"), ("val", "b.png"), ("train", "c.png")]
+    write_lists(tmp_path, samples)
+    assert read_names(tmp_path, "train") == ["a.png", "c.png"]
+    assert read_names(tmp_path, "val") == ["b.png"]
+    write_lists(tmp_path, [])
+    assert read_names(tmp_path, "train") == read_names(tmp_path, "val") == []
+
+
+def test_lists_that_cannot_be_finished_leave_those_of_before(tmp_path):
+    write_names(tmp_path, "train", ["old.png"])
+
+    def samples():
+        yield "train", "new.png"
+        yield "val", "new_2.png"
+        raise ShmDataError("a recipe that is none")
+
+    with pytest.raises(ShmDataError, match="that is none"):
+        write_lists(tmp_path, samples())
+    assert read_names(tmp_path, "train") == ["old.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
 
 
 def test_lists_with_crlf_and_blank_lines_are_read(tmp_path):

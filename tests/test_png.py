@@ -40,7 +40,7 @@ def test_extreme_shapes_come_back(shape):
 
 
 def test_pillow_verifies_every_checksum():
-    data = png.encode(np.full((30, 20, 3), 7, np.uint8))
+    data = bytes(png.encode(np.full((30, 20, 3), 7, np.uint8)))
     Image.open(io.BytesIO(data)).verify()
     place = data.index(b"IDAT") + 8
     broken = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]

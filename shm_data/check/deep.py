@@ -68,7 +68,9 @@ def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     return easel.make_alone(recipe, people, manifest)
 
 
-def _judge(path: Path, read: Callable[[Path], Array], made: Array, data: bytes, manifest: Manifest) -> Finding | None:
+def _judge(
+    path: Path, read: Callable[[Path], Array], made: Array, data: bytes | memoryview, manifest: Manifest
+) -> Finding | None:
     """What differs between a file and what was made, pixels and encoded.
 
     The mean over an image is its residual |I - alpha F - (1 - alpha) B|.

@@ -11,7 +11,7 @@ from shm_data.errors import ShmDataError
 from shm_data.layout import write_bytes
 
 
-def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes:
+def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes | memoryview:
     """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) gray, as PNG and WebP of (H, W, 4) RGBA, too.
 
     JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.

@@ -94,7 +94,7 @@ def _picture(drawn_at: Callable[[int], Array], most: int) -> bytes:
     """A picture as WebP, drawn at the largest size, and encoded at the best quality, that stay below the limit."""
     data = b""
     for edge, quality in _STEPS:
-        data = encode(drawn_at(edge), ".webp", quality)
+        data = bytes(encode(drawn_at(edge), ".webp", quality))
         if len(data) <= most:
             break
     return data
