@@ -20,11 +20,11 @@ from benchmarks.sources import write_sources
 from benchmarks.train_step import machine
 from shm_data.build import composite, record_plan
 from shm_data.compositing import Size
-from shm_data.memory import keep_freed
 from shm_data.options import CompositeOptions
 from shm_data.shards import write_shards
 from shm_model.config import Config
 from shm_model.dataset import TrainingSet
+from shm_model.memory import keep_freed
 
 SIZES: tuple[Size, ...] = ((800, 600), (1440, 1080), (3840, 2160))
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")

@@ -43,11 +43,11 @@ def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, .
     Only the surroundings of fractional pixels are looked at, a tile at a time: that takes a fraction of the time of
     the whole picture and bounds the memory, and on known colours it came out no worse.
     """
-    from shm_data.kernels import colours  # noqa: PLC0415  # numba takes its time to load, and not every job needs it
-
     fractional = (alpha > 0) & (alpha < 255)
     if not fractional.any() or min(alpha.shape) < _SMALLEST:
         return (image,) * count
+    from shm_data.kernels import colours  # noqa: PLC0415  # numba takes its time to load
+
     wanted = tuple(image.copy() for _ in range(count))
     for core in _cores(fractional):
         window = _window(core, alpha)

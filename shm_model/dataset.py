@@ -14,7 +14,6 @@ from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
-from shm_data.memory import keep_freed
 from shm_data.render import Scene
 from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
@@ -31,6 +30,7 @@ from shm_model.augment import (
     turn,
 )
 from shm_model.config import Config
+from shm_model.memory import keep_freed
 from shm_model.samples import Source, source_of
 
 Key = tuple[int, int]  # epoch, index
