@@ -148,6 +148,7 @@ def build_task(task: Task) -> list[Outcome]:
         places = order.layout.sample(recipe.name)
         _write_labels(easel, recipe, prepared, *places[1:])
         write_bytes(places[0], data)
+        del data  # or the next file could not take its place in memory
         outcomes.append(Outcome(recipe.name))
     return outcomes
 
