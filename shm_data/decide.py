@@ -1,5 +1,6 @@
 """Decides what a data set will hold: scans the sources and plans, or takes up the plan that is recorded."""
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -209,15 +210,16 @@ def _without_foregrounds(pool: Pool, found: Found) -> Pool:
     """Drops what lies in a folder of foregrounds, unless the backgrounds' own folder lies deeper in it."""
     homes = {root.resolve() for root in found.roots.values()}
     strange = {label: homes - set(root.resolve().parents) for label, root in pool.roots.items()}
-    around: dict[Path, set[Path]] = {}  # a folder's links are followed once, not once for each of its photos
-    own = set()
-    for background in pool.backgrounds:
+
+    @functools.cache  # a folder's links are followed once, not once for each of its photos
+    def around(folder: Path) -> set[Path]:
+        return {folder.resolve(), *folder.resolve().parents}
+
+    def is_own(background: Background) -> bool:
         place = background.path.resolve() if background.path.is_symlink() else background.path
-        if place.parent not in around:
-            folder = place.parent.resolve()
-            around[place.parent] = {folder, *folder.parents}
-        if strange[background.key.partition("/")[0]] & around[place.parent]:
-            own.add(background)
+        return bool(strange[background.key.partition("/")[0]] & around(place.parent))
+
+    own = set(filter(is_own, pool.backgrounds))
     skipped = [Skipped(b.key, "lies in a folder of the foregrounds") for b in pool.backgrounds if b in own]
     usable = tuple(background for background in pool.backgrounds if background not in own)
     return replace(pool, backgrounds=usable, skipped=(*pool.skipped, *skipped))
