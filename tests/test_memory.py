@@ -58,7 +58,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
 
 
 def test_memory_grows_linearly_with_the_size_of_pictures(tmp_path):
-    """Measured: 26 MB a megapixel and thread."""
+    """Measured: 22 MB a megapixel and thread."""
     one, two, four = (
         peak_of(draw(tmp_path / str(edge), edge, foregrounds=2, backgrounds=2), 1) for edge in (1000, 1414, 2000)
     )
