@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 # New objects after which Python looks for garbage. A command's libraries are many objects that stay; to look among
 # them after each few hundred took a tenth of the time of loading them.
-_FEW = 10_000
+_NEW_OBJECTS = 10_000
 
 _ASKED = "with --skip-done " * (sys.argv[1:2] == ["predict"])
 _TOLD = f"Interrupted. What was written is whole; {_ASKED}the same command goes on from there."
@@ -45,7 +45,7 @@ _PROGRAM = os.path.basename(sys.argv[0])
 _IS_OURS = _PROGRAM in ("shm-data", "shm-model")
 if _IS_OURS:
     _listen()
-    gc.set_threshold(_FEW)
+    gc.set_threshold(_NEW_OBJECTS)
 if _PROGRAM == "shm-data":
     # It knows no linear algebra, whose threads would wait for work by turning in circles.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

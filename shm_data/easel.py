@@ -191,7 +191,8 @@ def read_prepared(
     files = foreground.files
     pixels = foregrounds.read(files, roots, resize_alpha=options.resize_alpha)
     size = recipes[0].size
-    composited, shown = (any((recipe.background is None) is shown for recipe in recipes) for shown in (False, True))
+    composited = any(recipe.background is not None for recipe in recipes)
+    shown = any(recipe.background is None for recipe in recipes)
     if fit(pixels.image.shape[1::-1], options.maxsize) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
         raise ShmDataError(f"the foreground {files.name}", found=found, wanted="its size when the recipe was drawn")

@@ -114,7 +114,8 @@ def render(recipe: Recipe, prepared: Prepared, background: Behind | None) -> Sam
 class Mixture:
     """An image (H, W, 3) uint8, and the colours F and B (H, W, 3) uint8 that alpha mixes in it.
 
-    These are None for an original, and know nothing of noise and of what JPEG left of the image.
+    They are None for an original, B also where the image took its place, and know nothing of noise and of what JPEG
+    left of the image.
     """
 
     image: Array
@@ -131,18 +132,18 @@ def render_image(recipe: Recipe, prepared: Prepared, background: Behind | None, 
 
 
 def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Array | None = None) -> Mixture:
-    """The image of a recipe, as `render_image` gives it, and its colours; in a `room` B's place is the image's."""
+    """The image of a recipe, as `render_image` gives it, and its colours; in a `room` it lies where B was."""
     done = recipe.augment
     if background is None or recipe.crop is None:
         return Mixture(prepared.photo if done is None else augment.of_photo(prepared.photo, done), None, None)
     behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room)
     if done is None:
         image = blend(prepared.colours, prepared.weights, behind, room)
-        return Mixture(image, prepared.colours, behind)
+        return Mixture(image, prepared.colours, behind if room is None else None)
     colours = augment.of_foreground(prepared.colours, done)
     behind = augment.of_background(behind, prepared.alpha, done)
     image = augment.of_image(blend(colours, prepared.weights, behind, room), done)
-    return Mixture(image, colours, behind)
+    return Mixture(image, colours, behind if room is None else None)
 
 
 def _box(crop: Box, recipe: Recipe, background: Behind) -> Box:

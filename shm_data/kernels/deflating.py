@@ -136,11 +136,10 @@ def canonical_codes(lengths: Array) -> Codes:
 
 
 @njit(nogil=True)
-def _joined(first: np.uint64, second: np.uint64) -> np.uint64:
-    """Two codes behind each other."""
+def _joined(first: np.uint64, second: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The bits of two codes behind each other, and how many these are."""
     number = first >> _NUMBER
-    bits = first & _BITS | (second & _BITS) << number
-    return bits | (number + (second >> _NUMBER)) << _NUMBER
+    return first & _BITS | (second & _BITS) << number, number + (second >> _NUMBER)
 
 
 @njit(nogil=True)
@@ -149,7 +148,8 @@ def _of_pairs(codes: Codes) -> Codes:
     table = np.empty(65536, np.uint64)
     for second in range(256):
         for first in range(256):
-            table[second << 8 | first] = _joined(codes[first], codes[second])
+            bits, number = _joined(codes[first], codes[second])
+            table[second << 8 | first] = bits | number << _NUMBER
     return table
 
 
@@ -175,10 +175,8 @@ def _pack(row: Array, codes: Codes, pairs: Codes, out: Array, state: _State) -> 
     doubles = row[: row.size // 4 * 4].view(np.uint16)
     place, end = np.uint64(0), np.uint64(doubles.size)
     while place < end:
-        first, second = pairs[doubles[place]], pairs[doubles[place + one]]
-        number = first >> _NUMBER
-        bits = first & _BITS | (second & _BITS) << number
-        state = _append(bits, number + (second >> _NUMBER), out, state)
+        bits, number = _joined(pairs[doubles[place]], pairs[doubles[place + one]])
+        state = _append(bits, number, out, state)
         place += one + one
     for byte in row[row.size // 4 * 4 :]:
         state = _append(codes[byte] & _BITS, codes[byte] >> _NUMBER, out, state)
