@@ -146,8 +146,8 @@ def measure(table: Table, sources: Path, formats: Sequence[str], rounds: int) ->
         _make(row, sources, min(table.numbg, _WARM_UP), watched=True)
     formats = [form for form in formats if any(row.form == form and not row.why for row in table.rows[1:])]
     for turn in range(rounds):
-        table.floors.append(floor(sources, formats, 1)[0])
-        table.together.append(_slowdown(floor(sources, formats, CORES), table.floors[-1]))
+        table.floors.append(floor(sources, formats, table.numbg, 1)[0])
+        table.together.append(_slowdown(floor(sources, formats, table.numbg, CORES), table.floors[-1]))
         rows = [row for row in table.rows if not row.why]
         for row in rows[turn % len(rows) :] + rows[: turn % len(rows)]:
             usage = _make(row, sources, table.numbg)
@@ -188,12 +188,17 @@ def _empty(savedir: Path) -> None:
         savedir.rename(tempfile.mkdtemp(dir=savedir.parent, prefix="emptied"))
 
 
-def floor(sources: Path, formats: Sequence[str], processes: int) -> list[dict[str, float]]:
-    """Milliseconds of each stage, by as many processes at once."""
-    command = [sys.executable, str(HERE / "floor.py"), str(sources)]
-    command += [text for form in formats for text in ("--format", form)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
-    return [json.loads(process.communicate()[0]) for process in started]
+def floor(sources: Path, formats: Sequence[str], numbg: int, processes: int) -> list[dict[str, float]]:
+    """Milliseconds of each stage, by as many processes at once that share the work."""
+    options = ["--count", str(max(1, numbg // processes)), *(text for form in formats for text in ("--format", form))]
+    folders = [Path(tempfile.mkdtemp(dir=sources, prefix="floor")) for _ in range(processes)]
+    commands = [[sys.executable, str(HERE / "floor.py"), str(sources), str(folder), *options] for folder in folders]
+    os.sync()
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    stages = [json.loads(process.communicate()[0]) for process in started]
+    for folder in folders:
+        _empty(folder)
+    return stages
 
 
 def _slowdown(together: list[dict[str, float]], alone: dict[str, float]) -> float:

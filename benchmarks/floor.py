@@ -1,6 +1,8 @@
 """The least that a composite costs: every unavoidable stage alone, in one thread, with the fastest kept package.
 
-Prints milliseconds as JSON. The library's own function does a stage where none faster is known.
+Prints milliseconds as JSON. The library's own function does a stage where none faster is known. As many files are
+written as a set has, and kept until all are: a machine that lends its memory to others takes three times as long over
+a page that it has not held for a while as over one that was just freed.
 """
 
 import json
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from shm_data import compositing, images
 from shm_data.foreground import estimate
+from shm_data.parallel import make_ready
 from shm_data.trimap import TrimapRule, derive, width_for
 
 Pixels = NDArray[Any]
@@ -44,18 +47,17 @@ class Clock:
         return {stage: 1000 * mean(seconds) for stage, seconds in self.seconds.items()}
 
 
-def measure(sources: Path, count: int, formats: tuple[str, ...]) -> dict[str, float]:
-    """Milliseconds of each stage, on every foreground and `count` backgrounds for each."""
-    cv2.setNumThreads(1)
+def measure(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -> dict[str, float]:
+    """Milliseconds of each stage, on every foreground and `count` backgrounds for each; fills an empty folder."""
+    make_ready()
     places = sorted((sources / "backgrounds").iterdir())
     photos = sorted((sources / "photos").iterdir())
     clock = Clock()
-    with tempfile.TemporaryDirectory(dir=sources) as folder:
-        warm = Path(tempfile.mkdtemp(dir=folder))
-        _measure_one(Clock(), photos[0], places[:1], formats, warm)  # compiles, imports, allocates
-        for number, photo in enumerate(photos):
-            chosen = [places[(number * count + each) % len(places)] for each in range(count)]
-            _measure_one(clock, photo, chosen, formats, Path(folder))
+    warm = Path(tempfile.mkdtemp(dir=folder))
+    _measure_one(Clock(), photos[0], places[:1], formats, warm)  # compiles, imports, allocates
+    for number, photo in enumerate(photos):
+        chosen = [places[(number * count + each) % len(places)] for each in range(count)]
+        _measure_one(clock, photo, chosen, formats, folder)
     return clock.milliseconds()
 
 
@@ -79,7 +81,6 @@ def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[s
             data = clock(form, lambda form=form: images.encode(canvas, f".{form}"))
             written = path.with_suffix(f".{form}")
             clock(f"write {form}", lambda data=data, written=written: written.write_bytes(data))
-            os.truncate(written, 0)  # removed, it would make others slow to create
         twins = [path.with_suffix(f".{name}") for name in ("alpha", "trimap")]
         clock("link", lambda twins=twins: [os.link(twin, name) for name in twins])
 
@@ -94,11 +95,12 @@ def _cover(background: Pixels, canvas: Pixels) -> Pixels:
 
 @click.command()
 @click.argument("sources", type=click.Path(path_type=Path))
-@click.option("--count", default=4, show_default=True, help="Backgrounds for each foreground.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--count", required=True, type=int, help="Backgrounds for each foreground.")
 @click.option("--format", "formats", multiple=True, default=("png", "jpg"), help="Formats to encode.")
-def main(sources: Path, count: int, formats: tuple[str, ...]) -> None:
-    """Measure the stages on the pictures of SOURCES."""
-    click.echo(json.dumps(measure(sources, count, formats)))
+def main(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -> None:
+    """Measure the stages on the pictures of SOURCES, and leave what they write in FOLDER."""
+    click.echo(json.dumps(measure(sources, folder, count, formats)))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from benchmarks.sources import write_sources
 from benchmarks.train_step import machine
 from shm_data.build import composite, record_plan
 from shm_data.compositing import Size
+from shm_data.memory import keep_freed
 from shm_data.options import CompositeOptions
 from shm_data.shards import write_shards
 from shm_model.config import Config
-from shm_model.dataset import TrainingSet
-from shm_model.memory import keep_freed
+from shm_model.dataset import KEPT, TrainingSet
 
 SIZES: tuple[Size, ...] = ((800, 600), (1440, 1080), (3840, 2160))
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
@@ -122,7 +122,7 @@ def first_visits(root: Path) -> float:
 def main(sizes: tuple[str, ...], samples: int) -> None:
     """Measure and print Markdown tables."""
     cv2.setNumThreads(1)
-    keep_freed()  # as in a worker
+    keep_freed(KEPT)  # as in a worker
     torch.set_num_threads(1)
     click.echo(f"{machine(torch.device('cpu'))}, OpenCV {cv2.__version__}\n")
     for size in [_size(text) for text in sizes] or SIZES:

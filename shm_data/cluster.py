@@ -20,7 +20,6 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 from distributed import Client, Future, KilledWorker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
@@ -33,7 +32,7 @@ from shm_data.errors import ShmDataError
 from shm_data.layout import Layout, locked, make_folders, write_bytes
 from shm_data.manifest import Manifest, versions
 from shm_data.options import CompositeOptions
-from shm_data.parallel import Progress, quiet
+from shm_data.parallel import Progress, make_ready, quiet
 from shm_data.recipes import Recipe
 from shm_data.sources import Foreground, path_of
 from shm_data.stamps import Stamp, changed
@@ -333,7 +332,7 @@ def _make(place: Place, order: Order, plain: list[_Plain]) -> list[Outcome]:
     """Runs on a worker, which may have come long after the start, or lost a file system since."""
     if lacking := place.lacking():
         raise ShmDataError(f"worker {get_worker().address}: {_phrase(lacking)}")
-    cv2.setNumThreads(1)
+    make_ready()
     tasks = (Task(Easel(foreground, recipes, order, partners), recipes) for foreground, partners, recipes in plain)
     return [outcome for task in tasks for outcome in build_task(task)]
 

@@ -1,10 +1,14 @@
 """Faults of picture files that decoders pass over in silence, told from the bytes and tags alone."""
 
+import os
 import re
 import struct
 import zlib
 from collections.abc import Mapping
 from typing import Any, BinaryIO
+
+# The chunks of a PNG in which programs keep EXIF.
+_DESCRIPTIONS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 # Any marker of JPEG but those within a scan, in which the end marker's two bytes do not occur.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
@@ -38,6 +42,19 @@ def check_png(file: BinaryIO) -> None:
             raise ValueError("it is cut short")
         if zlib.crc32(data, zlib.crc32(kind)) != int.from_bytes(checksum):
             raise ValueError("it does not fit its checksums")
+
+
+def is_described_late(file: BinaryIO) -> bool:
+    """Whether a PNG has chunks behind its pixels that may tell how it is turned."""
+    file.seek(8)
+    behind = False
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if behind and kind in _DESCRIPTIONS:
+            return True
+        behind |= kind == b"IDAT"
+        file.seek(length + 4, os.SEEK_CUR)
+    return False
 
 
 def end_of_jpeg(data: bytes) -> int:

@@ -7,6 +7,11 @@ from typing import Protocol, TypeVar
 import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
+from shm_data.memory import keep_freed
+
+# Bytes of freed memory that a thread keeps: two pictures of a megapixel. With twice as much, memory grows.
+_KEPT = 2**23
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -36,10 +41,9 @@ def spread(
 
     Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
     is shared instead of copied. The items are drawn as they are needed, so many in a `batch`: where each takes less
-    than a millisecond, handing them over one by one takes longer. OpenCV's own threads would stand in line behind
-    ours, so it is told to start none.
+    than a millisecond, handing them over one by one takes longer.
     """
-    cv2.setNumThreads(1)
+    make_ready()
 
     def of_each(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
@@ -49,6 +53,16 @@ def spread(
     kind = "generator" if ordered else "generator_unordered"
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
     return itertools.chain.from_iterable(workers(delayed(of_each)(some) for some in batches))
+
+
+def make_ready() -> None:
+    """Readies this process for work on all cores.
+
+    OpenCV's own threads would stand in line behind ours, so it is told to start none; and what one picture frees is
+    kept for the next.
+    """
+    cv2.setNumThreads(1)
+    keep_freed(_KEPT)
 
 
 def workers(jobs: int) -> int:

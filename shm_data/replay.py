@@ -60,7 +60,7 @@ class Replay:
             return recipe
         drawn = draws(self.manifest.options.seed, "fresh", recipe.name, epoch)
         key = self.backgrounds[int(next(drawn) * len(self.backgrounds))]
-        size = images.read_header(path_of(key, self.manifest.roots)).size
+        size = images.read_size(path_of(key, self.manifest.roots))
         return replace(recipe, background=key, crop=cover_box(size, recipe.size, *draw_place(drawn, again=True)))
 
     def augmented(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:

@@ -14,6 +14,7 @@ from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
+from shm_data.memory import keep_freed
 from shm_data.render import Scene
 from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
@@ -30,11 +31,13 @@ from shm_model.augment import (
     turn,
 )
 from shm_model.config import Config
-from shm_model.memory import keep_freed
 from shm_model.samples import Source, source_of
 
 Key = tuple[int, int]  # epoch, index
 Item = dict[str, Any]
+
+# Bytes of freed memory that a worker keeps: some pictures of a camera.
+KEPT = 2**28
 
 _LABELS = np.zeros(256, np.uint8)
 _LABELS[list(CLASSES)] = 0, 1, 2
@@ -146,7 +149,7 @@ def loader(dataset: TrainingSet, sampler: Batches) -> DataLoader[Item | ShmDataE
 def _begin(worker: int) -> None:
     del worker
     cv2.setNumThreads(1)  # there are as many workers as cores
-    keep_freed()
+    keep_freed(KEPT)
 
 
 def _collated(items: Sequence[Item | ShmDataError]) -> Item | ShmDataError:

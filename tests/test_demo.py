@@ -9,7 +9,7 @@ import pytest
 from shm_data import demo
 from shm_data.compositing import blend
 from shm_data.foreground import estimate
-from shm_data.images import read_alpha, read_header, read_image
+from shm_data.images import read_alpha, read_image, read_size
 
 DRAWN = ("amara", "edith", "june", "mateo")
 
@@ -43,8 +43,8 @@ def test_drawn_twice_the_sources_are_the_same_bytes(sources: Path, tmp_path: Pat
 
 
 def test_every_photo_has_an_alpha_of_its_size(sources: Path) -> None:
-    photos = {path.stem: read_header(path).size for path in (sources / "photos").iterdir()}
-    assert photos == {path.stem: read_header(path).size for path in _alphas(sources)}
+    photos = {path.stem: read_size(path) for path in (sources / "photos").iterdir()}
+    assert photos == {path.stem: read_size(path) for path in _alphas(sources)}
     assert len(photos) >= 5
 
 
@@ -83,7 +83,7 @@ def test_backgrounds_are_annotated_as_in_voc(sources: Path) -> None:
     annotations = {path.stem: path.read_text() for path in (sources / "VOC2012" / "Annotations").iterdir()}
     assert pictures.keys() == annotations.keys()
     for name, path in pictures.items():
-        width, height = read_header(path).size
+        width, height = read_size(path)
         assert f"<filename>{name}.jpg</filename>" in annotations[name]
         assert f"<width>{width}</width><height>{height}</height>" in annotations[name]
         corners = re.findall(r"<xmax>(\d+)</xmax><ymax>(\d+)</ymax>", annotations[name])

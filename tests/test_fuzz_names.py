@@ -180,7 +180,7 @@ def test_what_is_no_plain_file_stops_no_search_and_hangs_no_reader(tmp_path, odd
         found = images.find(tmp_path / "photos")
     assert [name for name in found if name != odd] == ["a.png"]
     path = tmp_path / "photos" / odd
-    for read in (images.read_header, images.read_image, images.read_alpha, images.read_trimap):
+    for read in (images.read_size, images.read_image, images.read_alpha, images.read_trimap):
         if odd.endswith(".png"):
             assert fault_of(read, path, named=path)
 
@@ -281,7 +281,7 @@ def as_nobody():
         os.seteuid(0)
 
 
-@pytest.mark.parametrize("read", [images.read_header, images.read_image, images.read_alpha])
+@pytest.mark.parametrize("read", [images.read_size, images.read_image, images.read_alpha])
 def test_a_file_that_may_not_be_read_is_named(restricted, read):
     path = restricted / "photos" / "a.png"
     path.chmod(0)

@@ -191,7 +191,7 @@ def test_every_kind_of_picture_is_read_for_what_it_is(tmp_path, kind):
     path = laid(tmp_path, FILES[kind])
     with in_time():
         assert np.array_equal(images.read_image(path), TRUTHS[kind])
-        assert images.read_header(path).size == TRUTHS[kind].shape[1::-1]
+        assert images.read_size(path) == TRUTHS[kind].shape[1::-1]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def cut(data, place):
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_cut_short_is_refused_or_lacks_nothing(tmp_path, kind, place):
     path = laid(tmp_path, cut(FILES[kind], place))
-    fault_of(images.read_header, path, named=path)
+    fault_of(images.read_size, path, named=path)
     if not fault_of(images.read_image, path, named=path):
         assert np.array_equal(images.read_image(path), TRUTHS[kind])
         # An end mark without pixels may be missing; frames behind the first one are not asked for.
@@ -307,7 +307,7 @@ def test_a_flipped_bit_never_gets_past_a_checksum_and_never_stops_the_work(tmp_p
     data = bytearray(FILES[kind])
     data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
     path = laid(tmp_path_factory.getbasetemp(), data, "flipped.png")
-    for read in (images.read_header, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
+    for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         fault_of(read, path, named=path)
     if kind in CHECKED:
         assert fault_of(images.read_image, path, named=path)
@@ -347,7 +347,7 @@ OTHERS = {
 def test_what_is_no_picture_is_refused_under_any_extension(tmp_path, extension):
     for data in OTHERS.values():
         path = laid(tmp_path, data, f"picture{extension}")
-        for read in (images.read_header, images.read_image, images.read_alpha, images.read_cutout, images.read_gray):
+        for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_gray):
             assert fault_of(read, path, named=path)
 
 
@@ -392,7 +392,7 @@ def test_every_turn_that_exif_asks_for_is_made(tmp_path, kind, orientation):
     upright = UPRIGHT[orientation](BLOCKS)
     for pixels in (images.read_image(path)[..., 0], images.read_alpha(path), images.read_gray(path)):
         assert np.abs(pixels.astype(int) - upright).max() <= (2 if kind == "JPEG" else 0)
-    assert images.read_header(path).size == upright.shape[::-1]
+    assert images.read_size(path) == upright.shape[::-1]
 
 
 # Sizes.
@@ -425,7 +425,7 @@ def claims(width, height):
 @pytest.mark.parametrize("kind", claims(60000, 60000))
 def test_a_bomb_is_refused_by_its_header(tmp_path, kind):
     path = laid(tmp_path, claims(60000, 60000)[kind])
-    for read in (images.read_header, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
+    for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         sentence = fault_of(read, path, named=path)
         assert "found 60000x60000 = 3600 megapixels, wanted at most 179" in sentence
 
@@ -437,7 +437,7 @@ def test_a_bomb_in_webp_and_jpeg_2000_is_refused_by_its_header(tmp_path):
     jp2 = jp2.replace(struct.pack(">II", 17, 13), struct.pack(">II", 60000, 60000))
     for data in (bytes(webp), jp2):
         path = laid(tmp_path, data)
-        assert fault_of(images.read_header, path, named=path)
+        assert fault_of(images.read_size, path, named=path)
         assert fault_of(images.read_image, path, named=path)
 
 

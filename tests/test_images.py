@@ -34,8 +34,8 @@ def test_webp_lossless_and_lossy_are_told_apart(tmp_path):
     exact = _save(tmp_path / "a.webp", COLOURS, lossless=True)
     lossy = _save(tmp_path / "b.webp", COLOURS, quality=90)
     assert np.array_equal(images.read_image(exact), COLOURS)
-    assert not images.read_header(exact).lossy
-    assert images.read_header(lossy).lossy
+    assert not images.is_lossy(exact)
+    assert images.is_lossy(lossy)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
@@ -69,7 +69,33 @@ def test_orientation_is_applied_to_image_alpha_and_size_alike(tmp_path, orientat
     upright = UPRIGHT[orientation](RAMP)
     assert np.array_equal(images.read_alpha(path), upright)
     assert np.array_equal(images.read_image(path)[..., 0], upright)
-    assert images.read_header(path).size == upright.shape[::-1]
+    assert images.read_size(path) == upright.shape[::-1]
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["before the pixels", "behind them"])
+def test_orientation_of_a_png_counts_wherever_it_stands(tmp_path, place):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    body = b"eXIf" + exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    Image.fromarray(RAMP).save(tmp_path / "plain.png")
+    plain = (tmp_path / "plain.png").read_bytes()
+    path = tmp_path / "a.png"
+    path.write_bytes(plain[:place] + chunk + plain[place:])
+    upright = UPRIGHT[6](RAMP)
+    assert images.read_size(path) == upright.shape[::-1]
+    assert np.array_equal(images.read_alpha(path), upright)
+
+
+def test_the_size_of_a_png_is_told_without_its_pixels(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(RAMP).save(path)
+    whole = path.read_bytes()
+    pixels = whole.index(b"IDAT") + 4
+    path.write_bytes(whole[:pixels] + bytes(len(whole) - pixels - 16) + whole[-16:])
+    assert images.read_size(path) == RAMP.shape[::-1]
+    with pytest.raises(ShmDataError):
+        images.read_image(path)
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -80,7 +106,7 @@ def test_orientation_of_a_jpeg_is_applied_as_pillow_does(tmp_path, orientation):
     with Image.open(tmp_path / "a.jpg") as stored:
         upright = np.asarray(ImageOps.exif_transpose(stored))
     assert np.array_equal(images.read_alpha(tmp_path / "a.jpg"), upright)
-    assert images.read_header(tmp_path / "a.jpg").size == upright.shape[::-1]
+    assert images.read_size(tmp_path / "a.jpg") == upright.shape[::-1]
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
@@ -90,7 +116,7 @@ def test_a_turned_16_bit_tiff_stands_upright(tmp_path, orientation):
     tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", extratags=[tag])
     upright = np.rot90(np.rint(deep / 257), {1: 0, 3: 2, 6: 3}[orientation])
     assert np.array_equal(images.read_image(tmp_path / "a.tif"), upright)
-    assert images.read_header(tmp_path / "a.tif").size == upright.shape[1::-1]
+    assert images.read_size(tmp_path / "a.tif") == upright.shape[1::-1]
 
 
 def test_a_matte_is_found_wherever_it_is_kept(tmp_path):
@@ -276,7 +302,7 @@ def test_only_jpeg_is_read_smaller_and_any_way_up(tmp_path):
 def test_every_real_picture_is_read_at_the_size_its_header_tells(realdata):
     for name in images.find(realdata):
         height, width = images.read_image(realdata / name).shape[:2]
-        assert images.read_header(realdata / name).size == (width, height), name
+        assert images.read_size(realdata / name) == (width, height), name
 
 
 def test_photos_from_a_turned_camera_stand_upright(realdata):
@@ -292,7 +318,7 @@ def test_real_mattes_are_read_from_where_they_are(realdata):
     hidden_in_a = images.read_alpha(fg / "tsing90_shm" / "0000-AIT.png")
     assert hidden_in_a.min() == 0
     assert images.read_alpha(fg / "carvekit_docs" / "1_bg_removed.png").max() == 254
-    assert images.read_header(fg / "mmagic_matting_dataset" / "alpha" / "GT05.jpg").lossy
+    assert images.is_lossy(fg / "mmagic_matting_dataset" / "alpha" / "GT05.jpg")
     trimap = images.read_gray(fg / "alphamatting_gt27" / "trimap" / "Trimap1" / "GT01.png")
     assert set(np.unique(trimap)) == {0, 128, 255}
 

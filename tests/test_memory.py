@@ -73,5 +73,5 @@ def test_a_foreground_of_a_hundred_megapixels_is_composited(tmp_path):
     peak = peak_of(folder, 1)
     print(f"100 megapixels, two samples: at most {peak:.0f} MB, {time.monotonic() - begun:.0f} s")
     (composite,) = (folder / "out 1" / "input").glob("p0_*.png")
-    assert images.read_header(composite).size == (10_000, 10_000)
+    assert images.read_size(composite) == (10_000, 10_000)
     assert peak < 40 * 100

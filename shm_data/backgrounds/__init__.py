@@ -9,7 +9,7 @@ from pathlib import Path
 from shm_data.backgrounds import coco, folder, voc
 from shm_data.backgrounds.folder import SHOWS_PERSON, Candidate
 from shm_data.errors import ShmDataError, Skipped, without_path
-from shm_data.images import read_header
+from shm_data.images import read_size
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Background
 
@@ -129,7 +129,7 @@ def _why(entry: _Entry, persons: set[str], used: set[str]) -> str:
 
 def _read(entry: _Entry) -> Background | Skipped:
     try:
-        size = read_header(entry.path).size
+        size = read_size(entry.path)
     except ShmDataError as error:
         return Skipped(entry.key, without_path(str(error), entry.path))
     return Background(entry.key, entry.path, size) if min(size) >= MIN_EDGE else Skipped(entry.key, _TINY)

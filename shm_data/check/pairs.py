@@ -59,7 +59,7 @@ def _check(files: Files, roots: Mapping[str, Path]) -> list[Finding]:
         return [*findings, *of_alpha]
     if image is not None:
         findings += _sizes(files.image, image, files.alpha, alpha)
-    lossy = images.read_header(path_of(files.alpha, roots)).lossy
+    lossy = images.is_lossy(path_of(files.alpha, roots))
     of_alpha = faults_of(files.alpha, alpha, image, lossy=lossy)
     # What a trimap says of an alpha that is wrong itself, is no fault of the trimap.
     of_trimap = [] if is_wrong(of_alpha) else _check_trimap(files, roots, alpha)
@@ -71,7 +71,7 @@ def _check_cutout(key: str, path: Path) -> list[Finding]:
         colours, alpha = images.read_cutout(path)
     except ShmDataError as fault:
         return [of_fault("unreadable", key, fault, path, "a cut-out")]
-    lossy = images.read_header(path).lossy
+    lossy = images.is_lossy(path)
     return [*faults_of(key, alpha, lossy=lossy), *cutout_faults(key, colours, alpha)]
 
 

@@ -30,7 +30,7 @@ def tolerance_of(alpha: Array, path: Path) -> int:
     if highest <= 1:
         found = "only 0" if highest == 0 else "only 0 and 1"
         raise ShmDataError(f"the matte {path}", found=found, wanted="0 for background to 255 for foreground")
-    return LOSSY_TOLERANCE if highest < 255 or images.read_header(path).lossy else 0
+    return LOSSY_TOLERANCE if highest < 255 or images.is_lossy(path) else 0
 
 
 def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple[str, ...]:

@@ -61,14 +61,6 @@ _REDUCED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What a picture's first bytes tell. `size` is (width, height), upright."""
-
-    size: tuple[int, int]
-    lossy: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Encoded:
     """A picture file that is in memory, and what it is called where something is wrong with it."""
 
@@ -91,12 +83,23 @@ class Encoded:
 File = Path | Encoded
 
 
-def read_header(path: Path) -> Header:
-    """Reads a picture's header only. Raises ShmDataError where it is no picture, or has more than MOST_PIXELS."""
+def read_size(path: Path) -> tuple[int, int]:
+    """A picture's width and height, upright, without its pixels.
+
+    Raises ShmDataError where it is no picture, or has more than MOST_PIXELS.
+    """
     with _opened(path) as image:
         width, height = image.size
-        turned = _orientation(image) in _ON_ITS_SIDE
-        return Header((height, width) if turned else (width, height), _is_lossy(path, image))
+        return (height, width) if _is_on_its_side(path, image) else (width, height)
+
+
+def is_lossy(path: Path) -> bool:
+    """Whether a picture's pixels went through lossy compression. Raises ShmDataError where it is no picture."""
+    with _opened(path) as image:
+        if image.format != "WEBP":
+            return image.format in ("JPEG", "MPO", "JPEG2000")
+    with path.open("rb") as file:
+        return b"VP8L" not in file.read(64)  # the first chunk of one without loss
 
 
 def read_channels(path: File) -> Array:
@@ -250,12 +253,13 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
 
 
-def _is_lossy(path: Path, image: Image.Image) -> bool:
-    """Whether the pixels went through lossy compression; WebP tells it by its first chunk."""
-    if image.format == "WEBP":
+def _is_on_its_side(path: Path, image: Image.Image) -> bool:
+    """Whether a picture of which no pixels are read yet is to be turned by a quarter."""
+    if image.format == "PNG":
         with path.open("rb") as file:
-            return b"VP8L" not in file.read(64)
-    return image.format in ("JPEG", "MPO", "JPEG2000")
+            if not intact.is_described_late(file):  # or Pillow would read all pixels to look behind them
+                return Image.Image.getexif(image).get(_ORIENTATION) in _ON_ITS_SIDE
+    return _orientation(image) in _ON_ITS_SIDE
 
 
 def _orientation(image: Image.Image) -> int:

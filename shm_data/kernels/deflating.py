@@ -110,13 +110,13 @@ def code_lengths(counts: NDArray[np.uint64], longest: int) -> Array:
 
     It is Huffman's, which is the shortest, unless that is too deep: then rare symbols are made less rare.
     """
-    while True:
-        order = np.argsort(counts, kind="stable")
-        lengths = np.empty(counts.size, np.uint8)
-        lengths[order] = _depths(counts[order])
-        if lengths.max() <= longest:
-            return lengths
-        counts = counts // 2 + 1
+    order = np.argsort(counts, kind="stable")
+    weights = counts[order]
+    while (depths := _depths(weights)).max() > longest:
+        weights = weights // 2 + 1
+    lengths = np.empty(counts.size, np.uint8)
+    lengths[order] = depths
+    return lengths
 
 
 @njit(uint64[::1](_READ), cache=True, nogil=True)
