@@ -2,7 +2,7 @@
 
 Every row is a whole process, start-up included. All rows take turns, so that a machine that slows down slows all of
 them; a ratio is the median of those within a turn. One turn before the others, on few backgrounds, warms the page
-cache and the compiled code, and there memory is watched.
+cache and the compiled code, and there memory is watched. The machine is made to hold all its memory.
 """
 
 import datetime
@@ -23,6 +23,7 @@ from typing import Any
 
 import click
 
+from benchmarks.memory import hold_memory
 from benchmarks.processes import NotAvailableError, Usage, disk_use, run
 
 # Backgrounds a foreground that each size (width, height) is measured with.
@@ -409,6 +410,7 @@ def main(
     command = " ".join(["python -m benchmarks.composite", *sys.argv[1:]])
     click.echo(f"`{command}`, {datetime.date.today()}\n\n{machine()}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
+        hold_memory(Path(place))
         report(Path(place), chosen, options | {"everything": everything})
     click.echo(f"\nLoad at the end: {os.getloadavg()[0]:.1f}.")
 

@@ -12,7 +12,9 @@ _DESCRIPTIONS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 # Any marker of JPEG but those within a scan, in which the end marker's two bytes do not occur.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_SCAN, _END = b"\xda", b"\xff\xd9"
+_START, _SCAN, _END = b"\xff\xd8", b"\xda", b"\xff\xd9"
+# What tells the size: C0 to CF without those that bring tables.
+_FRAMES = [bytes((0xC0 + kind,)) for kind in range(16) if kind not in (4, 8, 12)]
 
 # Eight bytes of ones, as a scan holds them: decoders look so far ahead, and no code is all ones.
 _ONES = b"\xff\x00" * 8
@@ -55,6 +57,16 @@ def is_described_late(file: BinaryIO) -> bool:
         behind |= kind == b"IDAT"
         file.seek(length + 4, os.SEEK_CUR)
     return False
+
+
+def channels_of_jpeg(data: bytes) -> int:
+    """How many channels a JPEG has, 1, 3 or 4; 0 where it is none."""
+    place = 2 if data.startswith(_START) else len(data)
+    while marker := _MARKER.search(data, place):
+        if marker[1] in _FRAMES:
+            return int.from_bytes(data[marker.end() + 7 : marker.end() + 8])
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return 0
 
 
 def end_of_jpeg(data: bytes) -> int:

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageOps
 from small import UPRIGHT
 
-from shm_data import images
+from shm_data import images, intact
 from shm_data.errors import ShmDataError
 
 RAMP = np.add.outer(np.arange(40), 3 * np.arange(30)).astype(np.uint8)
@@ -285,6 +285,30 @@ def test_a_photo_read_smaller_is_the_mean_of_its_pixels(realdata, by):
         mean = cv2.resize(whole[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA)
         assert reached == by and pixels.shape[:2] == tuple(-(-side // by) for side in whole.shape[:2])
         assert np.abs(pixels[:height, :width].astype(int) - mean).mean() < (1e-9 if by == 1 else 3)
+
+
+def test_the_channels_of_a_jpeg_are_what_pillow_says(realdata, tmp_path):
+    for mode in ("L", "RGB", "CMYK"):
+        for progressive in (False, True):
+            Image.new(mode, (40, 30)).save(tmp_path / f"{mode}{progressive:d}.jpg", progressive=progressive)
+    for path in sorted([*tmp_path.iterdir(), *realdata.rglob("*.jpg"), *realdata.rglob("*.png")]):
+        with Image.open(path) as image:
+            channels = len(image.getbands()) if image.format in ("JPEG", "MPO") else 0
+        data = path.read_bytes()
+        assert intact.channels_of_jpeg(data) == channels, path
+        assert intact.channels_of_jpeg(data[:24]) == 0
+
+
+def test_what_cannot_be_read_smaller_is_read_whole_or_told(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 32, 4), dtype=np.uint8), "CMYK").save(
+        tmp_path / "cmyk.jpg"
+    )
+    pixels, by = images.read_reduced(tmp_path / "cmyk.jpg", 2)
+    assert by == 1 and np.array_equal(pixels, images.read_image(tmp_path / "cmyk.jpg"))
+    (tmp_path / "short.jpg").write_bytes((tmp_path / "cmyk.jpg").read_bytes()[:200])
+    for name in ("short.jpg", "absent.jpg"):
+        with pytest.raises(ShmDataError, match=name):
+            images.read_reduced(tmp_path / name, 2)
 
 
 def test_only_jpeg_is_read_smaller_and_any_way_up(tmp_path):

@@ -129,11 +129,13 @@ def read_reduced(path: Path, by: int) -> tuple[Array, int]:
     OpenCV's decoder is faster than Pillow's, more so where it may leave out the higher frequencies; `by` is 1, 2, 4
     or 8. Gives the pixels, and by how much they really are reduced.
     """
-    with _opened(path) as image:
-        plain = image.format in _JPEG and image.mode in ("L", "RGB")
-    if not plain:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # what is wrong is told below
+    if intact.channels_of_jpeg(data) not in (1, 3):
         return read_image(path), 1
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), _REDUCED[by])
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
         raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
