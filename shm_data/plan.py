@@ -8,7 +8,7 @@ from dataclasses import replace
 from shm_data import partners
 from shm_data.augment import drawn
 from shm_data.compositing import Size, cover_box, fit
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, counted
 from shm_data.layout import safe_stem, unused
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.recipes import Recipe, draws
@@ -37,7 +37,7 @@ def plan(
     sides = split_foregrounds(foregrounds, options, known or {})
     wanted = splits_to_composite(foregrounds, sides, options)
     pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
-    broken = {side: _places(pool, unusable) for side, pool in pools.items()}
+    broken = {side: _places(pool, unusable, side) for side, pool in pools.items()}
     taken: dict[str, int] = {}
     behind = _partners(foregrounds, sides, options)
     for foreground in foregrounds:
@@ -190,11 +190,12 @@ def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     return foreground.files.taken_over or (options.originals and foreground.files.alpha is not None)
 
 
-def _places(pool: Sequence[Background], unusable: AbstractSet[str]) -> set[int]:
-    """Where the unusable ones are. Raises ShmDataError where no other is left."""
+def _places(pool: Sequence[Background], unusable: AbstractSet[str], side: str) -> set[int]:
+    """Where the unusable ones are in the pool of a split. Raises ShmDataError where no other is left."""
     places = {place for place, background in enumerate(pool) if background.key in unusable}
     if len(places) == len(pool):
-        raise ShmDataError("no background can be read", found=f"{len(pool)} broken files", wanted="whole pictures")
+        what = f"no background of {side} can be read"
+        raise ShmDataError(what, found=counted(len(pool), "broken file"), wanted="whole pictures")
     return places
 
 

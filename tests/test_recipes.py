@@ -158,7 +158,7 @@ def test_one_background_serves_one_split_only():
 
 
 def test_no_background_that_can_be_read_is_an_error():
-    with pytest.raises(ShmDataError, match="no background can be read"):
+    with pytest.raises(ShmDataError, match="no background of train can be read: found 2 broken files"):
         planned(PEOPLE[:1], PLACES[:2], unusable={place.key for place in PLACES[:2]}, trainsplit=1)
 
 
