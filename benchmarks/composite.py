@@ -2,7 +2,7 @@
 
 Every row is a whole process, start-up included. All rows take turns, so that a machine that slows down slows all of
 them; a ratio is the median of those within a turn. One turn before the others, on few backgrounds, warms the page
-cache and the compiled code, and there memory is watched. The machine is made to hold all its memory.
+cache and the compiled code, and there memory is watched.
 """
 
 import datetime
@@ -161,7 +161,7 @@ def measure(table: Table, sources: Path, formats: Sequence[str], rounds: int) ->
 def _make(row: Row, sources: Path, numbg: int, *, watched: bool = False) -> Usage:
     """Makes a set, measures and empties it."""
     savedir = sources / "made"
-    os.sync()  # or somebody else's writing would be waited for
+    _settle(sources)
     try:
         usage = run(row.command(savedir, numbg), watched=watched)
         row.peak, row.disk = max(row.peak, usage.peak), disk_use(savedir)
@@ -174,6 +174,12 @@ def _make(row: Row, sources: Path, numbg: int, *, watched: bool = False) -> Usag
         return Usage(0, 0, 0, 0)
     finally:
         _empty(savedir)
+
+
+def _settle(sources: Path) -> None:
+    """Leaves the machine as every command finds it: with nothing to be written, and with its memory."""
+    os.sync()
+    hold_memory(sources.parent)
 
 
 def _empty(savedir: Path) -> None:
@@ -194,7 +200,7 @@ def floor(sources: Path, formats: Sequence[str], numbg: int, processes: int) -> 
     options = ["--count", str(max(1, numbg // processes)), *(text for form in formats for text in ("--format", form))]
     folders = [Path(tempfile.mkdtemp(dir=sources, prefix="floor")) for _ in range(processes)]
     commands = [[sys.executable, str(HERE / "floor.py"), str(sources), str(folder), *options] for folder in folders]
-    os.sync()
+    _settle(sources)
     started = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
     stages = [json.loads(process.communicate()[0]) for process in started]
     for folder in folders:
@@ -298,8 +304,9 @@ def goal_lines(tables: Sequence[Table], fixed: dict[str, Fixed]) -> Iterator[str
                 yield f"| {form}, {title}: plain / ours | at least {wanted} | {cells} |"
                 cells = _verdicts(table, form, lambda t, row: t.reachable(row, fixed))
                 yield f"| the same, if after the start-up nothing were done but the floor | | {cells} |"
-                cells = _verdicts(table, form, lambda t, row: t.long_share(row, fixed), LEAST_FLOOR)
-                yield f"| {form}, {title}: of the floor, start-up left out | at least {LEAST_FLOOR} | {cells} |"
+        for form in dict.fromkeys(row.form for row in table.rows):
+            cells = _verdicts(table, form, lambda t, row: t.long_share(row, fixed), LEAST_FLOOR)
+            yield f"| {form}, {title}: of the floor, start-up left out | at least {LEAST_FLOOR} | {cells} |"
         cells = _verdicts(table, "png", lambda t, row: row.disk / t.rows[0].disk, -MOST_DISK)
         yield f"| png, {title}: disk, of the plain way's | at most {MOST_DISK} | {cells} |"
         cells = _verdicts(table, "png", lambda t, row: t.bytes_a_pixel(row, fixed), -MOST_BYTES)
@@ -410,7 +417,6 @@ def main(
     command = " ".join(["python -m benchmarks.composite", *sys.argv[1:]])
     click.echo(f"`{command}`, {datetime.date.today()}\n\n{machine()}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        hold_memory(Path(place))
         report(Path(place), chosen, options | {"everything": everything})
     click.echo(f"\nLoad at the end: {os.getloadavg()[0]:.1f}.")
 

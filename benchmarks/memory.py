@@ -8,14 +8,16 @@ _CHUNK = 4 * 2**20  # bytes
 
 
 def hold_memory(folder: Path) -> None:
-    """Has the machine hold all its memory: fills what is idle with the pages of a file in `folder`.
+    """Has the machine hold all its memory: fills what is idle with the pages of a file, which `folder` keeps.
 
     They make room as soon as others need it. A virtual machine may lend idle memory to its neighbours; each page of a
-    new file must then first be fetched back, which takes several times as long as to write it, and now and then not.
+    new file must then first be fetched back, which takes several times as long as to write it. What a file that is
+    emptied leaves is idle, too: so this is to be done before each command that is timed.
     """
     path = folder / "held"
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, min(_available(), shutil.disk_usage(folder).free // 2))
+    if not path.exists():
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, min(_available(), shutil.disk_usage(folder).free // 2))
     chunk = bytearray(_CHUNK)
     with path.open("rb", buffering=0) as file:
         while file.readinto(chunk):

@@ -54,6 +54,7 @@ class Levers:
     bf16: bool = False
     fused: bool = False
     compile: bool = False
+    graphs: bool = False
 
 
 @dataclass
@@ -79,7 +80,7 @@ def rows_of(stage: str, compiled: bool) -> Iterator[Levers]:
     if stage == "pretrain_tnet":
         names.pop("unpool")
     if compiled:
-        names["compile"] = "torch.compile"
+        names |= {"compile": "torch.compile", "graphs": "CUDA graphs"}
     for key, name in names.items():
         levers = replace(levers, name=f"+ {name}", **{key: True})
         yield levers
@@ -99,6 +100,8 @@ def run_with(levers: Levers, config: Config, device: torch.device) -> Run:
     tnet, alpha = TNet(config.backbone, config.output_stride), MNet(config.mnet_width)
     network = {"pretrain_tnet": tnet, "pretrain_mnet": alpha}.get(config.mode) or SHM(tnet, alpha)
     run = run_of(network, config, Place(device))
+    if levers.graphs:  # off a GPU there are none, and this is torch.compile
+        run.forward = torch.compile(network, mode="reduce-overhead")
     run.optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=0.0, fused=levers.fused)
     return run
 
