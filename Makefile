@@ -50,7 +50,7 @@ app: install $(RUNS)/shm/last.pt
 $(RUNS)/shm/last.pt: | install
 	$(MAKE) train
 
-# About a quarter of an hour on two cores; `--all` measures every size and takes hours.
+# About ten minutes on two cores; `--all` measures every size and takes hours.
 bench: install
 	$(BIN)/python -m benchmarks.composite
 

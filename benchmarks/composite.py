@@ -143,6 +143,7 @@ def rows_of(sources: Path, formats: Sequence[str], *, everything: bool) -> list[
 
 def measure(table: Table, sources: Path, formats: Sequence[str], rounds: int) -> None:
     """Lets all rows and the floor take turns. The order shifts from turn to turn."""
+    hold_memory(sources.parent)
     for row in table.rows:
         _make(row, sources, min(table.numbg, _WARM_UP), watched=True)
     formats = [form for form in formats if any(row.form == form and not row.why for row in table.rows[1:])]
@@ -161,7 +162,7 @@ def measure(table: Table, sources: Path, formats: Sequence[str], rounds: int) ->
 def _make(row: Row, sources: Path, numbg: int, *, watched: bool = False) -> Usage:
     """Makes a set, measures and empties it."""
     savedir = sources / "made"
-    _settle(sources)
+    os.sync()  # or somebody else's writing would be waited for
     try:
         usage = run(row.command(savedir, numbg), watched=watched)
         row.peak, row.disk = max(row.peak, usage.peak), disk_use(savedir)
@@ -174,12 +175,6 @@ def _make(row: Row, sources: Path, numbg: int, *, watched: bool = False) -> Usag
         return Usage(0, 0, 0, 0)
     finally:
         _empty(savedir)
-
-
-def _settle(sources: Path) -> None:
-    """Leaves the machine as every command finds it: with nothing to be written, and with its memory."""
-    os.sync()
-    hold_memory(sources.parent)
 
 
 def _empty(savedir: Path) -> None:
@@ -200,7 +195,7 @@ def floor(sources: Path, formats: Sequence[str], numbg: int, processes: int) -> 
     options = ["--count", str(max(1, numbg // processes)), *(text for form in formats for text in ("--format", form))]
     folders = [Path(tempfile.mkdtemp(dir=sources, prefix="floor")) for _ in range(processes)]
     commands = [[sys.executable, str(HERE / "floor.py"), str(sources), str(folder), *options] for folder in folders]
-    _settle(sources)
+    os.sync()
     started = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
     stages = [json.loads(process.communicate()[0]) for process in started]
     for folder in folders:

@@ -12,7 +12,7 @@ def hold_memory(folder: Path) -> None:
 
     They make room as soon as others need it. A virtual machine may lend idle memory to its neighbours; each page of a
     new file must then first be fetched back, which takes several times as long as to write it. What a file that is
-    emptied leaves is idle, too: so this is to be done before each command that is timed.
+    emptied leaves is idle, too, so this holds for some minutes only.
     """
     path = folder / "held"
     if not path.exists():

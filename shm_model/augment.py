@@ -77,15 +77,21 @@ def recolour(pixels: Array, colours: Matrix) -> Array:
     return cv2.transform(pixels, colours).astype(np.uint8, copy=False)
 
 
-def turn(pixels: Array, flip: bool, angle: float, *, labels: bool = False) -> Array:
+def turn(pixels: Array, flip: bool, angle: float, *, labels: bool = False, window: Square | None = None) -> Array:
     """Pixels (H, W) or (H, W, 3) uint8, mirrored and rotated about the middle; the border is reflected.
 
-    The same call on image and alpha moves both alike; `labels` invents no value between.
+    The same call on image and alpha moves both alike; `labels` invents no value between. Of the result only a
+    `window` is made if one is given.
     """
     height, width = pixels.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    size = width, height
+    if window is not None:
+        x, y, side = window
+        matrix[:, 2] -= width - x - side if flip else x, y
+        size = side, side
     method = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
-    turned = cv2.warpAffine(pixels, matrix, (width, height), flags=method, borderMode=cv2.BORDER_REFLECT_101)
+    turned = cv2.warpAffine(pixels, matrix, size, flags=method, borderMode=cv2.BORDER_REFLECT_101)
     return (cv2.flip(turned, 1) if flip else turned).astype(np.uint8, copy=False)
 
 

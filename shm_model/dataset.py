@@ -78,7 +78,7 @@ class TrainingSet(Dataset[Item | ShmDataError]):
 
     def _for_tnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
         bare = replace(scene, foreground=None, background=None)
-        scene = self._crop_and_turn(generator, bare, colours, self.config.tnet_size)
+        scene = _turned(self._crop(generator, bare, colours, self.config.tnet_size), *draw_turn(generator))
         return {"image": _chw(scene.image), "labels": labels_of(scene.trimap)}
 
     def _for_mnet(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
@@ -90,18 +90,27 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         return {"labels": labels} | _patch(scene)
 
     def _for_both(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
-        scene = self._crop_and_turn(generator, scene, colours, self.config.end_size)
-        x, y, side = draw_patch(generator, scene.trimap, pick(generator, self.config.patches))
+        cut = self._crop(generator, scene, colours, self.config.end_size)
+        turned = draw_turn(generator)
+        whole = _turned(replace(cut, foreground=None, background=None), *turned)
+        square = draw_patch(generator, whole.trimap, pick(generator, self.config.patches))
+        patch = _cut(whole, square, self.config.mnet_size)
+        # Of the colours nothing else is needed, so nothing else is turned.
+        known = [
+            None if pixels is None else resize(turn(pixels, *turned, window=square), patch.alpha.shape)
+            for pixels in (cut.foreground, cut.background)
+        ]
+        x, y, side = square
         item = {
-            "image": _chw(scene.image),
-            "labels": labels_of(scene.trimap),
+            "image": _chw(whole.image),
+            "labels": labels_of(whole.trimap),
             "box": torch.tensor((x, y, side, side)),
         }
-        return item | _patch(_cut(scene, (x, y, side), self.config.mnet_size))
+        return item | _patch(replace(patch, foreground=known[0], background=known[1]))
 
-    def _crop_and_turn(self, generator: Any, scene: Scene, colours: Matrix | None, size: int) -> Scene:
+    def _crop(self, generator: Any, scene: Scene, colours: Matrix | None, size: int) -> Scene:
         square = draw_crop(generator, (scene.image.shape[1], scene.image.shape[0]), self.config.least_crop)
-        return _turned(_recoloured(_cut(scene, square, size), colours), *draw_turn(generator))
+        return _recoloured(_cut(scene, square, size), colours)
 
 
 class Batches(Sampler[list[Key]]):

@@ -99,6 +99,16 @@ def test_image_and_alpha_turn_alike(flip, angle):
     assert set(np.unique(labels)) <= {0, 128}
 
 
+@pytest.mark.parametrize(("flip", "angle"), [(False, 0.0), (True, 0.0), (False, 7.0), (True, -10.0)])
+def test_a_window_of_what_is_turned_is_made_alone(flip, angle):
+    pixels = photo(1, (60, 80))
+    whole = augment.turn(pixels, flip, angle).astype(int)
+    for x, y, side in [(0, 0, 20), (47, 27, 29), (60, 0, 20), (10, 0, 56)]:
+        alone = augment.turn(pixels, flip, angle, window=(x, y, side))
+        # OpenCV places pixels to a 32nd, and a window's may be rounded the other way.
+        assert np.abs(alone - whole[y : y + side, x : x + side]).mean() < 0.1
+
+
 def test_colours_change_alike_in_a_mixture_and_keep_grays_gray():
     one, other = photo(1, (20, 30)) // 4 + 64, photo(2, (20, 30)) // 4 + 64
     for seed in range(20):
