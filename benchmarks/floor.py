@@ -5,6 +5,7 @@ written as a set has, and kept until all are: a machine that lends its memory to
 a page that it has not held for a while as over one that was just freed.
 """
 
+import functools
 import json
 import os
 import tempfile
@@ -80,7 +81,8 @@ def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[s
         for form in formats:
             data = clock(form, lambda form=form: images.encode(canvas, f".{form}"))
             written = path.with_suffix(f".{form}")
-            clock(f"write {form}", lambda data=data, written=written: written.write_bytes(data))
+            clock(f"write {form}", functools.partial(written.write_bytes, data))
+            del data  # or the next file could not take its place in memory
         twins = [path.with_suffix(f".{name}") for name in ("alpha", "trimap")]
         clock("link", lambda twins=twins: [os.link(twin, name) for name in twins])
 
