@@ -1,4 +1,4 @@
-"""Faults of picture files that decoders pass over in silence, told from the bytes and tags alone."""
+"""What picture files tell by their bytes and tags alone: faults that decoders pass over in silence, and their kind."""
 
 import os
 import re
