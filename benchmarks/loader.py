@@ -63,7 +63,8 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
 
 
 def time_all(rows: list[Row], count: int) -> None:
-    """Makes `count` samples with each row in turn, after one round that is not timed."""
+    """Makes `count` samples with each row in turn, after one that is not timed; in a process like a worker's."""
+    keep_freed(KEPT)
     for index in range(count):
         for row in rows:
             row.make(index)
@@ -122,7 +123,6 @@ def first_visits(root: Path) -> float:
 def main(sizes: tuple[str, ...], samples: int) -> None:
     """Measure and print Markdown tables."""
     cv2.setNumThreads(1)
-    keep_freed(KEPT)  # as in a worker
     torch.set_num_threads(1)
     click.echo(f"{machine(torch.device('cpu'))}, OpenCV {cv2.__version__}\n")
     for size in [_size(text) for text in sizes] or SIZES:
