@@ -1,4 +1,4 @@
-"""What picture files tell by their bytes and tags alone: faults that decoders pass over in silence, and their kind."""
+"""What picture files tell by their bytes and tags alone: faults that decoders pass over, and their kind."""
 
 import os
 import re
