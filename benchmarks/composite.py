@@ -204,7 +204,7 @@ def floor(sources: Path, formats: Sequence[str], numbg: int, processes: int) -> 
 
 
 def _slowdown(together: list[dict[str, float]], alone: dict[str, float]) -> float:
-    stages = ("decode", "resize", "blend", "png" if "png" in alone else "jpg")
+    stages = ("decode", "resize", "blend", next(form for form in FORMATS if form in alone))
     return sum(each[stage] for each in together for stage in stages) / sum(alone[s] * len(together) for s in stages)
 
 
