@@ -20,8 +20,8 @@ from benchmarks.sources import write_sources
 from benchmarks.train_step import machine
 from shm_data.build import composite, record_plan
 from shm_data.compositing import Size
-from shm_data.memory import keep_freed
 from shm_data.options import CompositeOptions
+from shm_data.parallel import make_ready
 from shm_data.shards import write_shards
 from shm_model.config import Config
 from shm_model.dataset import KEPT, TrainingSet
@@ -64,7 +64,7 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
 
 def time_all(rows: list[Row], count: int) -> None:
     """Makes `count` samples with each row in turn, after one that is not timed; in a process like a worker's."""
-    keep_freed(KEPT)
+    make_ready(KEPT)
     for index in range(count):
         for row in rows:
             row.make(index)
@@ -122,7 +122,6 @@ def first_visits(root: Path) -> float:
 @click.option("--samples", type=click.IntRange(1), default=_TIMED, show_default=True, help="How many are timed.")
 def main(sizes: tuple[str, ...], samples: int) -> None:
     """Measure and print Markdown tables."""
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)
     click.echo(f"{machine(torch.device('cpu'))}, OpenCV {cv2.__version__}\n")
     for size in [_size(text) for text in sizes] or SIZES:

@@ -4,7 +4,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 # The chunks of a PNG in which programs keep EXIF.
@@ -59,14 +59,19 @@ def is_described_late(file: BinaryIO) -> bool:
     return False
 
 
+def _segments(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The kinds of a JPEG's segments, and where each begins behind its marker; guesses behind the first scan."""
+    place = 2
+    while marker := _MARKER.search(data, place):
+        yield marker[1], marker.end()
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+
+
 def channels_of_jpeg(data: bytes) -> int:
     """How many channels a JPEG has, 1, 3 or 4; 0 where it is none."""
-    place = 2 if data.startswith(_START) else len(data)
-    while marker := _MARKER.search(data, place):
-        if marker[1] in _FRAMES:
-            return int.from_bytes(data[marker.end() + 7 : marker.end() + 8])
-        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    return 0
+    segments = _segments(data) if data.startswith(_START) else ()
+    place = next((place for kind, place in segments if kind in _FRAMES), len(data))
+    return int.from_bytes(data[place + 7 : place + 8])
 
 
 def end_of_jpeg(data: bytes) -> int:
@@ -74,12 +79,8 @@ def end_of_jpeg(data: bytes) -> int:
 
     A file whose last part was never written holds zeros there, which decode as pixels.
     """
-    end, place = -1, 2
-    while marker := _MARKER.search(data, place):
-        if marker[1] == _SCAN:
-            end = data.find(_END, marker.end())
-            break
-        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    scan = next((place for kind, place in _segments(data) if kind == _SCAN), len(data))
+    end = data.find(_END, scan)
     if end < 0:
         raise ValueError("it is cut short")
     return end

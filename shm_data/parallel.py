@@ -55,14 +55,14 @@ def spread(
     return itertools.chain.from_iterable(workers(delayed(of_each)(some) for some in batches))
 
 
-def make_ready() -> None:
-    """Readies this process for work on all cores.
+def make_ready(kept: int = _KEPT) -> None:
+    """Readies this process for work on all cores, in threads of its own or as one of many processes.
 
     OpenCV's own threads would stand in line behind ours, so it is told to start none; and what one picture frees is
-    kept for the next.
+    `kept` for the next, at most so many bytes a thread.
     """
     cv2.setNumThreads(1)
-    keep_freed(_KEPT)
+    keep_freed(kept)
 
 
 def workers(jobs: int) -> int:

@@ -14,7 +14,7 @@ from shm_data.arrays import Array
 from shm_data.compositing import resize, resize_matte, resize_nearest
 from shm_data.errors import ShmDataError
 from shm_data.foreground import separate
-from shm_data.memory import keep_freed
+from shm_data.parallel import make_ready
 from shm_data.render import Scene
 from shm_data.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
@@ -157,8 +157,7 @@ def loader(dataset: TrainingSet, sampler: Batches) -> DataLoader[Item | ShmDataE
 
 def _begin(worker: int) -> None:
     del worker
-    cv2.setNumThreads(1)  # there are as many workers as cores
-    keep_freed(KEPT)
+    make_ready(KEPT)
 
 
 def _collated(items: Sequence[Item | ShmDataError]) -> Item | ShmDataError:

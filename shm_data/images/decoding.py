@@ -97,7 +97,7 @@ def is_lossy(path: Path) -> bool:
     """Whether a picture's pixels went through lossy compression. Raises ShmDataError where it is no picture."""
     with _opened(path) as image:
         if image.format != "WEBP":
-            return image.format in ("JPEG", "MPO", "JPEG2000")
+            return image.format in (*_JPEG, "JPEG2000")
     with path.open("rb") as file:
         return b"VP8L" not in file.read(64)  # the first chunk of one without loss
 
