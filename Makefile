@@ -26,7 +26,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
-	$(BIN)/python -c "import shm_data.kernels"
+	$(BIN)/python -c "import shm_data.pixels.kernels"
 	touch $@
 
 demo: install

@@ -21,10 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data import compositing, images
-from shm_data.foreground import estimate
+from shm_data import images
 from shm_data.parallel import make_ready
-from shm_data.trimap import TrimapRule, derive, width_for
+from shm_data.pixels import compositing
+from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.trimap import TrimapRule, derive, width_for
 
 Pixels = NDArray[Any]
 Result = TypeVar("Result")

@@ -18,11 +18,11 @@ import torch
 
 from benchmarks.sources import write_sources
 from benchmarks.train_step import machine
-from shm_data.build import composite, record_plan
-from shm_data.compositing import Size
+from shm_data.building.build import composite, record_plan
+from shm_data.dataset.shards import write_shards
 from shm_data.options import CompositeOptions
 from shm_data.parallel import make_ready
-from shm_data.shards import write_shards
+from shm_data.pixels.compositing import Size
 from shm_model.config import Config
 from shm_model.dataset import KEPT, TrainingSet
 

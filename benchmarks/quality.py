@@ -51,9 +51,10 @@ from benchmarks.ways import (
 )
 from cli.progress import show
 from shm_data import images
-from shm_data.arrays import Array
-from shm_data.layout import Layout, read_names, write_bytes
-from shm_data.trimap import UNKNOWN
+from shm_data.dataset.layout import Layout, read_names
+from shm_data.files import write_bytes
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import UNKNOWN
 from shm_model.config import Config
 from shm_model.evaluate import REGIONS, evaluate, means
 from shm_model.metrics import sad

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.processes import run
 from shm_data import images
-from shm_data.layout import Layout
-from shm_data.recipes import read_recipes
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.recipes import read_recipes
 
 # ext4 takes 65,000 links to one file.
 _MOST_LINKS = 60_000

@@ -12,9 +12,9 @@ import click
 import numpy as np
 
 from shm_data import images
-from shm_data.arrays import Array
-from shm_data.compositing import Size, resize, resize_matte
 from shm_data.demo import draw_sources
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import Size, resize, resize_matte
 
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 

@@ -7,7 +7,8 @@ One way is that of public scripts ("plain"), one is ours. They differ in three t
   large and hold the same photographs, but that those with people have taken the places of some;
 - trimaps: alpha > 0, eroded by a kernel of 12 px and dilated by one of 15, against those of the soft alpha.
 
-`shm_data.build` makes both with the same draws: names, alphas, originals and the places of backgrounds are equal.
+`shm_data.building.build` makes both with the same draws: names, alphas, originals and the places of backgrounds are
+equal.
 """
 
 import shutil
@@ -18,15 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shm_data import backgrounds, images
-from shm_data.arrays import Array
-from shm_data.build import composite
-from shm_data.compositing import fit, resize, resize_matte, resize_nearest
-from shm_data.layout import Layout, make_folders, read_names, write_names
+from shm_data import images
+from shm_data.building.build import composite
+from shm_data.dataset.layout import Layout, read_names, write_names
+from shm_data.draws import draws
+from shm_data.files import make_folders
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.plan import trimap_rule
-from shm_data.recipes import draws
-from shm_data.trimap import BACKGROUND, FOREGROUND, UNKNOWN, derive
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import fit, resize, resize_matte, resize_nearest
+from shm_data.pixels.trimap import BACKGROUND, FOREGROUND, UNKNOWN, derive
+from shm_data.planning.plan import trimap_rule
+from shm_data.sources import backgrounds
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
     Run with the same options, composite makes the samples.
     """
     from cli.progress import show
-    from shm_data.build import record_plan
-    from shm_data.manifest import summary
+    from shm_data.building.build import record_plan
+    from shm_data.dataset.manifest import summary
     from shm_data.options import CompositeOptions
 
     say(summary(record_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
@@ -62,8 +62,8 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
 @click.argument("dataset", type=FOLDER)
 def finish(dataset: Path) -> None:
     """Write the lists of a data set that was made in parts, once all are there."""
-    from shm_data.manifest import summary
-    from shm_data.parts import complete
+    from shm_data.building.parts import complete
+    from shm_data.dataset.manifest import summary
 
     say(summary(complete(dataset)))
     click.echo(f"The data set is in {dataset}.")
@@ -77,8 +77,8 @@ def finish(dataset: Path) -> None:
 def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
     """Derive a trimap from every alpha in a folder."""
     from cli.progress import show
+    from shm_data.building.trimaps import write_trimaps
     from shm_data.options import TrimapOptions
-    from shm_data.trimaps import write_trimaps
 
     remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), jobs, show)
     say([f"note: {remark}" for remark in remarks])
@@ -131,7 +131,7 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
     A second run goes on where the first stopped.
     """
     from cli.progress import show
-    from shm_data.shards import summary, write_shards
+    from shm_data.dataset.shards import summary, write_shards
 
     click.echo(summary(write_shards(dataset, savedir, maxcount, jobs, show)))
     click.echo(f"The shards are in {savedir}.")
@@ -143,12 +143,12 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
 def demo(folder: Path, jobs: int) -> None:
     """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
-    from shm_data.build import composite as build
+    from shm_data.building.build import composite as build
+    from shm_data.dataset.manifest import summary
     from shm_data.demo import draw_sources, options, refuse_other
+    from shm_data.files import clear_leftovers, locked, make_folders
     from shm_data.images import write_png
-    from shm_data.layout import clear_leftovers, locked, make_folders
-    from shm_data.manifest import summary
-    from shm_data.sheet import sheet_of
+    from shm_data.report.contact_sheet import sheet_of
 
     sources, dataset, sheet = folder / "sources", folder / "dataset", folder / "contact_sheet.png"
     refuse_other(folder)
@@ -183,14 +183,14 @@ def _composite(savedir: Path, dry_run: bool, part: str | None, cluster: str | No
 
 def _whole(options: "CompositeOptions", savedir: Path, cluster: str | None, **means: Any) -> None:
     from cli.progress import show
-    from shm_data.manifest import summary
+    from shm_data.dataset.manifest import summary
 
     if cluster is None:
-        from shm_data.build import composite
+        from shm_data.building.build import composite
 
         manifest = composite(options, savedir, progress=show, **means)
     else:
-        from shm_data.cluster import composite_on
+        from shm_data.building.dask_executor import composite_on
 
         manifest = composite_on(cluster, options, savedir, progress=show, **means)
     say(summary(manifest))
@@ -199,11 +199,11 @@ def _whole(options: "CompositeOptions", savedir: Path, cluster: str | None, **me
 
 def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs: int, *, verify: bool) -> None:
     from cli.progress import show
-    from shm_data import build
-    from shm_data.decide import decide
-    from shm_data.manifest import summary
-    from shm_data.parts import Part
-    from shm_data.recipes import to_line
+    from shm_data.building import build
+    from shm_data.building.parts import Part
+    from shm_data.dataset.manifest import summary
+    from shm_data.dataset.recipes import to_line
+    from shm_data.planning.decide import decide
 
     part = None if text is None else Part.parsed(text)
     decision = decide(options, savedir, jobs, show, verify=verify)
@@ -217,8 +217,8 @@ def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs:
 
 def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -> None:
     from cli.progress import show
-    from shm_data.manifest import summary
-    from shm_data.parts import Part, composite_part
+    from shm_data.building.parts import Part, composite_part
+    from shm_data.dataset.manifest import summary
 
     part = Part.parsed(text)
     manifest, missing = composite_part(options, savedir, part, progress=show, **means)

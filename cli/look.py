@@ -33,9 +33,9 @@ def report(dataset: Path, out: Path | None, jobs: int) -> None:
 def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
     """Draw a contact sheet of what `composite` would make with the same options, and write nothing else."""
     from cli.progress import show
-    from shm_data.manifest import summary
+    from shm_data.dataset.manifest import summary
     from shm_data.options import CompositeOptions
-    from shm_data.preview import preview as draw
+    from shm_data.report.preview import preview as draw
 
     manifest = draw(CompositeOptions.checked(**options), out, count, jobs, show)
     say(["No data set is written. It would be:", *summary(manifest, recorded=False)])

@@ -62,7 +62,7 @@ FolderLayout = Literal[
 ]  # fmt: skip
 
 
-# What may be done to samples so that they look more like photos; shm_data.augment tells how.
+# What may be done to samples so that they look more like photos; shm_data.pixels.augmentations tells how.
 Augment = Literal["blur", "shadow", "gamma", "colour", "noise", "jpeg", "over", "place"]
 
 

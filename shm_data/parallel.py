@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
-from shm_data.memory import keep_freed
+from shm_data.allocator import keep_freed
 
 # Bytes of freed memory that a thread keeps: two pictures of a megapixel. With twice as much, memory grows.
 _KEPT = 2**23

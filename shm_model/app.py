@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 import gradio
 import numpy as np
 
-from shm_data.arrays import Array
-from shm_data.compositing import blend
 from shm_data.errors import ShmDataError
-from shm_data.foreground import estimate
 from shm_data.images import read_image, read_trimap, write_png
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import blend
+from shm_data.pixels.foreground_colours import estimate
 from shm_model.predict import Predictor
 from shm_model.predict.outputs import covering
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
-from shm_data.augment import turned
-from shm_data.trimap import UNKNOWN
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.augmentations import turned
+from shm_data.pixels.trimap import UNKNOWN
 
 Matrix = NDArray[np.float64]
 Square = tuple[int, int, int]  # x, y, side

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shm_data.errors import ShmDataError
-from shm_data.layout import make_folders, write_bytes
+from shm_data.files import make_folders, write_bytes
 from shm_model.config import Config, config_of
 from shm_model.mnet import MNet, load_vgg16_bn
 from shm_model.resnet import load_resnet

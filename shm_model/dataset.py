@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from shm_data.arrays import Array
-from shm_data.compositing import resize, resize_matte, resize_nearest
+from shm_data.building.render import Scene
 from shm_data.errors import ShmDataError
-from shm_data.foreground import separate
 from shm_data.parallel import make_ready
-from shm_data.render import Scene
-from shm_data.trimap import CLASSES, TrimapRule, derive
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
+from shm_data.pixels.foreground_colours import separate
+from shm_data.pixels.trimap import CLASSES, TrimapRule, derive
 from shm_model.augment import (
     Matrix,
     Square,

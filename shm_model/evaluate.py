@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shm_data.arrays import Array
-from shm_data.compositing import resize, resize_matte, resize_nearest
-from shm_data.layout import make_folders, write_bytes
+from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
-from shm_data.trimap import UNKNOWN
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
+from shm_data.pixels.trimap import UNKNOWN
 from shm_model.metrics import Scores, class_iou, sad, scores
 from shm_model.place import Place, summed
 from shm_model.predict import Predictor

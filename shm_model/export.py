@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from shm_data import __version__
 from shm_data.errors import ShmDataError
-from shm_data.layout import make_folders, whole_file, write_bytes
+from shm_data.files import make_folders, whole_file, write_bytes
 from shm_model.checkpoint import load, restored
 from shm_model.mnet import MNet
 from shm_model.predict.predictor import mattes_of

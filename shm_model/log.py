@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from shm_data.layout import make_folders, write_bytes
+from shm_data.files import make_folders, write_bytes
 
 NAME = "log.jsonl"
 

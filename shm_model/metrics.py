@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
-from shm_data.trimap import CLASSES, UNKNOWN
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import CLASSES, UNKNOWN
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -10,14 +10,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
+from shm_data.building.on_the_fly import Replay, replay_of
+from shm_data.building.render import Scene
+from shm_data.dataset.layout import SPLITS, Layout, read_names
+from shm_data.dataset.shard_format import INDEX, Row, read_index, read_pictures, rows_of
 from shm_data.errors import ShmDataError
 from shm_data.images import Encoded, File, read_alpha, read_gray, read_image
-from shm_data.layout import SPLITS, Layout, read_names
-from shm_data.render import Scene
-from shm_data.replay import Replay, replay_of
-from shm_data.shard import INDEX, Row, read_index, read_pictures, rows_of
-from shm_data.trimap import CLASSES
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import CLASSES
 
 Kind = Literal["layout", "shards", "recipes"]
 

@@ -16,8 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOADED = ["__main__", __name__, "cli.data", "cli.progress", "shm_data.build", "shm_data.demo", "shm_data.parts"]
-_LOADED += ["shm_data.kernels", "shm_data.sheet", "shm_data.trimaps"]
+_LOADED = [
+    "__main__",
+    __name__,
+    "cli.data",
+    "cli.progress",
+    "shm_data.building.build",
+    "shm_data.demo",
+    "shm_data.building.parts",
+]
+_LOADED += ["shm_data.pixels.kernels", "shm_data.report.contact_sheet", "shm_data.building.trimaps"]
 _CHANGES = {"os.rename": (0, 1), "os.link": (0, 1), "os.symlink": (1,), "os.mkdir": (0,), "os.remove": (0,)}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_LOADED)

@@ -15,7 +15,7 @@ from pathlib import Path
 _HANDICAP = """
 import functools, os, signal, time
 from pathlib import Path
-from shm_data import easel
+from shm_data.building import worker
 
 def handicapped(render, recipe, *rest):
     if Path({deadly!r}).exists() and Path({deadly!r}).read_text() == recipe.name:
@@ -24,8 +24,8 @@ def handicapped(render, recipe, *rest):
         time.sleep(float(Path({pace!r}).read_text()))
     return render(recipe, *rest)
 
-if not isinstance(easel.render_image, functools.partial):
-    easel.render_image = functools.partial(handicapped, easel.render_image)
+if not isinstance(worker.render_image, functools.partial):
+    worker.render_image = functools.partial(handicapped, worker.render_image)
 """
 
 

@@ -14,8 +14,8 @@ from browser import opened
 from small import photo
 
 from shm_data import images
-from shm_data.compositing import blend
-from shm_data.foreground import estimate
+from shm_data.pixels.compositing import blend
+from shm_data.pixels.foreground_colours import estimate
 from shm_model.checkpoint import Checkpoint, save
 from shm_model.config import config_of
 from shm_model.mnet import MNet

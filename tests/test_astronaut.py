@@ -5,7 +5,7 @@ import numpy as np
 from pymatting import estimate_alpha_cf
 
 from shm_data.demo import astronaut
-from shm_data.trimap import BACKGROUND, FOREGROUND, UNKNOWN
+from shm_data.pixels.trimap import BACKGROUND, FOREGROUND, UNKNOWN
 
 # Clockwise from the lower left, in px of the 512 px photo, each line with the half width of its unknown band.
 _SLEEVE = (

@@ -14,25 +14,29 @@ from small import contents, matte, photo
 
 from cli import options as cli_options
 from cli.data import data
-from shm_data import augment, foregrounds, images, partners
-from shm_data.arrange import over, placed
-from shm_data.augment import RANGES, Augmentation, blurred, drawn, noisy, recompressed, shadowed, tinted
-from shm_data.build import composite, record_plan
+from shm_data import images
+from shm_data.building.build import composite, record_plan
+from shm_data.building.on_the_fly import replay_of
+from shm_data.building.parts import Part, composite_part
 from shm_data.check import check_dataset
 from shm_data.check.names import leaks
-from shm_data.compositing import blend, cover
+from shm_data.dataset.layout import SPLITS, Layout, read_names
+from shm_data.dataset.recipes import from_line, read_recipes, to_line
+from shm_data.draws import draws
 from shm_data.errors import ShmDataError
-from shm_data.foreground import estimate
-from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.options import Augment, CompositeOptions
-from shm_data.parts import Part, composite_part
-from shm_data.plan import augmented
-from shm_data.preview import preview
-from shm_data.recipes import draws, from_line, read_recipes, to_line
-from shm_data.replay import replay_of
-from shm_data.sheet import sheet_of
-from shm_data.sources import Files, Foreground, path_of
-from shm_data.trimap import TrimapRule, derive
+from shm_data.pixels import augmentations
+from shm_data.pixels.augmentations import RANGES, Augmentation, blurred, drawn, noisy, recompressed, shadowed, tinted
+from shm_data.pixels.compositing import blend, cover
+from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.placement import over, placed
+from shm_data.pixels.trimap import TrimapRule, derive
+from shm_data.planning import partners
+from shm_data.planning.plan import augmented
+from shm_data.report.contact_sheet import sheet_of
+from shm_data.report.preview import preview
+from shm_data.sources import foregrounds
+from shm_data.sources.types import Files, Foreground, path_of
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import source_of
@@ -90,7 +94,7 @@ def test_half_of_the_samples_have_each():
 )
 def test_only_what_suits_a_sample_is_drawn(told, left):
     some = [drawn(draws(0, "augment", "p", index), EVERY, **{"partner": "q"} | told) for index in range(200)]
-    plain = [augment.to_plain(each) for each in some if each]
+    plain = [augmentations.to_plain(each) for each in some if each]
     assert {name for each in plain for name in each} == set(left) | ({"partner"} if "over" in left else set())
     assert all(("partner" in each) == ("over" in each) for each in plain)
 
@@ -106,7 +110,7 @@ def test_numbers_that_say_nothing_change_nothing():
     assert np.array_equal(tinted(picture, None, (0.0, 0.0, 0.0, 0.0)), picture)
     assert np.array_equal(tinted(picture, (1.0,), (0.0, 0.0, 0.0, 0.0)), picture)
     assert np.array_equal(noisy(picture, 0, 7), picture)
-    assert augment.of_photo(picture, Augmentation()) is picture
+    assert augmentations.of_photo(picture, Augmentation()) is picture
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.01, 0.05, 0.3])
@@ -159,11 +163,11 @@ def test_what_is_mixed_stays_mixed_under_a_tint(gamma, colour, seed):
     """The image of the sample is alpha F + (1 - alpha) B of the tinted colours, whatever the gamma."""
     done = Augmentation(gamma=(gamma,), colour=colour)
     front, back, alpha = photo(seed), photo(seed + 1), matte(seed)
-    image = blend(augment.of_foreground(front, done), alpha, augment.of_background(back, alpha, done))
+    image = blend(augmentations.of_foreground(front, done), alpha, augmentations.of_background(back, alpha, done))
     for pixels, there in ((front, alpha == 255), (back, alpha == 0)):
         assert np.array_equal(image[there], tinted(pixels, (gamma,), colour)[there])
-    low = np.minimum(augment.of_foreground(front, done), augment.of_background(back, alpha, done))
-    high = np.maximum(augment.of_foreground(front, done), augment.of_background(back, alpha, done))
+    low = np.minimum(augmentations.of_foreground(front, done), augmentations.of_background(back, alpha, done))
+    high = np.maximum(augmentations.of_foreground(front, done), augmentations.of_background(back, alpha, done))
     assert ((low <= image) & (image <= high)).all()
 
 
@@ -356,7 +360,9 @@ def test_a_plan_is_the_same_but_for_what_is_augmented(sources, tmp_path):
     record_plan(options_of(sources), tmp_path / "augmented")
     plain, augmented = recipes_in(tmp_path / "plain"), recipes_in(tmp_path / "augmented")
     assert [replace(recipe, augment=None) for recipe in augmented] == plain
-    assert {name for recipe in augmented if recipe.augment for name in augment.to_plain(recipe.augment)} > set(EVERY)
+    assert {name for recipe in augmented if recipe.augment for name in augmentations.to_plain(recipe.augment)} > set(
+        EVERY
+    )
     assert b"augment" not in (tmp_path / "plain" / "recipes.jsonl").read_bytes()
     assert any(recipe.augment for recipe in augmented)
     assert all(recipe.augment is None for recipe in augmented if recipe.split == "val")
@@ -672,7 +678,7 @@ def test_training_does_what_it_is_told_and_not_what_the_plan_says(sources, tmp_p
     record_plan(options_of(sources, augment=("gamma", "colour")), tmp_path / "plan")
     replay = source_of("recipes", tmp_path / "plan", "train").replay
     done = [replay.augmented(replay.recipe(index), ["jpeg"], 0).augment for index in range(len(replay.names))]
-    assert {name for each in done if each for name in augment.to_plain(each)} == {"jpeg"}
+    assert {name for each in done if each for name in augmentations.to_plain(each)} == {"jpeg"}
 
 
 def test_without_the_key_the_plan_is_followed(sources, tmp_path, built):
@@ -708,5 +714,5 @@ def test_a_real_portrait_keeps_its_looks(realdata):
     alpha = images.read_cutout(realdata / "fg" / "carvekit_docs" / "1_bg_removed.png")[1]
     for name, end in itertools.product(EVERY[:6], range(2)):
         done = Augmentation(**{name: tuple(ends[end] for ends in RANGES[name])})
-        image = augment.of_image(augment.of_background(picture, alpha, done), done)
+        image = augmentations.of_image(augmentations.of_background(picture, alpha, done), done)
         assert 0.3 < np.abs(image.astype(int) - picture).mean() < 45, (name, end)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shm_data.backgrounds import MIN_EDGE, Pool, coco, scan
-from shm_data.backgrounds.folder import SHOWS_PERSON, UNKNOWN
 from shm_data.errors import ShmDataError
+from shm_data.sources import coco
+from shm_data.sources.background_folders import SHOWS_PERSON, UNKNOWN
+from shm_data.sources.backgrounds import MIN_EDGE, Pool, scan
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "person"}]
 

@@ -15,18 +15,19 @@ from PIL import Image
 from small import contents, matte, photo
 
 from shm_data import images
-from shm_data.build import carry_out, composite, estimate_bytes, some_recipes
-from shm_data.compositing import blend, cover
-from shm_data.decide import decide, record
+from shm_data.building.build import carry_out, composite, estimate_bytes, some_recipes
+from shm_data.building.render import prepare
+from shm_data.building.trimaps import write_trimaps
+from shm_data.dataset.layout import Layout, read_names
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError, WriteError
-from shm_data.foreground import estimate
-from shm_data.layout import Layout, locked, read_names
+from shm_data.files import locked
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.recipes import read_recipes
-from shm_data.render import prepare
-from shm_data.sheet import sheet_of
-from shm_data.sources import Pixels, path_of
-from shm_data.trimaps import write_trimaps
+from shm_data.pixels.compositing import blend, cover
+from shm_data.pixels.foreground_colours import estimate
+from shm_data.planning.decide import decide, record
+from shm_data.report.contact_sheet import sheet_of
+from shm_data.sources.types import Pixels, path_of
 
 
 def options(folder, **more):
@@ -153,7 +154,7 @@ def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
 
 def test_one_worker_more_than_foregrounds_shares_their_preparation(sources, tmp_path, monkeypatch):
     counted = []
-    monkeypatch.setattr("shm_data.easel.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
+    monkeypatch.setattr("shm_data.building.worker.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
     composite(options(sources, numbg=9), tmp_path / "out", jobs=8)
     assert len(counted) == 4
 
@@ -335,11 +336,11 @@ def test_a_broken_record_is_told(sources, tmp_path, damage):
 def test_the_record_vouches_only_for_what_was_written(sources, tmp_path, monkeypatch):
     root = tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(WriteError):
-        patch.setattr("shm_data.decide.write_recipes", _fail)
+        patch.setattr("shm_data.planning.decide.write_recipes", _fail)
         composite(options(sources), root)
     assert not (root / "dataset.json").exists()
     with monkeypatch.context() as patch, pytest.raises(WriteError):
-        patch.setattr("shm_data.build.write_lists", _fail)
+        patch.setattr("shm_data.building.build.write_lists", _fail)
         composite(options(sources), root)
     assert not json.loads((root / "dataset.json").read_text())["complete"]
     assert composite(options(sources), root).complete
@@ -350,7 +351,7 @@ def _fail(*_):
 
 
 def test_a_disk_that_takes_no_more_stops_the_work_at_once(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("shm_data.easel.write_bytes", _fail)
+    monkeypatch.setattr("shm_data.building.worker.write_bytes", _fail)
     with pytest.raises(WriteError, match="no space"):
         composite(options(sources), tmp_path / "out")
 

@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from small import contents
 
 from cli.data import data
-from shm_data.backgrounds import coco
-from shm_data.build import composite
-from shm_data.card import card
+from shm_data.building.build import composite
+from shm_data.building.parts import Part, complete, composite_part
 from shm_data.check import check_dataset
+from shm_data.dataset.card import card
+from shm_data.dataset.manifest import Manifest
 from shm_data.errors import ShmDataError
-from shm_data.manifest import Manifest
 from shm_data.options import CompositeOptions
-from shm_data.parts import Part, complete, composite_part
+from shm_data.sources import coco
 
 NASTY = "a|b `c` <script>*d*\n## e [f](javascript:g) \\| $h$ ~i~ & \u202e"
 

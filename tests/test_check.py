@@ -17,14 +17,14 @@ from small import matte, photo
 
 from cli.data import data
 from shm_data import images
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.check import KINDS, check_dataset, check_pairs, to_json, to_lines
 from shm_data.check.names import recipes_of
+from shm_data.dataset.layout import Layout, read_names
+from shm_data.dataset.recipes import to_line
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout, read_names
 from shm_data.options import CompositeOptions
-from shm_data.recipes import to_line
-from shm_data.trimap import TrimapRule, derive
+from shm_data.pixels.trimap import TrimapRule, derive
 
 SIZE = (96, 128)
 RULE = TrimapRule("euclid", 5, 5)

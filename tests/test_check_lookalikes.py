@@ -9,7 +9,7 @@ from test_check_mattes import CLEAN
 
 from shm_data import images
 from shm_data.check.lookalikes import ALIKE, fingerprint, lookalikes
-from shm_data.compositing import blend, cover, cover_box
+from shm_data.pixels.compositing import blend, cover, cover_box
 
 PEOPLE = ("p_51c916fc", "p_bc5cfad1", "p_bd6af989", "dim", "aisegment")
 

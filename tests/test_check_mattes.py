@@ -11,7 +11,7 @@ from shm_data import images
 from shm_data.check import check_pairs
 from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte
 from shm_data.check.trimaps import trimap_faults
-from shm_data.trimap import TrimapRule, derive, normalise
+from shm_data.pixels.trimap import TrimapRule, derive, normalise
 
 # Image, alpha: mattes by hand or by networks, with soft edges, whose flat areas are flat.
 CLEAN = {

@@ -11,17 +11,17 @@ import pytest
 from grid import Grid, until
 from small import contents
 
-from shm_data.build import composite
+from shm_data.building.build import composite
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.manifest import versions
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout
-from shm_data.manifest import versions
 from shm_data.options import CompositeOptions
-from shm_data.recipes import read_recipes
 
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
-from shm_data import cluster  # noqa: E402
-from shm_data.cluster import Place, composite_on  # noqa: E402
+from shm_data.building import dask_executor  # noqa: E402
+from shm_data.building.dask_executor import Place, composite_on  # noqa: E402
 
 SHM_DATA = [sys.executable, "-c", "from cli.data import main; main()"]
 
@@ -220,7 +220,7 @@ def test_a_place_tells_other_versions_other_sources_and_another_folder(tmp_path)
     place = Place(
         versions=versions() | {"numpy": "0.1", "absent": "2"},
         roots={"inimg": tmp_path / "photos"},
-        known={photo: cluster.Stamp(4, 0, "")},
+        known={photo: dask_executor.Stamp(4, 0, "")},
         probe=tmp_path / "probe",
     )
     assert place.lacking() == [
@@ -239,7 +239,7 @@ def test_a_worker_without_the_package_is_told(bare, sources, tmp_path):
 
 
 def test_a_scheduler_without_workers_is_told(bare, sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
+    monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
     with pytest.raises(ShmDataError, match="found no workers in 1 s, wanted at least one"):
         composite_on(bare.address, options(sources), tmp_path / "out")
 
@@ -250,13 +250,13 @@ def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monke
     address = bare.address
     with distributed.Client(address, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
-    monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
+    monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
     with pytest.raises(ShmDataError, match="found all workers lost, and no new one in 1 s"):
         composite_on(address, options(sources), tmp_path / "out", progress=after(2, worker.kill))
 
 
 def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, tmp_path, truth, monkeypatch):
-    first, later = bare.worker("--no-nanny"), cluster.record
+    first, later = bare.worker("--no-nanny"), dask_executor.record
 
     def leave(decision, layout):
         first.kill()
@@ -265,7 +265,7 @@ def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, 
         bare.worker("--no-nanny")
         return later(decision, layout)
 
-    monkeypatch.setattr(cluster, "record", leave)
+    monkeypatch.setattr(dask_executor, "record", leave)
     composite_on(bare.address, options(sources), tmp_path / "out")
     assert contents(tmp_path / "out") == truth
 
@@ -319,7 +319,7 @@ def test_what_is_no_address_is_one_sentence(sources, tmp_path):
 
 
 def test_where_no_scheduler_is_nothing_is_begun(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_ANSWER", 0.5)
+    monkeypatch.setattr(dask_executor, "_ANSWER", 0.5)
     with pytest.raises(ShmDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         composite_on("tcp://127.0.0.1:1", options(sources), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shm_data.compositing import (
+from shm_data.pixels.compositing import (
     blend,
     cover,
     cover_box,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shm_data import demo
-from shm_data.compositing import blend
-from shm_data.foreground import estimate
 from shm_data.images import read_alpha, read_image, read_size
+from shm_data.pixels.compositing import blend
+from shm_data.pixels.foreground_colours import estimate
 
 DRAWN = ("amara", "edith", "june", "mateo")
 

@@ -19,7 +19,7 @@ from cli import entry
 from cli.data import data
 from cli.model import model
 from shm_data import images
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.demo import draw_sources
 from shm_data.options import CompositeOptions
 from shm_model.config import Config, config_of, load_config

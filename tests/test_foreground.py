@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shm_data import images
-from shm_data.compositing import blend, cover, cover_box
-from shm_data.foreground import estimate, separate
 from shm_data.parallel import spread
+from shm_data.pixels.compositing import blend, cover, cover_box
+from shm_data.pixels.foreground_colours import estimate, separate
 
 
 def _psnr(one, other, where):
@@ -105,8 +105,8 @@ def test_a_slow_first_use_is_told_once():
 import sys, threading, time
 
 import numpy as np
-import shm_data.foreground as foreground
-from shm_data import compiling
+import shm_data.pixels.foreground_colours as foreground
+from shm_data.pixels.kernels import compiling
 
 class Slow:  # an import that takes its time, as compiling does
     def find_spec(self, name, path=None, target=None):

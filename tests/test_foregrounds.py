@@ -5,8 +5,8 @@ import pytest
 
 from shm_data import images
 from shm_data.errors import ShmDataError
-from shm_data.foregrounds import inspect, inspect_all, read, scan
 from shm_data.options import CompositeOptions
+from shm_data.sources.foregrounds import inspect, inspect_all, read, scan
 
 
 def _found(folder, inimg=".", inalp=None, **options):

@@ -9,7 +9,7 @@ import pytest
 _AGAIN_AND_AGAIN = """
 import resource, sys
 import numpy as np
-from shm_data.memory import keep_freed
+from shm_data.allocator import keep_freed
 
 def picture():
     [np.ones(5_000_000, np.uint8) for _ in range(3)]

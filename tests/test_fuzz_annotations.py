@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shm_data.backgrounds import scan
-from shm_data.backgrounds.folder import SHOWS_PERSON, UNKNOWN
-from shm_data.layout import Layout
+from shm_data.dataset.layout import Layout
+from shm_data.sources.background_folders import SHOWS_PERSON, UNKNOWN
+from shm_data.sources.backgrounds import scan
 from shm_model.samples import names_of
 
 # Hypothesis would have a new folder for each of its examples; they overwrite each other's files instead.

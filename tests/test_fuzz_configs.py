@@ -15,12 +15,12 @@ from fuzz import fault_of, in_time, no_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shm_data.build import composite
+from shm_data.building.build import composite
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.manifest import read_manifest
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout
-from shm_data.manifest import read_manifest
 from shm_data.options import CompositeOptions
-from shm_data.recipes import read_recipes
 from shm_model import checkpoint
 from shm_model.config import Config, load_config
 from shm_model.place import Place

@@ -14,12 +14,12 @@ from small import matte, photo
 
 from cli.data import main
 from shm_data import images
-from shm_data.backgrounds import scan as scan_backgrounds
-from shm_data.build import composite
-from shm_data.foregrounds import scan
-from shm_data.layout import SPLITS, Layout, read_names
+from shm_data.building.build import composite
+from shm_data.building.trimaps import write_trimaps
+from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.trimaps import write_trimaps
+from shm_data.sources.backgrounds import scan as scan_backgrounds
+from shm_data.sources.foregrounds import scan
 from shm_model.predict import predict_files
 from shm_model.samples import names_of, read_sample
 

@@ -16,10 +16,10 @@ from PIL import Image, ImageCms
 from small import UPRIGHT, matte, photo
 
 from shm_data import images
-from shm_data.build import composite
-from shm_data.layout import Layout
+from shm_data.building.build import composite
+from shm_data.building.trimaps import write_trimaps
+from shm_data.dataset.layout import Layout
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.trimaps import write_trimaps
 from shm_model.predict import predict_files
 from shm_model.samples import read_sample
 

@@ -12,8 +12,9 @@ import tifffile
 from PIL import Image, ImageOps
 from small import UPRIGHT
 
-from shm_data import images, intact
+from shm_data import images
 from shm_data.errors import ShmDataError
+from shm_data.images import integrity
 
 RAMP = np.add.outer(np.arange(40), 3 * np.arange(30)).astype(np.uint8)
 COLOURS = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
@@ -295,8 +296,8 @@ def test_the_channels_of_a_jpeg_are_what_pillow_says(realdata, tmp_path):
         with Image.open(path) as image:
             channels = len(image.getbands()) if image.format in ("JPEG", "MPO") else 0
         data = path.read_bytes()
-        assert intact.channels_of_jpeg(data) == channels, path
-        assert intact.channels_of_jpeg(data[:24]) == 0
+        assert integrity.channels_of_jpeg(data) == channels, path
+        assert integrity.channels_of_jpeg(data[:24]) == 0
 
 
 def test_what_cannot_be_read_smaller_is_read_whole_or_told(tmp_path):

@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shm_data.dataset.layout import Layout, read_names, write_lists, write_names
 from shm_data.errors import BusyError, ShmDataError, WriteError
-from shm_data.layout import (
-    Layout,
-    locked,
-    read_names,
-    safe_stem,
-    unused,
-    whole_file,
-    write_lists,
-    write_names,
-    write_twin,
-)
+from shm_data.files import locked, safe_stem, unused, whole_file, write_twin
 
 
 def test_names_come_back_as_they_were_written(tmp_path):

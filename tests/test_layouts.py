@@ -9,15 +9,15 @@ from small import matte, photo
 
 from cli.data import data
 from shm_data import images
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.check import check_dataset, check_pairs
-from shm_data.citations import OF_SOURCES
+from shm_data.dataset.citations import OF_SOURCES
+from shm_data.dataset.layout import SPLITS, Layout, read_names
+from shm_data.dataset.manifest import read_manifest, summary
 from shm_data.errors import ShmDataError
-from shm_data.foregrounds import scan
-from shm_data.foregrounds.known import TREES
-from shm_data.layout import SPLITS, Layout, read_names
-from shm_data.manifest import read_manifest, summary
 from shm_data.options import CompositeOptions, FolderLayout
+from shm_data.sources.foregrounds import scan
+from shm_data.sources.published_sets import TREES
 
 
 class Bench:

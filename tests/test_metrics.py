@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from shm_data import images
-from shm_data.trimap import TrimapRule, derive
+from shm_data.pixels.trimap import TrimapRule, derive
 from shm_model.metrics import Scores, class_iou, conn, grad, mad, mse, sad, scores
 
 METRICS = (sad, mse, mad, grad, conn)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shm_data.errors import ShmDataError
-from shm_data.pairing import ALPHA_WORDS, pair, stem_of, told_apart
+from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 
 NAMES = st.lists(st.text("abcXY019_-. é", min_size=1, max_size=8), unique_by=str.casefold, max_size=12)
 

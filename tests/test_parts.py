@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import contents, matte, photo
 
-from shm_data import images, parts
-from shm_data.build import composite
+from shm_data import images
+from shm_data.building import parts
+from shm_data.building.build import composite
+from shm_data.building.parts import Part, complete, composite_part
+from shm_data.dataset.layout import Layout
 from shm_data.errors import BusyError, ShmDataError
-from shm_data.layout import Layout, locked
+from shm_data.files import locked
 from shm_data.options import CompositeOptions
-from shm_data.parts import Part, complete, composite_part
 
 
 def options(folder, **more):

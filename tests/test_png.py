@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shm_data import images, png
-from shm_data.kernels import deflating
+from shm_data import images
+from shm_data.images import png
+from shm_data.pixels.kernels import deflating
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 4]))
 

@@ -13,10 +13,10 @@ from nets import checkpoint, network
 from small import matte, photo
 
 from shm_data import images
-from shm_data.compositing import blend, fit, resize
 from shm_data.errors import ShmDataError, WriteError
-from shm_data.foreground import estimate
-from shm_data.layout import locked
+from shm_data.files import locked
+from shm_data.pixels.compositing import blend, fit, resize
+from shm_data.pixels.foreground_colours import estimate
 from shm_model.place import device_named
 from shm_model.predict import Predictor, Wishes, predict_files
 from shm_model.predict import video as videos

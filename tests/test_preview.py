@@ -5,14 +5,14 @@ import pytest
 from click.testing import CliRunner
 from small import matte, photo
 
-import shm_data.preview
+import shm_data.report.preview
 from cli.data import data
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.errors import ShmDataError
 from shm_data.images import read_image, write_png
 from shm_data.options import CompositeOptions
-from shm_data.preview import preview
-from shm_data.sheet import sheet_of
+from shm_data.report.contact_sheet import sheet_of
+from shm_data.report.preview import preview
 
 
 def options(folder, **more):
@@ -84,8 +84,8 @@ def test_only_the_foregrounds_that_are_shown_are_prepared(sources, tmp_path, mon
         prepared.append(foreground.files.name)
         return read_prepared(foreground, *others)
 
-    read_prepared = shm_data.preview.read_prepared
-    monkeypatch.setattr(shm_data.preview, "read_prepared", counting)
+    read_prepared = shm_data.report.preview.read_prepared
+    monkeypatch.setattr(shm_data.report.preview, "read_prepared", counting)
     preview(options(sources), tmp_path / "sheet.png", 1)  # and one of the other split
     assert len(prepared) == len(set(prepared)) == 2
 
@@ -137,7 +137,7 @@ def test_faults_are_told_as_composite_tells_them(sources, tmp_path, spoil):
     ],
 )
 def test_a_place_where_it_cannot_go_is_refused_before_anything_is_read(sources, tmp_path, monkeypatch, place, wanted):
-    monkeypatch.setattr(shm_data.preview, "decide_anew", None)
+    monkeypatch.setattr(shm_data.report.preview, "decide_anew", None)
     with pytest.raises(ShmDataError, match=rf"^--out.*wanted {wanted}$"):
         preview(options(sources), tmp_path / place)
 

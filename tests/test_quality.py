@@ -10,7 +10,8 @@ import pytest
 from small import matte, photo
 
 from shm_data import images
-from shm_data.layout import Layout, make_folders, read_names, write_names
+from shm_data.dataset.layout import Layout, read_names, write_names
+from shm_data.files import make_folders
 
 ROOT = Path(__file__).parents[1]
 NUMBG, SEED = 4, 3

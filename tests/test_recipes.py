@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shm_data.dataset.recipes import from_line, read_recipes, to_line, write_recipes
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.plan import plan
-from shm_data.recipes import from_line, read_recipes, to_line, write_recipes
-from shm_data.sources import Background, Files, Foreground
+from shm_data.planning.plan import plan
+from shm_data.sources.types import Background, Files, Foreground
 
 
 def foreground(name, size=(60, 80), **files):

@@ -7,13 +7,13 @@ import pytest
 from small import matte, photo
 
 from shm_data import images
-from shm_data.build import composite, record_plan
-from shm_data.compositing import blend
+from shm_data.building.build import composite, record_plan
+from shm_data.building.on_the_fly import replay_of
+from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.errors import ShmDataError
-from shm_data.layout import SPLITS, Layout, read_names
 from shm_data.options import CompositeOptions
-from shm_data.replay import replay_of
-from shm_data.trimap import TrimapRule, at_depths, depths, derive
+from shm_data.pixels.compositing import blend
+from shm_data.pixels.trimap import TrimapRule, at_depths, depths, derive
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import kind_of

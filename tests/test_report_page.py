@@ -16,13 +16,13 @@ from small import contents, matte, photo
 
 from cli.data import data
 from shm_data import images
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.check import Finding, check_dataset
+from shm_data.dataset.layout import Layout, read_names, write_names
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout, read_names, write_names
 from shm_data.options import CompositeOptions
 from shm_data.parallel import quiet
-from shm_data.recipes import read_recipes
 from shm_data.report import cards, charts, facts, flagged, markup, write_report
 from shm_data.report.measures import measure
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 _COUNTING = """
 import json, os, sys
 from pathlib import Path
-from shm_data.build import composite
+from shm_data.building.build import composite
 from shm_data.options import CompositeOptions
 
 counts = dict.fromkeys(("create", "rename", "link"), 0)

@@ -27,13 +27,15 @@ from click.testing import CliRunner
 from small import matte, photo
 
 from cli.model import model
-from shm_data import images, shards
-from shm_data.build import composite
+from shm_data import images
+from shm_data.building.build import composite
+from shm_data.dataset import shards
+from shm_data.dataset.layout import SPLITS, Layout, read_names
+from shm_data.dataset.shard_format import INDEX, Row, Table, read_index, read_table, table_of
+from shm_data.dataset.shards import summary, write_shards
 from shm_data.errors import BusyError, ShmDataError
-from shm_data.layout import SPLITS, Layout, locked, read_names
+from shm_data.files import locked
 from shm_data.options import CompositeOptions
-from shm_data.shard import INDEX, Row, Table, read_index, read_table, table_of
-from shm_data.shards import summary, write_shards
 from shm_model.checkpoint import load
 from shm_model.config import Config
 from shm_model.dataset import TrainingSet

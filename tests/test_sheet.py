@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shm_data.dataset.layout import Layout, write_names
 from shm_data.errors import ShmDataError
+from shm_data.files import make_folders
 from shm_data.images import write_png
-from shm_data.layout import Layout, make_folders, write_names
-from shm_data.sheet import Row, contact_sheet, sheet_of
+from shm_data.report.contact_sheet import Row, contact_sheet, sheet_of
 
 
 def _row(name: str, split: str = "train", size: tuple[int, int] = (60, 80), shade: int = 100) -> Row:
@@ -38,7 +39,7 @@ def _shown(monkeypatch: pytest.MonkeyPatch, root: Path, count: int = 12) -> list
         rows.extend(shown)
         return np.zeros((1, 1, 3), np.uint8)
 
-    monkeypatch.setattr("shm_data.sheet.contact_sheet", keep)
+    monkeypatch.setattr("shm_data.report.contact_sheet.contact_sheet", keep)
     sheet_of(root, count)
     return rows
 

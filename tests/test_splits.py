@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shm_data.splits import group_of, place, split
+from shm_data.planning.splits import group_of, place, split
 
 KEYS = st.sets(st.text(max_size=6), min_size=1, max_size=40)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from shm_data.stamps import changed, stamp
+from shm_data.dataset.fingerprints import changed, stamp
 
 
 def write(path, data, time=None):

@@ -31,7 +31,7 @@ from torture import (
 )
 
 from shm_data.errors import ShmDataError
-from shm_data.layout import locked
+from shm_data.files import locked
 
 KILLS = {"composite": 8, "prepare": 4, "part": 4, "trimap": 6}
 
@@ -207,7 +207,7 @@ def test_parts_made_at_once_of_which_one_is_killed_make_the_same_set(by_name, tm
 
 
 def test_the_lock_of_a_killed_run_is_not_there_any_more(tmp_path):
-    script = "import sys, time; from pathlib import Path; from shm_data.layout import locked\n"
+    script = "import sys, time; from pathlib import Path; from shm_data.dataset.layout import locked\n"
     script += "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"locked\n"
@@ -236,7 +236,7 @@ def test_a_copy_of_the_holder_that_lives_on_keeps_the_lock_until_it_ends(tmp_pat
     script = f"""
 import os, signal, sys, time
 from pathlib import Path
-from shm_data.layout import locked
+from shm_data.files import locked
 with locked(Path({str(tmp_path)!r})):
     copy = os.fork()
     if copy == 0:

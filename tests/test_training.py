@@ -18,9 +18,9 @@ from small import matte, photo
 
 import shm_model.train as training
 from shm_data import images
-from shm_data.build import composite
+from shm_data.building.build import composite
+from shm_data.dataset.layout import Layout, read_names
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout, read_names
 from shm_data.options import CompositeOptions
 from shm_model import augment
 from shm_model.checkpoint import load, new_network, save

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shm_data import images
 from shm_data.errors import ShmDataError
-from shm_data.trimap import LOSSY_TOLERANCE, TrimapRule, derive, lacking, missing_classes, normalise, width_for
+from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, derive, lacking, missing_classes, normalise, width_for
 
 RULES = [TrimapRule(method, 9, 15) for method in ("euclid", "ellipse")]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shm_data.arrays import Array
 from shm_data.check.deep import rerender
 from shm_data.check.findings import Finding, Verdict, error
 from shm_data.check.lookalikes import lookalikes
 from shm_data.check.names import Book, leaks, read_book, recipes_of
 from shm_data.check.samples import check_task, tasks_of
-from shm_data.layout import SPLITS, Layout
+from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.parallel import Progress, quiet, spread
+from shm_data.pixels.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shm_data import build, easel, images
-from shm_data.arrays import Array
+from shm_data import images
+from shm_data.building import build, worker
+from shm_data.building.render import Sample
 from shm_data.check.findings import Finding, error, warning
 from shm_data.check.names import recipes_of
-from shm_data.decide import Decision
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.manifest import Manifest, versions
+from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout
-from shm_data.manifest import Manifest, versions
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.recipes import Recipe
-from shm_data.render import Sample
+from shm_data.pixels.arrays import Array
+from shm_data.planning.decide import Decision
 
 # Levels by which another version of a library may round differently.
 _ROUNDING = 2
@@ -52,7 +53,7 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
     except ShmDataError as fault:
         return fault
     image, mask, trimap = layout.sample(recipe.name)
-    data = easel.encode_image(sample.image, manifest.options)
+    data = worker.encode_image(sample.image, manifest.options)
     findings = [
         _judge(image, images.read_image, sample.image, data, manifest),
         _judge(mask, images.read_gray, sample.alpha, images.encode(sample.alpha), manifest),
@@ -65,7 +66,7 @@ def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
     wanted = (recipe.foreground, recipe.partner)
     people = {some.files.name: some for some in manifest.foregrounds if some.files.name in wanted}
-    return easel.make_alone(recipe, people, manifest)
+    return worker.make_alone(recipe, people, manifest)
 
 
 def _judge(

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
-from shm_data.compositing import resize
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import resize
 
 Places = NDArray[np.int64]
 

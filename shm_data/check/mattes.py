@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
 from shm_data.check.findings import Finding, error, warning
 from shm_data.images import is_gray
-from shm_data.trimap import LOSSY_TOLERANCE
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import LOSSY_TOLERANCE
 
 # Levels that count as 0 or 255.
 _FLAT = LOSSY_TOLERANCE

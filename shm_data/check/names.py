@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shm_data.check.findings import Finding, error, of_fault, warning
+from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.manifest import Manifest, read_manifest
+from shm_data.dataset.recipes import Recipe, read_recipes
 from shm_data.errors import ShmDataError
-from shm_data.layout import SPLITS, Layout, is_plain
-from shm_data.manifest import Manifest, read_manifest
-from shm_data.recipes import Recipe, read_recipes
-from shm_data.splits import group_of
+from shm_data.files import is_plain
+from shm_data.planning.splits import group_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ from itertools import chain
 from pathlib import Path
 
 from shm_data import images
-from shm_data.arrays import Array
 from shm_data.check.findings import Finding, Verdict, error, is_wrong, of_fault, warning
 from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte, swapped
 from shm_data.check.trimaps import trimap_faults
-from shm_data.compositing import same_shape
 from shm_data.errors import ShmDataError
-from shm_data.foregrounds import layout_notes, scan
 from shm_data.options import CompositeOptions, FolderLayout
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.sources import Files, path_of
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import same_shape
+from shm_data.sources.foregrounds import layout_notes, scan
+from shm_data.sources.types import Files, path_of
 
 
 def check_pairs(

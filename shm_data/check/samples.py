@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 
 from shm_data import images
-from shm_data.arrays import Array
 from shm_data.check.findings import Finding, error, is_wrong, of_fault, warning
 from shm_data.check.lookalikes import fingerprint
 from shm_data.check.mattes import faults_of, looks_like_matte, swapped
 from shm_data.check.names import Book, is_there, recipes_of
 from shm_data.check.trimaps import trimap_faults
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout
-from shm_data.recipes import Recipe
+from shm_data.pixels.arrays import Array
 
 # So many samples are one task: enough that the first of a foreground, read again for each, costs little.
 _PART = 32

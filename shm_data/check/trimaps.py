@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from shm_data.arrays import Array
 from shm_data.check.findings import Finding, error, warning
 from shm_data.errors import ShmDataError
-from shm_data.trimap import (
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import (
     BACKGROUND,
     CLASSES,
     FOREGROUND,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import cv2
 
-from shm_data.arrays import Array
-from shm_data.compositing import blend, cover, cover_box
 from shm_data.demo import astronaut, brush, portraits, voc
 from shm_data.demo.scenes import bokeh, meadow, studio, sunset
 from shm_data.errors import ShmDataError
+from shm_data.files import make_folders
 from shm_data.images import write_jpeg, write_png
-from shm_data.layout import make_folders
 from shm_data.options import CompositeOptions
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import blend, cover, cover_box
 
 _SIZE = (brush.WIDTH, brush.HEIGHT)
 

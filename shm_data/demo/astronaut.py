@@ -6,9 +6,9 @@ tests/test_astronaut.py holds and finds it by again.
 
 from pathlib import Path
 
-from shm_data.arrays import Array
 from shm_data.demo.scenes import photo
 from shm_data.images import read_alpha
+from shm_data.pixels.arrays import Array
 
 
 def portrait() -> tuple[Array, Array]:

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.random import Generator
 
-from shm_data.arrays import Array
 from shm_data.demo import brush
 from shm_data.demo.brush import HEAD_X as X
 from shm_data.demo.brush import HEAD_Y as Y
 from shm_data.demo.brush import Colour, Floats, Light, area, bezier, fill, glow, merge, strands
+from shm_data.pixels.arrays import Array
 
 _AUBURN = ((92, 40, 22), (186, 98, 50))
 _BLACK = ((26, 20, 20), (72, 56, 50))

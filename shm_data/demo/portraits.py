@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
 from shm_data.demo import brush, hair
 from shm_data.demo.brush import HEAD_X as X
 from shm_data.demo.brush import HEAD_Y as Y
 from shm_data.demo.brush import Colour, area, fill, line, mould, oval, soften, within
+from shm_data.pixels.arrays import Array
 
 # The right half of a head from crown to chin, around its place.
 _HEAD = ((0, -152), (52, -140), (88, -98), (99, -34), (97, 28), (88, 76), (64, 116), (30, 139), (0, 144))

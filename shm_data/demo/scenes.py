@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from shm_data.arrays import Array
 from shm_data.images import read_image
+from shm_data.pixels.arrays import Array
 
 Floats = NDArray[np.float64]
 Size = tuple[int, int]  # width, height

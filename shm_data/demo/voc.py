@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from shm_data.demo.scenes import Scene, Thing, scenes
+from shm_data.files import make_folders, write_lines
 from shm_data.images import write_jpeg
-from shm_data.layout import make_folders, write_lines
 
 
 def write(root: Path) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from shm_data import intact
-from shm_data.arrays import Array
 from shm_data.errors import MACHINE, ShmDataError
+from shm_data.images import integrity
+from shm_data.pixels.arrays import Array
 
 # A picture may have so many pixels: half a GiB of RGB, and more than any camera of today takes at once.
 # A small file can claim far more. Pillow would refuse the same number, but not say which size it found, and warn
@@ -133,7 +133,7 @@ def read_reduced(path: Path, by: int) -> tuple[Array, int]:
         data = path.read_bytes()
     except OSError:
         data = b""  # what is wrong is told below
-    if intact.channels_of_jpeg(data) not in (1, 3):
+    if integrity.channels_of_jpeg(data) not in (1, 3):
         return read_image(path), 1
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
@@ -184,11 +184,11 @@ def _check(path: File, image: Image.Image) -> None:
     """Raises ValueError for faults that the decoders would pass over."""
     if image.format == "PNG":
         with path.open("rb") as file:
-            intact.check_png(file)
+            integrity.check_png(file)
     elif image.format == "TIFF":
-        intact.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
+        integrity.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
     elif image.format == "JPEG2000":
-        intact.check_jpeg2000(path.read_bytes())
+        integrity.check_jpeg2000(path.read_bytes())
 
 
 def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
@@ -196,9 +196,9 @@ def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
     if "progressive" not in image.info:
         # Decodes a whole file, and no faster one would tell. Nor need every Pillow go without an end marker.
         with contextlib.suppress(OSError):
-            return _decoded(intact.without_end(data))
+            return _decoded(integrity.without_end(data))
     decoded = _decoded(data)
-    if decoded != _decoded(intact.with_noise(data)):
+    if decoded != _decoded(integrity.with_noise(data)):
         raise ValueError("it is cut short, and ends as if it were whole")
     return decoded
 
@@ -259,7 +259,7 @@ def _is_on_its_side(path: Path, image: Image.Image) -> bool:
     """Whether a picture of which no pixels are read yet is to be turned by a quarter."""
     if image.format == "PNG":
         with path.open("rb") as file:
-            if not intact.is_described_late(file):  # or Pillow would read all pixels to look behind them
+            if not integrity.is_described_late(file):  # or Pillow would read all pixels to look behind them
                 return Image.Image.getexif(image).get(_ORIENTATION) in _ON_ITS_SIDE
     return _orientation(image) in _ON_ITS_SIDE
 

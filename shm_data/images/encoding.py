@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
-from shm_data.layout import write_bytes
+from shm_data.files import write_bytes
+from shm_data.pixels.arrays import Array
 
 
 def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes | memoryview:
@@ -17,7 +17,7 @@ def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes |
     JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
     """
     if extension == ".png":
-        from shm_data import png  # noqa: PLC0415  # numba takes its time to load, and JPEG does without
+        from shm_data.images import png  # noqa: PLC0415  # numba takes its time to load, and JPEG does without
 
         return png.encode(pixels)
     try:

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
 from shm_data.errors import ShmDataError
 from shm_data.images.decoding import File, read_channels
-from shm_data.trimap import LOSSY_TOLERANCE, normalise
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise
 
 # Rounding and JPEG chroma may part the channels of a gray picture by this much.
 _GRAY_TOLERANCE = 12

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from shm_data.check.dataset import check_book
 from shm_data.check.names import read_book
+from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
-from shm_data.layout import Layout, write_bytes
+from shm_data.files import write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.report.cards import cards_of
 from shm_data.report.facts import drawn, facts_of, sampled

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from shm_data.arrays import Array
-from shm_data.compositing import fit, resize, resize_nearest
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, without_path
-from shm_data.foreground import estimate
 from shm_data.images import encode, read_alpha, read_gray, read_image
-from shm_data.layout import Layout
 from shm_data.parallel import Progress, spread
-from shm_data.recipes import Recipe
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import fit, resize, resize_nearest
+from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.trimap import BACKGROUND, FOREGROUND
 from shm_data.report.facts import Facts
-from shm_data.trimap import BACKGROUND, FOREGROUND
 
 # Long edge in px and quality of the pictures. The next pair is taken where the one before makes too many bytes for
 # its layer: few photos are so rich, but the page must stay small whatever it shows.

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shm_data.check.names import Book, recipes_of
-from shm_data.compositing import Size
-from shm_data.layout import SPLITS, Layout
-from shm_data.manifest import Manifest
+from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.manifest import Manifest
+from shm_data.dataset.recipes import Recipe
+from shm_data.draws import draws
 from shm_data.parallel import Progress
-from shm_data.recipes import Recipe, draws
-from shm_data.splits import group_of
+from shm_data.pixels.compositing import Size
+from shm_data.planning.splits import group_of
 
 # About so many samples are shown, and of each split at least so many if it has them.
 SHOWN, LEAST = 22, 5

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from shm_data.compositing import Size
+from shm_data.pixels.compositing import Size
 from shm_data.report.charts import Histogram, histogram, of_whole_numbers, share_bar
 from shm_data.report.facts import Facts
 from shm_data.report.markup import number, section, size

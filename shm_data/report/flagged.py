@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from shm_data.check import KINDS, Finding, Verdict
-from shm_data.layout import Layout
+from shm_data.dataset.layout import Layout
 
 # So many findings of a kind are told, so many shown as pictures, and so many pictures are shown in all.
 _TOLD, _PICTURED, MOST = 12, 4, 20

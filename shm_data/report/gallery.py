@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from shm_data import augment
+from shm_data.pixels import augmentations
 from shm_data.report.cards import Card
 from shm_data.report.markup import data_uri, size, text
 
@@ -92,5 +92,5 @@ def _about(card: Card) -> Mapping[str, str]:
         rule = recipe.trimap
         about["Trimap"] = "one of its own" if rule is None else f"{rule.method}, {rule.erode} and {rule.dilate} px"
         if recipe.augment is not None:
-            about["Augmented"] = text("; ".join(augment.to_words(recipe.augment)))
+            about["Augmented"] = text("; ".join(augmentations.to_words(recipe.augment)))
     return about

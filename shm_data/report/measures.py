@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.compositing import Size
+from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
 from shm_data.images import read_alpha, read_gray
-from shm_data.layout import Layout
 from shm_data.parallel import Progress, spread
-from shm_data.trimap import BACKGROUND, FOREGROUND
+from shm_data.pixels.compositing import Size
+from shm_data.pixels.trimap import BACKGROUND, FOREGROUND
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from importlib.resources import files
 from string import Template
 
 from shm_data.check import Finding, Verdict
+from shm_data.dataset.layout import SPLITS
+from shm_data.dataset.manifest import Manifest
+from shm_data.dataset.rebuild_command import command
 from shm_data.errors import counted
-from shm_data.layout import SPLITS
-from shm_data.manifest import Manifest
-from shm_data.rebuild import command
 from shm_data.report.cards import Card
 from shm_data.report.facts import Facts
 from shm_data.report.figures import statistics

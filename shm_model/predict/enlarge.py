@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
+from shm_data.pixels.arrays import Array
 
 Floats = NDArray[np.float32]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from shm_data.arrays import Array
 from shm_data.errors import BusyError, ShmDataError, WriteError
+from shm_data.files import clear_leftovers, locked, make_folders, safe_stem, unused
 from shm_data.images import find
-from shm_data.layout import clear_leftovers, locked, make_folders, safe_stem, unused
-from shm_data.pairing import TRIMAP_WORDS, pair
 from shm_data.parallel import Progress, quiet
+from shm_data.pixels.arrays import Array
+from shm_data.sources.pairing import TRIMAP_WORDS, pair
 from shm_model.predict.mattes import AnyPredictor
 from shm_model.predict.outputs import GREEN, Output, background_of
 from shm_model.predict.pictures import Task, predict_pictures, told

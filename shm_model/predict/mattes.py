@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.arrays import Array
-from shm_data.compositing import fit, resize, resize_nearest
 from shm_data.errors import ShmDataError
-from shm_data.trimap import CLASSES
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import fit, resize, resize_nearest
+from shm_data.pixels.trimap import CLASSES
 from shm_model.predict.enlarge import enlarged
 
 Floats = NDArray[np.float32]

@@ -7,11 +7,11 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import ImageColor
 
-from shm_data.arrays import Array
-from shm_data.compositing import Size, blend, cover, cover_box
 from shm_data.errors import ShmDataError
-from shm_data.foreground import estimate
 from shm_data.images import read_image
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import Size, blend, cover, cover_box
+from shm_data.pixels.foreground_colours import estimate
 from shm_model.predict.mattes import Floats
 
 Output = Literal["alpha", "cutout", "composite"]

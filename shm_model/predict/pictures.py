@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from shm_data.arrays import Array
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.images import read_image, read_trimap, write_png
 from shm_data.parallel import Progress, workers
+from shm_data.pixels.arrays import Array
 from shm_model.predict.mattes import AnyPredictor, Floats
 from shm_model.predict.outputs import Output, rendered
 from shm_model.predict.pipeline import ahead, alike

@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shm_data.arrays import Array
-from shm_data.compositing import Size
 from shm_data.errors import ShmDataError, WriteError
-from shm_data.layout import whole_file
+from shm_data.files import whole_file
 from shm_data.parallel import Progress, workers
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import Size
 from shm_model.predict.mattes import AnyPredictor, Floats
 from shm_model.predict.outputs import Output, rendered
 from shm_model.predict.pictures import Task

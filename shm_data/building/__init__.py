@@ -1,0 +1,1 @@
+"""Makes what was planned: reads the sources, renders the samples, writes them."""

@@ -1,0 +1,78 @@
+"""A folder of alphas -> a folder of trimaps."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shm_data import images
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.files import clear_leftovers, locked, make_folders, unused
+from shm_data.options import TrimapOptions
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.pixels.trimap import derive, missing_classes
+from shm_data.planning.plan import trimap_rule
+from shm_data.sources.foregrounds import tolerance_of
+from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
+
+
+def write_trimaps(
+    inalp: Path, savedir: Path, options: TrimapOptions, jobs: int = -1, progress: Progress = quiet
+) -> list[str]:
+    """Writes a trimap STEM.png for every alpha in a folder and its subfolders, and gives remarks on them.
+
+    Photos and trimaps that lie beside their alphas, told apart by name, are left out with a remark.
+    A trimap that is there already is left if it is the same, and never overwritten if it is not.
+    Raises ShmDataError that names the alphas of which no trimap was made, once all others are.
+    """
+    if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
+        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", wanted="a folder outside the alphas")
+    found = images.find(inalp)
+    if not found:
+        raise ShmDataError(str(inalp), found="no pictures", wanted="alphas")
+    others = _others(found)
+    alphas = [name for name in found if name not in others]
+    taken: dict[str, int] = {}
+    targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
+    folders = {target.parent for target in targets.values()}
+    make_folders(savedir, *folders)
+
+    def attempt(alpha: str) -> tuple[str, str] | ShmDataError:
+        try:
+            return alpha, _write_trimap(inalp / alpha, targets[alpha], alpha, options)
+        except WriteError:
+            raise
+        except ShmDataError as error:
+            return error
+
+    with locked(savedir):
+        clear_leftovers(*folders)
+        results = list(progress(spread(attempt, alphas, jobs, ordered=True), len(alphas), "trimaps"))
+    faults = [result for result in results if isinstance(result, ShmDataError)]
+    if faults:
+        raise ShmDataError.of_many(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults)
+    return [f"{name}: {why}" for name, why in others.items()] + [
+        f"{alpha}: {remark}" for alpha, remark in (r for r in results if isinstance(r, tuple)) if remark
+    ]
+
+
+def _others(names: Sequence[str]) -> dict[str, str]:
+    """The photos whose alphas are among the names of a folder, and the trimaps, with what to remark on each."""
+    mixed = told_apart(names, ALPHA_WORDS)
+    photos = pair(mixed.images, mixed.alphas, ALPHA_WORDS).matched
+    left_out = {photo: f"left out, by its name the photo of {alpha}" for photo, alpha in photos.items()}
+    return left_out | dict.fromkeys(mixed.trimaps, "left out, by its name a trimap")
+
+
+def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions) -> str:
+    """Writes one trimap; what should be known about it, or nothing."""
+    alpha = images.read_alpha(source)
+    height, width = alpha.shape
+    trimap = derive(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
+    if not os.path.exists(target):
+        images.write_png(target, trimap)
+    elif not np.array_equal(images.read_gray(target), trimap):
+        raise ShmDataError(str(target), found="another trimap", wanted="a new --savedir: nothing is overwritten")
+    missing = missing_classes(trimap)
+    return f"no {' and no '.join(missing)}" if missing else ""

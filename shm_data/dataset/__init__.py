@@ -1,0 +1,1 @@
+"""What a data set is on the disk: its layout, recipes, record, card and shards."""

@@ -1,0 +1,204 @@
+"""dataset.json: what a data set was made of and how, for people and for the next run."""
+
+import hashlib
+import json
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shm_data import __version__
+from shm_data.dataset.fingerprints import Stamp, changed
+from shm_data.dataset.json_model import read_record
+from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.recipes import digest_of, read_recipes
+from shm_data.errors import ShmDataError, Skipped, counted
+from shm_data.files import write_bytes
+from shm_data.options import CompositeOptions
+from shm_data.parallel import Progress, quiet, spread
+from shm_data.sources.backgrounds import Pool
+from shm_data.sources.foregrounds import Found
+from shm_data.sources.types import Foreground, path_of
+
+# What does not decide what a data set holds: where things lie (it may be resumed from moved folders), how that was
+# recognised (what was found there decides), and what may be done with them.
+_UNDECIDING = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
+
+# So many names of each kind that was left out are told; the record holds all.
+_NAMED = 5
+
+_PACKAGES = ("numba", "numpy", "opencv-python-headless", "pillow")
+
+
+class Counts(BaseModel):
+    """How many of each there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int
+    train: int
+    val: int
+    foregrounds: int
+    backgrounds: int
+
+
+class Manifest(BaseModel):
+    """The record of a data set. `skipped` is by reason.
+
+    `layouts` names the known sets that folders of foregrounds were read as. `licences` counts the used backgrounds
+    of a root by the licence that its annotations tell, "" for none.
+    `sources` holds the stamp of every file that was used, `fingerprint` stands for all that there were, and
+    `digest` is the SHA-256 of the first `counts.samples` lines of recipes.jsonl: those this record vouches for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    complete: bool
+    options: CompositeOptions
+    versions: dict[str, str]
+    roots: dict[str, Path]
+    counts: Counts
+    notes: tuple[str, ...]
+    skipped: dict[str, tuple[str, ...]]
+    sources: dict[str, Stamp]
+    fingerprint: str
+    digest: str
+    foregrounds: tuple[Foreground, ...]
+    layouts: dict[str, str] = {}
+    licences: dict[str, dict[str, int]] = {}
+
+    @property
+    def used(self) -> Counter[str]:
+        """How many files of each source were used, by its label."""
+        return Counter(key.partition("/")[0] for key in self.sources)
+
+
+def read_manifest(layout: Layout) -> Manifest | None:
+    """The record of the data set in a folder, None where there is none.
+
+    Raises ShmDataError where the record is broken or does not fit the recipes, or the folder holds a data set
+    without a record.
+    """
+    manifest = read_record(layout.manifest, Manifest, "the record as shm-data wrote it")
+    if manifest is None:
+        _refuse_foreign(layout)
+        return None
+    if digest_of(layout.recipes, manifest.counts.samples) != manifest.digest:
+        raise ShmDataError(
+            str(layout.recipes),
+            found="other recipes than dataset.json vouches for",
+            wanted="the file as it was written",
+        )
+    return manifest
+
+
+def refuse_changed_sources(
+    manifest: Manifest,
+    roots: Mapping[str, Path],
+    *,
+    verify: bool = False,
+    jobs: int = -1,
+    progress: Progress = quiet,
+) -> None:
+    """Raises ShmDataError that names the files which the data set was made of and which are gone or have changed.
+
+    Files of the size and time of then are trusted, unless they are to be verified.
+    """
+
+    def judge(source: tuple[str, Stamp]) -> str:
+        key, then = source
+        known = key.partition("/")[0] in roots
+        differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
+        return str(ShmDataError(key, found=differing[0], wanted=differing[1])) if differing else ""
+
+    told = spread(judge, manifest.sources.items(), jobs, ordered=True, batch=64)
+    faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
+    if faults:
+        what = "sources are not what the data set was made of; bring them back, or take another --savedir"
+        raise ShmDataError.of_many(what, [f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
+
+
+def write_manifest(layout: Layout, manifest: Manifest) -> None:
+    """Writes dataset.json, whole or not at all. Raises WriteError."""
+    write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode(), durable=True)
+
+
+def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layout) -> None:
+    """Raises ShmDataError where a data set was made with other options: two are never mixed in one folder."""
+    before, now = old.options.model_dump(exclude=set(_UNDECIDING)), options.model_dump(exclude=set(_UNDECIDING))
+    differing = [name for name in now if before[name] != now[name]]
+    if differing:
+        raise ShmDataError(
+            f"{layout.root} holds a data set made with other options",
+            found=", ".join(f"--{name.replace('_', '-')} {_typed(now[name])}" for name in differing),
+            wanted=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
+        )
+
+
+def _typed(value: object) -> str:
+    """The value of an option in words."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+
+
+def fingerprint(found: Found, pool: Pool) -> str:
+    """A digest of all sources by name: which files make which foreground, and which backgrounds there are."""
+    names = [
+        [[f.name, f.image, f.alpha, f.trimap, f.taken_over, *filter(None, [f.split])] for f in found.files],
+        [[b.key, b.size] for b in pool.backgrounds],
+    ]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def by_reason(skipped: Iterable[Skipped]) -> dict[str, tuple[str, ...]]:
+    """What was left out, grouped by why."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for item in skipped:
+        reasons[item.why].append(item.what)
+    return {why: tuple(sorted(reasons[why])) for why in sorted(reasons)}
+
+
+def versions() -> dict[str, str]:
+    """The versions of all that decides the bytes of a sample."""
+    found = {"shm_data": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # opencv may come under another name
+            found[package] = "unknown"
+    return found
+
+
+def summary(manifest: Manifest, *, recorded: bool = True) -> list[str]:
+    """What a data set holds, what to know about it, and what was left out, in lines for people.
+
+    They point to dataset.json for the rest, if it is `recorded`.
+    """
+    counts = manifest.counts
+    made_of = f"from {counted(counts.foregrounds, 'foreground')} and {counted(counts.backgrounds, 'background')}"
+    lines = [f"{counted(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
+    lines += [f"note: {note}" for note in manifest.notes]
+    for why, what in manifest.skipped.items():
+        pointer = ", see dataset.json" if recorded else ""
+        more = f" and {len(what) - _NAMED} more{pointer}" if len(what) > _NAMED else ""
+        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
+    return lines
+
+
+def _refuse_foreign(layout: Layout) -> None:
+    """Files that are no work of ours are never mixed with; recipes alone may be ours, of a run killed early."""
+    there = [path.name for path in (*layout.folders, *map(layout.names_of, SPLITS)) if path.exists()]
+    if not there and layout.recipes.exists():
+        next(read_recipes(layout.recipes), None)
+    if layout.root.exists() and not layout.root.is_dir():
+        raise ShmDataError(f"--savedir {layout.root}", found="a file", wanted="a folder")
+    if there:
+        raise ShmDataError(
+            f"{layout.root} holds a data set without dataset.json",
+            found=", ".join(there),
+            wanted="a new folder, or one that shm-data made",
+        )

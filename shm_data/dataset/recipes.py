@@ -1,0 +1,132 @@
+"""Recipes: every random choice of a data set, written down; and the numbers that it is drawn by."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shm_data.dataset.layout import SPLITS
+from shm_data.errors import ShmDataError
+from shm_data.files import is_plain, write_lines
+from shm_data.pixels.augmentations import Augmentation, from_plain, to_plain
+from shm_data.pixels.compositing import Box, Size
+from shm_data.pixels.trimap import TrimapRule
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one sample is made.
+
+    `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
+    original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
+    (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
+    `trimap` is None where the user's own trimap is taken, `augment` where nothing is augmented. Where the files of
+    its foreground and background are, and whose colours the foreground has, is in dataset.json.
+    """
+
+    name: str
+    split: str
+    foreground: str
+    index: int
+    size: Size
+    background: str | None
+    crop: Box | None
+    trimap: TrimapRule | None
+    augment: Augmentation | None = None
+
+    @property
+    def partner(self) -> str | None:
+        """The foreground that stands behind its own."""
+        return None if self.augment is None else self.augment.partner
+
+    @property
+    def has_own_alpha(self) -> bool:
+        """Whether its alpha is another than that of its foreground."""
+        return self.augment is not None and self.augment.changes_alpha
+
+
+def write_recipes(path: Path, recipes: Iterable[Recipe]) -> str:
+    """Writes recipes, one JSON object a line, whole or not at all, and gives the SHA-256 of the file."""
+    return write_lines(path, (to_line(recipe) for recipe in recipes))
+
+
+def read_recipes(path: Path, count: int | None = None, first: int = 0) -> Iterator[Recipe]:
+    """Reads recipes one by one, the `first` of the first `count` left out.
+
+    Raises ShmDataError for a missing file or a line that is none.
+    """
+    for number, line in enumerate(itertools.islice(_lines(path, count), first, None), first + 1):
+        yield _parsed(line, f"{path}, line {number}")
+
+
+def digest_of(path: Path, count: int) -> str:
+    """The SHA-256 of the first `count` lines of a file of recipes. Raises ShmDataError where it is missing."""
+    digest = hashlib.sha256()
+    for line in _lines(path, count):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _lines(path: Path, count: int | None) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from itertools.islice(file, count)
+    except OSError as error:
+        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def to_line(recipe: Recipe) -> str:
+    """A recipe as a JSON object on one line."""
+    rule = recipe.trimap
+    plain = {name: getattr(recipe, name) for name in Recipe.__slots__}
+    plain["trimap"] = rule and {name: getattr(rule, name) for name in TrimapRule.__slots__}
+    if recipe.augment is None:
+        del plain["augment"]
+    else:
+        plain["augment"] = to_plain(recipe.augment)
+    return json.dumps(plain)
+
+
+def from_line(line: str | bytes) -> Recipe:
+    """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
+    plain: dict[str, Any] = json.loads(line if isinstance(line, str) else line.decode())
+    crop, rule, augment = plain.pop("crop"), plain.pop("trimap"), plain.pop("augment", None)
+    recipe = Recipe(
+        **plain | {"size": tuple(plain["size"])},
+        crop=None if crop is None else tuple(crop),
+        trimap=None if rule is None else TrimapRule(**rule),
+        augment=None if augment is None else from_plain(augment),
+    )
+    if not (_is_plain_name(recipe.name) and recipe.split in SPLITS and type(recipe.index) is int):
+        raise ValueError("a name that leads elsewhere, or no split, or no index")
+    if type(recipe.foreground) is not str or not isinstance(recipe.background, str | None):
+        raise TypeError("no names of a foreground and a background")
+    if not (_are_numbers(recipe.size, 2, least=1) and (recipe.crop is None or _are_numbers(recipe.crop, 4, least=0))):
+        raise ValueError("no size, or no crop")
+    if recipe.trimap is not None and not _is_rule(recipe.trimap):
+        raise ValueError("no rule for a trimap")
+    return recipe
+
+
+def _is_plain_name(name: object) -> bool:
+    return type(name) is str and is_plain(name)
+
+
+def _are_numbers(values: tuple[int, ...], count: int, least: int) -> bool:
+    return len(values) == count and set(map(type, values)) == {int} and min(values) >= least
+
+
+def _is_rule(rule: TrimapRule) -> bool:
+    widths = rule.erode, rule.dilate, rule.tolerance
+    return rule.method in ("ellipse", "euclid") and _are_numbers(widths, 3, least=0) and min(widths[:2]) > 0
+
+
+def _parsed(line: bytes, where: str) -> Recipe:
+    try:
+        return from_line(line)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = repr(line.strip()[:80].decode("utf-8", "replace"))
+        raise ShmDataError(where, found=found, wanted="a recipe") from error

@@ -1,0 +1,89 @@
+"""Encodes photographs as PNG, many times as fast as common encoders and hardly larger.
+
+Rows are filtered by the mean of their neighbours. What is left is mostly noise, in which the search for repetitions
+that takes other encoders most of their time finds little. So it is deflated by a Huffman code alone.
+"""
+
+import struct
+import zlib
+
+import numpy as np
+from isal.isal_zlib import crc32  # zlib's takes 13 times as long, a twentieth of the time of a sample
+
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.kernels import deflating
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # channels -> gray, RGB, RGBA
+
+# Deflate has symbols for 256 bytes and the end of a block; further ones, for repetitions, are not used.
+_SYMBOLS = 257
+
+# One row in so many is counted to find the code.
+_SAMPLED = 8
+
+# Bits a byte below which the rows hold more repetition than noise: a drawing, or a picture that is mostly flat.
+_REPETITIVE = 2.0
+
+_FOUR_BITS = [f"{length:04b}" for length in range(16)]
+
+
+def encode(pixels: Array) -> bytes | memoryview:
+    """A PNG file of (H, W) uint8 gray, (H, W, 3) uint8 RGB or (H, W, 4) uint8 RGBA."""
+    height, width = pixels.shape[:2]
+    channels = pixels.size // (height * width)
+    rows = np.ascontiguousarray(pixels).reshape(height, -1)
+    fields = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    begin = _SIGNATURE + _chunk(b"IHDR", fields)
+    counts = np.ones(_SYMBOLS, np.uint64)
+    counts[:256] += deflating.histogram(rows, channels, _SAMPLED)
+    lengths = deflating.code_lengths(counts, deflating.LONGEST)
+    if np.dot(lengths, counts) < _REPETITIVE * counts.sum():
+        return begin + _chunk(b"IDAT", _with_runs(rows, channels)) + _END
+    return _packed(begin, rows, channels, lengths)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(data, crc32(kind)))
+
+
+_END = _chunk(b"IEND", b"")
+
+
+def _with_runs(rows: Array, step: int) -> bytes:
+    """Rows as a zlib stream that tells repetitions of a byte, as zlib itself makes it."""
+    filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    deflating.filter_rows(rows, step, filtered)
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return packer.compress(filtered.data) + packer.flush()
+
+
+def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> memoryview:
+    """A file that begins like this and holds the rows as Huffman codes alone, written to their place in the file."""
+    header, begun = _header(lengths)
+    begin += bytes(4) + b"IDAT" + b"\x78\x01" + header
+    chunk, start = begin.index(b"IDAT"), len(begin)
+    # Room for the longest codes; what is not written to costs nothing.
+    file = np.empty(start + (rows.size + rows.shape[0] + 1) * deflating.LONGEST // 8 + 64, np.uint8)
+    codes = deflating.canonical_codes(lengths)
+    size, checksum = (int(number) for number in deflating.deflate(rows, step, codes, begun, file[start:]))
+    view, end = file.data, start + size + 4
+    view[:start] = begin
+    view[end - 4 : end] = checksum.to_bytes(4)
+    view[chunk - 4 : chunk] = (end - chunk - 4).to_bytes(4)
+    checksum = crc32(view[chunk:end])
+    view[end : end + 4 + len(_END)] = checksum.to_bytes(4) + _END
+    return view[: end + 4 + len(_END)]
+
+
+def _header(lengths: Array) -> tuple[bytes, np.uint64]:
+    """What opens the only block, with a code of these lengths (RFC 1951, 3.2.7): bytes, and, as a code, what is left.
+
+    The lengths are written in 4 bits each: as a code of which the 16 symbols 0 to 15 have 4 bits, and the three for
+    repetitions none. Of distances, which do not occur, decoders expect a code all the same: two of one bit.
+    """
+    fields = "1" + "01" + f"{_SYMBOLS - 257:05b}"[::-1] + "10000" + "1111"
+    fields += "000" * 3 + "001" * 16 + "".join(map(_FOUR_BITS.__getitem__, (*lengths.tolist(), 1, 1)))
+    bits, whole = int(fields[::-1], 2), len(fields) // 8
+    left = bits >> 8 * whole | len(fields) % 8 << 32
+    return (bits & (1 << 8 * whole) - 1).to_bytes(whole, "little"), np.uint64(left)

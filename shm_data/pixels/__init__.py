@@ -1,0 +1,1 @@
+"""Pure functions on arrays: compositing, placement, trimaps, foreground colours, augmentations, compiled loops."""

@@ -1,0 +1,1 @@
+"""What goes into a data set: foregrounds with their alphas, and backgrounds known to show nobody."""

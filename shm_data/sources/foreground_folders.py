@@ -1,0 +1,95 @@
+"""Images with alphas (and trimaps) in folders of any kind, paired by name."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shm_data import images
+from shm_data.errors import ShmDataError, Skipped
+from shm_data.sources.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem_of, told_apart
+from shm_data.sources.types import Files
+
+
+def scan(
+    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, *, prefix: str | None
+) -> tuple[list[Files], list[Skipped]]:
+    """The foregrounds of one folder of images; their `name` is still the image's path."""
+    mixed = _listings(roots, image_root, alpha_root, trimap_root, prefix)
+    alphas: dict[str, str | None] = dict.fromkeys(mixed.images)
+    skipped: list[Skipped] = []
+    if alpha_root in roots:
+        words, literal = _alpha_words(prefix)
+        pairs = pair(mixed.images, mixed.alphas, words, literal=literal)
+        _require_some(pairs, roots[image_root], roots[alpha_root], "alpha", prefix)
+        alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
+        skipped += _left(image_root, pairs.images_left, "is an image without alpha")
+        skipped += _left(alpha_root, pairs.others_left, "is an alpha without image")
+    trimaps: dict[str, str] = {}
+    if trimap_root in roots:
+        # A trimap may be named as the alpha that it was made of.
+        pairs = pair(list(alphas), mixed.trimaps, (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else [])))
+        _require_some(pairs, roots[image_root], roots[trimap_root], "trimap", prefix)
+        trimaps = {image: f"{trimap_root}/{trimap}" for image, trimap in pairs.matched.items()}
+        skipped += _left(trimap_root, pairs.others_left, "is a trimap of no image")
+    else:
+        skipped += _left(image_root, mixed.trimaps, f"is a trimap, and --{trimap_root} is not given")
+    taken_over = image_root == "pubdir"
+    files = [
+        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), taken_over)
+        for image, alpha in alphas.items()
+    ]
+    return files, skipped
+
+
+def _listings(
+    roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
+) -> Mixed:
+    """The images, alphas and trimaps in their folders, told apart by name where folders are one and the same."""
+    here = _find(roots, image_root)
+    words, literal = _alpha_words(prefix)
+    mixed = told_apart(here, words, literal=literal)
+    alphas_here = _same(roots[image_root], roots.get(alpha_root))
+    trimaps_here = _same(roots[image_root], roots.get(trimap_root))
+    return Mixed(
+        mixed.images if alphas_here or trimaps_here else here,
+        mixed.alphas if alphas_here else _find(roots, alpha_root),
+        mixed.trimaps if trimaps_here or (alphas_here and trimap_root not in roots) else _find(roots, trimap_root),
+    )
+
+
+def _find(roots: Mapping[str, Path], root: str) -> list[str]:
+    """The pictures in a folder, without those in folders inside it that have a role of their own."""
+    if root not in roots:
+        return []
+    inside = [folder for folder in roots.values() if _is_within(folder, roots[root])]
+    return images.find(roots[root], without=inside)
+
+
+def _alpha_words(prefix: str | None) -> tuple[Sequence[str], bool]:
+    return ((prefix,), True) if prefix else (ALPHA_WORDS, False)
+
+
+def _require_some(pairs: Pairs, image_folder: Path, other_folder: Path, kind: str, prefix: str | None) -> None:
+    if pairs.matched:
+        return
+    found = f"{_shown(pairs.images_left)} and {_shown(pairs.others_left)}"
+    wanted = "equal names" + (
+        f" up to {prefix!r}" if prefix else f", or the word in the {kind}s' names with --prefix"
+    )
+    raise ShmDataError(f"no image in {image_folder} has its {kind} in {other_folder}", found=found, wanted=wanted)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:2]) + (" ..." if len(names) > 2 else "") if names else "nothing"
+
+
+def _left(root: str, paths: Sequence[str], why: str) -> list[Skipped]:
+    return [Skipped(f"{root}/{path}", why) for path in paths]
+
+
+def _same(one: Path, other: Path | None) -> bool:
+    return other is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
+    return not _same(inner, outer) and Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer))

@@ -1,0 +1,85 @@
+"""Reads the files of foregrounds and checks that they fit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shm_data import images
+from shm_data.errors import ShmDataError
+from shm_data.options import CompositeOptions
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import fit, resize_matte, resize_nearest, same_shape
+from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, lacking, missing_classes, width_for
+from shm_data.sources.types import Files, Foreground, Pixels, path_of
+
+
+def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> Foreground:
+    """Reads all files of a foreground and checks that they fit. Raises ShmDataError where they do not."""
+    pixels = read(files, roots, resize_alpha=options.resize_alpha)
+    alpha_path = path_of(files.alpha or files.image, roots)
+    tolerance = tolerance_of(pixels.alpha, alpha_path)
+    height, width = pixels.alpha.shape
+    return Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
+
+
+def tolerance_of(alpha: Array, path: Path) -> int:
+    """How far from 0 and 255 an alpha (H, W) uint8 from a file is flat: 5 where it is lossy or never reaches 255.
+
+    Raises ShmDataError where it is empty, or holds labels 0 and 1 instead of opacities.
+    """
+    highest = int(alpha.max())
+    if highest <= 1:
+        found = "only 0" if highest == 0 else "only 0 and 1"
+        raise ShmDataError(f"the matte {path}", found=found, wanted="0 for background to 255 for foreground")
+    return LOSSY_TOLERANCE if highest < 255 or images.is_lossy(path) else 0
+
+
+def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple[str, ...]:
+    """The classes that the trimap lacks at the size of the samples, with the widest band that can be drawn."""
+    if pixels.trimap is not None:
+        return missing_classes(pixels.trimap)
+    height, width = pixels.alpha.shape
+    size = fit((width, height), options.maxsize)
+    band = width_for(size, options.trimap_size)
+    return lacking(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance))
+
+
+def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False) -> Pixels:
+    """Reads a foreground's pixels. With `resize_alpha` an alpha of the same shape is brought to the image's size.
+
+    Raises ShmDataError where a file is broken or the sizes differ.
+    """
+    image_path = path_of(files.image, roots)
+    if files.alpha is None:
+        image, alpha = images.read_cutout(image_path)
+    else:
+        image = images.read_image(image_path)
+        alpha_path = path_of(files.alpha, roots)
+        alpha = images.read_alpha(alpha_path)
+        if _must_resize(image, image_path, alpha, alpha_path, allowed=resize_alpha):
+            alpha = resize_matte(alpha, image.shape[1::-1])
+    if files.trimap is None:
+        return Pixels(image, alpha, None)
+    return Pixels(image, alpha, _read_trimap(path_of(files.trimap, roots), image, image_path, resize=resize_alpha))
+
+
+def _read_trimap(path: Path, image: Array, image_path: Path, *, resize: bool) -> Array:
+    trimap = images.read_trimap(path)
+    if _must_resize(image, image_path, trimap, path, allowed=resize):
+        return resize_nearest(trimap, image.shape[1::-1])
+    return trimap
+
+
+def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path, *, allowed: bool) -> bool:
+    """Whether `other` is to be brought to the image's size. Raises ShmDataError where that would be wrong."""
+    (height, width), (other_height, other_width) = image.shape[:2], other.shape
+    if (height, width) == (other_height, other_width):
+        return False
+    alike = same_shape((width, height), (other_width, other_height))
+    if allowed and alike:
+        return True
+    wanted = "the same size, or --resize-alpha" if alike else "the same size"
+    raise ShmDataError(
+        f"{image_path} and {other_path}",
+        found=f"{width}x{height} and {other_width}x{other_height}",
+        wanted=wanted,
+    )

@@ -1,0 +1,118 @@
+"""Pascal VOC: JPEGImages with their Annotations and the lists in ImageSets/Main."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import ParseError
+
+from defusedxml.ElementTree import parse
+
+from shm_data.errors import ShmDataError
+from shm_data.files import is_plain
+from shm_data.images import require_folder
+from shm_data.parallel import spread
+from shm_data.sources.background_folders import Candidate, pictures, verdict
+
+PHOTOS = "JPEGImages"
+
+_log = logging.getLogger(__name__)
+
+# A bomb of entities and a character that is not what the declaration says are ValueErrors, an encoding
+# that nobody knows is a LookupError.
+_UNREADABLE = (ParseError, ValueError, LookupError, OSError)
+
+
+def trees(root: Path) -> list[Path]:
+    """The VOC trees at `root` or up to two levels below it, as in VOCdevkit/VOC2012.
+
+    Raises ShmDataError where no folder there holds JPEGImages.
+    """
+    require_folder(root)
+    found = [root] if (root / PHOTOS).is_dir() else []
+    found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
+    if not found and root.name == PHOTOS:
+        raise ShmDataError(str(root), found=f"{PHOTOS} itself", wanted="the folder above it")
+    if not found:
+        there = _some(sorted(os.listdir(root)), "an empty folder")
+        raise ShmDataError(str(root), found=there, wanted=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
+    return found
+
+
+def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) -> list[Candidate]:
+    """The photos of a VOC tree, or those of its list `vocset`, judged by whether they show a person.
+
+    A tree without any list is taken as a whole, which is logged.
+    Raises ShmDataError where there are no photos, or the list is missing among others or holds more than plain ids.
+    """
+    names = pictures(tree / PHOTOS)
+    ids = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
+    listed = set(ids.values())
+    if vocset is not None and any(_lists(tree).glob("*.txt")):
+        listed = _listed(tree, vocset)
+    elif vocset is not None:
+        _log.warning("%s has no lists in ImageSets/Main: all its photos are taken for %s", tree, vocset)
+    shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
+    present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), wanted=ids[name] in listed) for name in names]
+    missing = sorted(listed.difference(ids.values()))
+    return present + [Candidate(f"{PHOTOS}/{id_}", f"is in {vocset}.txt, but has no picture") for id_ in missing]
+
+
+def _listed(tree: Path, vocset: str) -> set[str]:
+    """The ids in ImageSets/Main/VOCSET.txt."""
+    path = _lists(tree) / f"{vocset}.txt"
+    if not is_plain(vocset) or not os.path.isfile(path):
+        there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
+        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), wanted="one of those")
+    ids = {words[0] for words in _words(path)}
+    for id_ in sorted(ids):
+        if not is_plain(id_):
+            raise ShmDataError(str(path), found=repr(id_), wanted="plain ids, such as 2007_000027")
+    return ids
+
+
+def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]:
+    """Whether each photo shows a person: by its XML, else by the person lists, else unknown (None)."""
+    by_list = _shown_by_lists(tree)
+
+    def judge(name: str) -> bool | None:
+        by_xml = _shown_by_xml(tree / "Annotations" / f"{ids[name]}.xml")
+        return by_list.get(ids[name]) if by_xml is None else by_xml
+
+    return dict(zip(ids, spread(judge, ids, jobs, ordered=True, batch=64), strict=True))
+
+
+def _shown_by_xml(path: Path) -> bool | None:
+    """Whether any object, however difficult, is a person; None where the file is missing or broken."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        root = parse(path).getroot()
+    except _UNREADABLE:
+        return None
+    if root.tag != "annotation":
+        return None
+    return any((thing.findtext("name") or "").strip().casefold() == "person" for thing in root.iter("object"))
+
+
+def _shown_by_lists(tree: Path) -> dict[str, bool]:
+    """What person_train.txt and its like say: -1 is nobody, 1 a person, 0 one that is difficult to see."""
+    shown: dict[str, bool] = {}
+    for path in filter(Path.is_file, _lists(tree).glob("person_*.txt")):
+        for words in _words(path):
+            if len(words) == 2:
+                shown[words[0]] = shown.get(words[0], False) or words[1] != "-1"
+    return shown
+
+
+def _lists(tree: Path) -> Path:
+    return tree / "ImageSets" / "Main"
+
+
+def _words(path: Path) -> Iterator[list[str]]:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return (line.split() for line in lines if line.strip())
+
+
+def _some(names: list[str], none: str) -> str:
+    return ", ".join(names[:25]) + ", ..." * (len(names) > 25) or none
