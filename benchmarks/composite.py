@@ -166,9 +166,9 @@ def _make(row: Row, sources: Path, numbg: int, *, watched: bool = False) -> Usag
     try:
         usage = run(row.command(savedir, numbg), watched=watched)
         row.peak, row.disk = max(row.peak, usage.peak), disk_use(savedir)
-        found, wanted = len(list((savedir / "input").iterdir())), numbg * len(list((sources / "photos").iterdir()))
-        if found != wanted:
-            raise click.ClickException(f"{row.name} made {found} composites instead of {wanted}")
+        found, expected = len(list((savedir / "input").iterdir())), numbg * len(list((sources / "photos").iterdir()))
+        if found != expected:
+            raise click.ClickException(f"{row.name} made {found} composites instead of {expected}")
         return usage
     except NotAvailableError as error:
         row.why = str(error)
@@ -289,14 +289,14 @@ def goal_lines(tables: Sequence[Table], fixed: dict[str, Fixed]) -> Iterator[str
     others = median(share for table in tables for row in table.rows for share in row.others)
     if others > _MOST_OTHERS:
         yield f"**Not to be quoted: other processes took {others:.0%} of the machine.**\n"
-    yield "| goal | wanted | photo colours, as in the plain way | estimated colours, the default |"
+    yield "| goal | expected | photo colours, as in the plain way | estimated colours, the default |"
     yield "|---|---:|---:|---:|"
     for table in tables:
         title = f"{table.area / 1e6:.2f} Mpx, {table.numbg} backgrounds"
-        for (form, numbg), wanted in GOALS.items():
+        for (form, numbg), expected in GOALS.items():
             if table.area == USUAL[0] * USUAL[1] and table.numbg == numbg:
-                cells = _verdicts(table, form, lambda t, row: median(t.ratios(row)), wanted)
-                yield f"| {form}, {title}: plain / ours | at least {wanted} | {cells} |"
+                cells = _verdicts(table, form, lambda t, row: median(t.ratios(row)), expected)
+                yield f"| {form}, {title}: plain / ours | at least {expected} | {cells} |"
                 cells = _verdicts(table, form, lambda t, row: t.reachable(row, fixed))
                 yield f"| the same, if after the start-up nothing were done but the floor | | {cells} |"
         for form in dict.fromkeys(row.form for row in table.rows):
@@ -317,17 +317,17 @@ def _tiny(estimated: bool) -> str:
     return f"one tiny composite, {'estimated' if estimated else 'photo'} colours"
 
 
-def _verdicts(table: Table, form: str, value: Callable[[Table, Row], float], wanted: float | None = None) -> str:
+def _verdicts(table: Table, form: str, value: Callable[[Table, Row], float], expected: float | None = None) -> str:
     """Verdicts on the rows with all workers: photo colours, then estimated ones."""
     rows = [row for row in table.rows[1:] if row.form == form and row.workers == CORES]
-    return " | ".join("not available" if row.why else _verdict(value(table, row), wanted) for row in rows)
+    return " | ".join("not available" if row.why else _verdict(value(table, row), expected) for row in rows)
 
 
-def _verdict(value: float, wanted: float | None) -> str:
-    """A value, and whether it is at least what is wanted, if anything is; or, where that is negative, at most."""
-    if wanted is None:
+def _verdict(value: float, expected: float | None) -> str:
+    """A value, and whether it is at least what is expected, if anything is; or, where that is negative, at most."""
+    if expected is None:
         return f"{value:.2f}"
-    met = value >= wanted if wanted > 0 else value <= -wanted
+    met = value >= expected if expected > 0 else value <= -expected
     return f"{value:.2f}, {'met' if met else '**missed**'}"
 
 
@@ -392,7 +392,7 @@ def _size(context: click.Context, parameter: click.Parameter, values: tuple[str,
     try:
         return [(int(width), int(height)) for width, height in (value.split("x") for value in values)]
     except ValueError as error:
-        raise click.BadParameter("wanted sizes such as 1200x900") from error
+        raise click.BadParameter("expected sizes such as 1200x900") from error
 
 
 @click.command()

@@ -109,7 +109,7 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
     elif dataset is None and folders["inimg"] is not None and not deep:
         verdict = check_pairs(**folders, layout=layout, jobs=jobs, progress=show)
     else:
-        raise ShmDataError("shm-data check", wanted="a data set (and --deep), or --inimg (and its like)")
+        raise ShmDataError("shm-data check", expected="a data set (and --deep), or --inimg (and its like)")
     if as_json:
         click.echo(to_json(verdict, str(dataset or folders["inimg"])))
     else:

@@ -124,9 +124,9 @@ def predict(
     from shm_data.errors import ShmDataError
 
     if (checkpoint is None) == (onnx is None):
-        raise ShmDataError("predict", found="both" if onnx else "neither", wanted="either --checkpoint or --onnx")
+        raise ShmDataError("predict", found="both" if onnx else "neither", expected="either --checkpoint or --onnx")
     if onnx and half:
-        raise ShmDataError("--half", found="an ONNX file, which is of full precision", wanted="--checkpoint")
+        raise ShmDataError("--half", found="an ONNX file, which is of full precision", expected="--checkpoint")
     predictor = _predictor(checkpoint, onnx, device, half)
     from shm_model.predict import Wishes, predict_files
     from shm_model.predict.outputs import background_of

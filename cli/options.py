@@ -22,7 +22,7 @@ def jobs(function: Command) -> Command:
 def _not_none(context: click.Context, option: click.Parameter, jobs: int) -> int:
     del context, option
     if jobs == 0:
-        raise click.BadParameter("found 0, wanted -1 or a number of threads", param_hint="--jobs")
+        raise click.BadParameter("found 0, expected -1 or a number of threads", param_hint="--jobs")
     return jobs
 
 

@@ -8,14 +8,14 @@ from typing import Self
 
 
 class ShmDataError(Exception):
-    """A fault of the input: what it is, what was found, what was wanted.
+    """A fault of the input: what it is, what was found, what was expected.
 
-    `ShmDataError("alice.jpg", found="800x600", wanted="at most 512x512")` reads
-    "alice.jpg: found 800x600, wanted at most 512x512".
+    `ShmDataError("alice.jpg", found="800x600", expected="at most 512x512")` reads
+    "alice.jpg: found 800x600, expected at most 512x512".
     """
 
-    def __init__(self, what: str, *, found: str = "", wanted: str = "") -> None:
-        details = [f"found {found}"] * bool(found) + [f"wanted {wanted}"] * bool(wanted)
+    def __init__(self, what: str, *, found: str = "", expected: str = "") -> None:
+        details = [f"found {found}"] * bool(found) + [f"expected {expected}"] * bool(expected)
         super().__init__(one_line(f"{what}: {', '.join(details)}" if details else what))
 
     @classmethod

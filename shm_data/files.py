@@ -178,7 +178,7 @@ def _lock(handle: int, kind: int, root: Path) -> None:
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise BusyError(f"{root} is being written to", found="another run", wanted="its end") from error
+        raise BusyError(f"{root} is being written to", found="another run", expected="its end") from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise ShmDataError(f"cannot lock {root}: {error.strerror}") from error

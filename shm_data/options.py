@@ -46,11 +46,11 @@ class _Options(BaseModel):
                 raise ShmDataError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
             first = error.errors()[-1]  # of a choice between kinds of value the last kind is the most general
             option = "--" + str(first["loc"][0]).replace("_", "-")
-            raise ShmDataError(option, found=repr(first["input"]), wanted=_plain(first["msg"])) from error
+            raise ShmDataError(option, found=repr(first["input"]), expected=_plain(first["msg"])) from error
 
 
 def _plain(message: str) -> str:
-    """pydantic's message as the object of "wanted"."""
+    """pydantic's message as the object of "expected"."""
     message = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return message[:1].lower() + message[1:]
 

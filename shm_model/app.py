@@ -126,7 +126,7 @@ def _launched(blocks: gradio.Blocks, host: str, port: int | None) -> str:
         )
     except OSError as error:
         found = f"no free port{f' {port}' * (port is not None)} at {host}"
-        raise ShmDataError("the page cannot be served", found=found, wanted="another --port or --host") from error
+        raise ShmDataError("the page cannot be served", found=found, expected="another --port or --host") from error
     return address
 
 

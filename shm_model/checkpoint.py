@@ -57,8 +57,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
-    wanted = "a checkpoint that training wrote"
-    plain = read(path, wanted)
+    expected = "a checkpoint that training wrote"
+    plain = read(path, expected)
     if isinstance(plain, dict):
         plain = {"step": 0} | plain  # older ones were written after whole epochs only
     if (
@@ -66,7 +66,7 @@ def load(path: Path) -> Checkpoint:
         or set(plain) != set(Checkpoint.__slots__)
         or not all(isinstance(plain[name], kind) for name, kind in _KINDS.items())
     ):
-        raise ShmDataError(str(path), found="other contents", wanted=wanted)
+        raise ShmDataError(str(path), found="other contents", expected=expected)
     return Checkpoint(**plain | {"config": config_of(plain["config"], str(path))})
 
 
@@ -96,7 +96,7 @@ def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit, or are not finite."""
     network = _empty(checkpoint.config)
     kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
-    other = ShmDataError(str(path), found="weights of another network", wanted=checkpoint.config.mode)
+    other = ShmDataError(str(path), found="weights of another network", expected=checkpoint.config.mode)
     for name, value in checkpoint.network.items():
         if not isinstance(value, Tensor) or value.is_floating_point() != kinds.get(name):
             raise other
@@ -105,7 +105,7 @@ def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
     except RuntimeError as error:
         raise other from error
     if not all(value.isfinite().all() for value in network.state_dict().values()):
-        raise ShmDataError(str(path), found="weights that are not finite", wanted="those of a run that went well")
+        raise ShmDataError(str(path), found="weights that are not finite", expected="those of a run that went well")
     return network
 
 
@@ -123,10 +123,10 @@ def _trained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
     checkpoint = load(path)
     if checkpoint.config.mode != mode:
         raise ShmDataError(
-            f"{key} {path}", found=f"a checkpoint of {checkpoint.config.mode}", wanted=f"one of {mode}"
+            f"{key} {path}", found=f"a checkpoint of {checkpoint.config.mode}", expected=f"one of {mode}"
         )
     for field in fields:
         there, here = getattr(checkpoint.config, field), getattr(config, field)
         if there != here:
-            raise ShmDataError(f"{key} {path}", found=f"{field} {there}", wanted=f"{here} as in the configuration")
+            raise ShmDataError(f"{key} {path}", found=f"{field} {there}", expected=f"{here} as in the configuration")
     return restored(checkpoint, path)

@@ -135,10 +135,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         values = yaml.load(text, _Plain)
     except _BROKEN as error:
-        raise ShmDataError(str(path), found=f"broken YAML: {_reason(error)}", wanted="key: value") from error
+        raise ShmDataError(str(path), found=f"broken YAML: {_reason(error)}", expected="key: value") from error
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
-        raise ShmDataError(str(path), found=found, wanted="keys and values")
+        raise ShmDataError(str(path), found=found, expected="keys and values")
     return config_of({str(key): value for key, value in values.items()} | dict(map(_override, overrides)), str(path))
 
 
@@ -165,8 +165,8 @@ def config_of(values: Mapping[Any, Any], where: str) -> Config:
     for key in values:
         if key not in Config.model_fields:
             near = difflib.get_close_matches(str(key), Config.model_fields, n=1, cutoff=0.5)
-            wanted = f"{near[0]}?" if near else f"one of {', '.join(Config.model_fields)}"
-            raise ShmDataError(f"unknown key in {where}", found=str(key)[:80], wanted=wanted)
+            expected = f"{near[0]}?" if near else f"one of {', '.join(Config.model_fields)}"
+            raise ShmDataError(f"unknown key in {where}", found=str(key)[:80], expected=expected)
     try:
         return Config(**values)
     except ValidationError as error:
@@ -174,10 +174,10 @@ def config_of(values: Mapping[Any, Any], where: str) -> Config:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing" or not first["loc"]:
             raise ShmDataError(
-                f"{where}: {'.'.join(map(str, first['loc'])) or message}", wanted=_plain(first)
+                f"{where}: {'.'.join(map(str, first['loc'])) or message}", expected=_plain(first)
             ) from error
         key, found = first["loc"][0], _short(first["input"])
-        raise ShmDataError(f"{where}: {key}", found=found, wanted=_plain(first)) from error
+        raise ShmDataError(f"{where}: {key}", found=found, expected=_plain(first)) from error
 
 
 def _short(value: object) -> str:
@@ -188,7 +188,7 @@ def _short(value: object) -> str:
 
 
 def _plain(error: Mapping[str, Any]) -> str:
-    """pydantic's message as the object of "wanted", or nothing where the message says it all."""
+    """pydantic's message as the object of "expected", or nothing where the message says it all."""
     if error["type"] == "missing":
         return "a value"
     message = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
@@ -198,8 +198,8 @@ def _plain(error: Mapping[str, Any]) -> str:
 def _override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ShmDataError("an override", found=text, wanted="key=value")
+        raise ShmDataError("an override", found=text, expected="key=value")
     try:
         return key, yaml.load(value, _Plain)
     except _BROKEN as error:
-        raise ShmDataError(f"the override {key}", found=value[:80], wanted="a YAML value") from error
+        raise ShmDataError(f"the override {key}", found=value[:80], expected="a YAML value") from error

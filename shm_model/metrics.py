@@ -196,27 +196,27 @@ def _unit(name: str, matte: Matte) -> Floats:
     if matte.dtype == np.uint8:
         return np.divide(matte, 255, dtype=np.float64)
     if not np.issubdtype(matte.dtype, np.floating):
-        raise ValueError(f"{name}: found {matte.dtype}, wanted uint8 or floats in [0, 1]")
+        raise ValueError(f"{name}: found {matte.dtype}, expected uint8 or floats in [0, 1]")
     low, high = matte.min(), matte.max()
     if not (low >= 0 and high <= 1):  # so that nan fails too
-        raise ValueError(f"{name}: found floats from {low} to {high}, wanted floats in [0, 1]")
+        raise ValueError(f"{name}: found floats from {low} to {high}, expected floats in [0, 1]")
     return matte.astype(np.float64)
 
 
 def _check_trimap(name: str, trimap: Array) -> None:
     _check_plane(name, trimap)
     if trimap.dtype != np.uint8:
-        raise ValueError(f"{name}: found {trimap.dtype}, wanted a trimap in uint8")
+        raise ValueError(f"{name}: found {trimap.dtype}, expected a trimap in uint8")
     others = np.setdiff1d(trimap, CLASSES)
     if others.size:
-        raise ValueError(f"{name}: found the value {others[0]}, wanted a trimap of 0, 128 and 255 alone")
+        raise ValueError(f"{name}: found the value {others[0]}, expected a trimap of 0, 128 and 255 alone")
 
 
 def _check_plane(name: str, pixels: NDArray[np.generic]) -> None:
     if pixels.ndim != 2 or pixels.size == 0:
-        raise ValueError(f"{name}: found the shape {pixels.shape}, wanted (H, W) with at least one pixel")
+        raise ValueError(f"{name}: found the shape {pixels.shape}, expected (H, W) with at least one pixel")
 
 
-def _check_shapes(wanted: tuple[int, ...], name: str, found: tuple[int, ...]) -> None:
-    if found != wanted:
-        raise ValueError(f"{name}: found the shape {found}, wanted the prediction's {wanted}")
+def _check_shapes(expected: tuple[int, ...], name: str, found: tuple[int, ...]) -> None:
+    if found != expected:
+        raise ValueError(f"{name}: found the shape {found}, expected the prediction's {expected}")

@@ -165,11 +165,11 @@ def load_vgg16_bn(model: MNet, path: Path | str) -> None:
     Raises ShmDataError where the file is not a state_dict of that network, or M-Net has another width.
     """
     if model.width != 1.0:
-        raise ShmDataError(f"{path} does not fit M-Net", found=f"width {model.width}", wanted="width 1.0")
+        raise ShmDataError(f"{path} does not fit M-Net", found=f"width {model.width}", expected="width 1.0")
     found = read_weights(path)
     blocks = dict(zip(_VGG, (each for each in model.encoder.modules() if isinstance(each, Block)), strict=True))
-    wanted = {key: shape for number, block in blocks.items() for key, shape in _vgg_shapes(number, block)}
-    check_weights(path, found, wanted, left_aside="classifier.")
+    expected = {key: shape for number, block in blocks.items() for key, shape in _vgg_shapes(number, block)}
+    check_weights(path, found, expected, left_aside="classifier.")
     for number, block in blocks.items():
         _fill(block, found, number)
 

@@ -31,7 +31,7 @@ class Place:
 
 
 def device_for(cuda: bool) -> torch.device:
-    """The GPU where one is wanted and there, else the CPU."""
+    """The GPU where one is expected and there, else the CPU."""
     return torch.device("cuda" if cuda and torch.cuda.is_available() else "cpu")
 
 
@@ -42,17 +42,17 @@ def device_named(name: str | None) -> torch.device:
     """
     if name is None:
         return device_for(True)
-    wanted = "cpu, cuda, cuda:1 or mps"
+    expected = "cpu, cuda, cuda:1 or mps"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ShmDataError("--device", found=name, wanted=wanted) from error
+        raise ShmDataError("--device", found=name, expected=expected) from error
     if device.type not in ("cpu", "cuda", "mps"):
-        raise ShmDataError("--device", found=name, wanted=wanted)
+        raise ShmDataError("--device", found=name, expected=expected)
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= counts[device.type]:
         raise ShmDataError(
-            "--device", found=f"{name}, and {counts[device.type]} such devices", wanted="one that is there"
+            "--device", found=f"{name}, and {counts[device.type]} such devices", expected="one that is there"
         )
     return device
 
@@ -61,15 +61,15 @@ def device_named(name: str | None) -> torch.device:
 def taken_place(config: Config) -> Iterator[Place]:
     """The place that torchrun gives to this process, or the only one; it is given back in the end.
 
-    Raises ShmDataError where several GPUs are wanted and nobody started a process for each, or there are too few.
+    Raises ShmDataError where several GPUs are expected and nobody started a process for each, or there are too few.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if config.ngpu > 1 and world != config.ngpu:
         command = f"torchrun --nproc_per_node={config.ngpu} -m cli.model train CONFIG.yaml"
-        raise ShmDataError("ngpu", found=f"{config.ngpu} and {world} process", wanted=f"a launch by `{command}`")
+        raise ShmDataError("ngpu", found=f"{config.ngpu} and {world} process", expected=f"a launch by `{command}`")
     device = device_for(config.cuda)
     if config.sync_bn and device.type == "cpu":
-        raise ShmDataError("sync_bn", found="no GPU", wanted="sync_bn: false, or GPUs")
+        raise ShmDataError("sync_bn", found="no GPU", expected="sync_bn: false, or GPUs")
     if world == 1:
         yield Place(device)
         return
@@ -104,6 +104,6 @@ def _local_rank() -> int:
     rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if rank >= count:
         raise ShmDataError(
-            "torchrun", found=f"process {rank + 1} of this machine", wanted=f"at most {count}, a GPU each"
+            "torchrun", found=f"process {rank + 1} of this machine", expected=f"at most {count}, a GPU each"
         )
     return rank

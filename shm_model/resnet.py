@@ -147,6 +147,6 @@ def load_resnet(model: ResNet, path: Path | str) -> None:
     Raises ShmDataError where the file is not a state_dict of this very network.
     """
     found = read_weights(path)
-    wanted = {key: value.shape for key, value in model.state_dict().items() if not is_count(key)}
-    check_weights(path, found, wanted, left_aside="fc.")
-    model.load_state_dict({key: found[key] for key in wanted})
+    expected = {key: value.shape for key, value in model.state_dict().items() if not is_count(key)}
+    check_weights(path, found, expected, left_aside="fc.")
+    model.load_state_dict({key: found[key] for key in expected})

@@ -158,12 +158,12 @@ def names_of(root: Path, split: str) -> list[str]:
     """The names of a split. Raises ShmDataError where there are none or the files of one are missing."""
     names = read_names(root, split)
     if not names:
-        raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", wanted="at least one")
+        raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", expected="at least one")
     for name in names:
         for path in Layout(root).sample(name):
             if not os.path.isfile(path):  # which any name may be asked
                 found = f"no {path.parent.name}/{path.name[:255]}"
-                raise ShmDataError(f"sample {name[:255]} of {root}", found=found, wanted="the file")
+                raise ShmDataError(f"sample {name[:255]} of {root}", found=found, expected="the file")
     return names
 
 
@@ -173,9 +173,9 @@ def _whole(what: str, *files: File) -> tuple[Array, Array, Array]:
     for folder, other in (("mask", alpha), ("trimap", trimap)):
         if other.shape != image.shape[:2]:
             found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
-            raise ShmDataError(what, found=found, wanted="the same size")
+            raise ShmDataError(what, found=found, expected="the same size")
     if not np.isin(trimap, CLASSES).all():
-        raise ShmDataError(str(files[2]), found="other values", wanted="only 0, 128 and 255")
+        raise ShmDataError(str(files[2]), found="other values", expected="only 0, 128 and 255")
     return image, alpha, trimap
 
 
@@ -183,15 +183,15 @@ def _in_shards(root: Path, split: str) -> ShardSource:
     index = read_index(root)
     if index is None or not index.complete:
         found = f"no {INDEX}" if index is None else "shards that are not complete"
-        raise ShmDataError(str(root), found=found, wanted="a folder that shm-data shards made, to its end")
+        raise ShmDataError(str(root), found=found, expected="a folder that shm-data shards made, to its end")
     shards = [shard for shard in index.shards if shard.split == split]
     rows = [(row, number, offset) for number, shard in enumerate(shards) for row, offset in rows_of(root, shard)]
     if not rows:
-        raise ShmDataError(f"{root / INDEX}", found=f"no samples in {split}", wanted="at least one")
+        raise ShmDataError(f"{root / INDEX}", found=f"no samples in {split}", expected="at least one")
     rows.sort()
     whole = len(rows) == getattr(index.counts, split)
     if not whole or [row.place for row, _, _ in rows] != list(range(len(rows))):
-        wanted = f"each place in {split} once, as it was written"
-        raise ShmDataError(str(root), found="tables that do not fit together", wanted=wanted)
+        expected = f"each place in {split} once, as it was written"
+        raise ShmDataError(str(root), found="tables that do not fit together", expected=expected)
     places = np.array([(number, offset, *row.sizes) for row, number, offset in rows], np.int64)
     return ShardSource(root, split, [row.name for row, _, _ in rows], [shard.file for shard in shards], places)

@@ -30,9 +30,9 @@ _UNREADABLE = (
 )
 
 
-def read(path: Path | str, wanted: str) -> object:
-    """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `wanted`."""
-    broken = ShmDataError(str(path), found="a file of another kind, or broken", wanted=wanted)
+def read(path: Path | str, expected: str) -> object:
+    """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `expected`."""
+    broken = ShmDataError(str(path), found="a file of another kind, or broken", expected=expected)
     try:
         if Path(path).is_fifo() or not _is_sound(path):
             raise broken
@@ -66,34 +66,36 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
     Raises ShmDataError where the file holds anything else. Nothing in it is executed.
     """
-    wanted = "a state_dict written by torch.save"
-    content = read(path, wanted)
+    expected = "a state_dict written by torch.save"
+    content = read(path, expected)
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     if not isinstance(content, dict) or not content:
-        raise ShmDataError(str(path), found=f"a {type(content).__name__} without tensors", wanted=wanted)
+        raise ShmDataError(str(path), found=f"a {type(content).__name__} without tensors", expected=expected)
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ShmDataError(f"{path}, {key}", found=f"a {type(value).__name__}", wanted="a tensor with a name")
+            raise ShmDataError(f"{path}, {key}", found=f"a {type(value).__name__}", expected="a tensor with a name")
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def check_weights(
-    path: Path | str, found: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], left_aside: str
+    path: Path | str, found: Mapping[str, Tensor], expected: Mapping[str, torch.Size], left_aside: str
 ) -> None:
-    """Raises ShmDataError with the first name that is missing, has another shape, or is not wanted.
+    """Raises ShmDataError with the first name that is missing, has another shape, or is not expected.
 
     Names that begin with `left_aside` may be there. A surplus is a fault, too: the layers of ResNet-50 fit the
     file of a ResNet-101, whose other half would be dropped in silence.
     """
-    for key, shape in wanted.items():
+    for key, shape in expected.items():
         if key not in found:
-            raise ShmDataError(f"{path}, {key}", found="nothing", wanted=f"shape {tuple(shape)}")
+            raise ShmDataError(f"{path}, {key}", found="nothing", expected=f"shape {tuple(shape)}")
         if found[key].shape != shape:
-            raise ShmDataError(f"{path}, {key}", found=f"shape {tuple(found[key].shape)}", wanted=f"{tuple(shape)}")
+            raise ShmDataError(f"{path}, {key}", found=f"shape {tuple(found[key].shape)}", expected=f"{tuple(shape)}")
     for key in found:
-        if key not in wanted and not key.startswith(left_aside) and not is_count(key):
-            raise ShmDataError(f"{path}, {key}", found="a layer too many", wanted="the weights of a smaller network")
+        if key not in expected and not key.startswith(left_aside) and not is_count(key):
+            raise ShmDataError(
+                f"{path}, {key}", found="a layer too many", expected="the weights of a smaller network"
+            )
 
 
 def is_count(key: str) -> bool:

@@ -82,7 +82,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tnet):
         command = [sys.executable, "-m", "cli.model", "app", "--checkpoint", str(tnet), "--port", port]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     found = f"the page cannot be served: found no free port {port} at 127.0.0.1"
-    assert (result.returncode, result.stderr) == (1, f"Error: {found}, wanted another --port or --host\n")
+    assert (result.returncode, result.stderr) == (1, f"Error: {found}, expected another --port or --host\n")
 
 
 def test_a_photo_becomes_a_cut_out_that_can_be_downloaded(tnet, tmp_path):

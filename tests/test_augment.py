@@ -262,12 +262,12 @@ def test_one_over_the_other_is_by_the_formula(seed):
 def test_who_is_opaque_hides_and_who_is_not_there_shows():
     front, back = (photo(1), matte(1)), (photo(2), matte(2))
     opaque, nothing = np.full_like(front[1], 255), np.zeros_like(front[1])
-    for made, wanted in (
+    for made, expected in (
         (over((front[0], opaque), back), (front[0], opaque)),
         (over(front, (back[0], nothing)), front),
         (over((front[0], nothing), (back[0], opaque)), (back[0], opaque)),
     ):
-        assert all(map(np.array_equal, made, wanted))
+        assert all(map(np.array_equal, made, expected))
 
 
 def test_two_are_composited_as_one_after_the_other():
@@ -438,7 +438,7 @@ def test_an_augmentation_that_is_none_is_refused(sources, tmp_path, told):
     record_plan(options_of(sources), tmp_path)
     line = (tmp_path / "recipes.jsonl").read_text().splitlines()[0]
     (tmp_path / "other.jsonl").write_text(json.dumps(json.loads(line) | {"augment": told}) + "\n")
-    with pytest.raises(ShmDataError, match="wanted a recipe"):
+    with pytest.raises(ShmDataError, match="expected a recipe"):
         list(read_recipes(tmp_path / "other.jsonl"))
 
 
@@ -448,7 +448,7 @@ def test_the_order_of_the_names_and_their_number_decide_nothing(sources):
 
 
 def test_a_name_that_is_none_is_refused(sources):
-    with pytest.raises(ShmDataError, match="--augment: found 'tint', wanted 'blur'"):
+    with pytest.raises(ShmDataError, match="--augment: found 'tint', expected 'blur'"):
         options_of(sources, augment=("tint",))
 
 
@@ -595,7 +595,7 @@ def test_a_sample_without_its_augmentation_is_found(sources, tmp_path, built):
 
 
 def test_other_augmentations_are_another_set(sources, built):
-    with pytest.raises(ShmDataError, match="found --augment blur jpeg, wanted blur shadow gamma"):
+    with pytest.raises(ShmDataError, match="found --augment blur jpeg, expected blur shadow gamma"):
         composite(options_of(sources, augment=("jpeg", "blur")), built)
 
 
@@ -701,7 +701,7 @@ def test_only_recipes_can_be_augmented(kind):
 
 
 def test_a_wrong_name_in_a_configuration_is_told():
-    with pytest.raises(ShmDataError, match="augment: found 'tint', wanted 'blur', 'shadow'"):
+    with pytest.raises(ShmDataError, match="augment: found 'tint', expected 'blur', 'shadow'"):
         configured("-", augment=["tint"])
 
 

@@ -187,7 +187,7 @@ def test_voc_trees_are_found_up_to_two_levels_down(tmp_path: Path) -> None:
 
 def test_voc_trees_deeper_than_that_are_refused(tmp_path: Path) -> None:
     voc_tree(tmp_path / "one" / "two" / "VOC2012", a="dog")
-    with pytest.raises(ShmDataError, match="found one, wanted JPEGImages"):
+    with pytest.raises(ShmDataError, match="found one, expected JPEGImages"):
         scan(vocroot=[tmp_path])
 
 
@@ -261,7 +261,7 @@ def test_pictures_among_the_annotations_are_no_photos(tmp_path: Path) -> None:
 
 def test_without_annotations_coco_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "val2017" / "000000000001.jpg")
-    with pytest.raises(ShmDataError, match=r"found no annotations, wanted annotations/instances_\*\.json"):
+    with pytest.raises(ShmDataError, match=r"found no annotations, expected annotations/instances_\*\.json"):
         scan(cocoroot=[tmp_path])
 
 
@@ -282,7 +282,7 @@ def test_without_annotations_coco_is_refused(tmp_path: Path) -> None:
 def test_broken_annotations_are_named(tmp_path: Path, content: str) -> None:
     picture(tmp_path / "images" / "a.jpg")
     text(tmp_path / "annotations" / "instances_broken.json", content)
-    with pytest.raises(ShmDataError, match=r"instances_broken\.json: found .*, wanted COCO annotations"):
+    with pytest.raises(ShmDataError, match=r"instances_broken\.json: found .*, expected COCO annotations"):
         scan(cocoroot=[tmp_path])
 
 

@@ -237,7 +237,7 @@ def test_no_other_option_is_mixed_in(sources, tmp_path, other):
 def test_other_options_are_refused_with_a_way_out(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(ShmDataError, match=r"found --numbg 5, wanted 3 as before, or another --savedir"):
+    with pytest.raises(ShmDataError, match=r"found --numbg 5, expected 3 as before, or another --savedir"):
         composite(options(sources, numbg=5), tmp_path / "out")
     assert contents(tmp_path / "out") == before
 
@@ -329,7 +329,7 @@ def test_a_broken_record_is_told(sources, tmp_path, damage):
     composite(options(sources), root)
     record = (root / "dataset.json").read_bytes()
     (root / "dataset.json").write_bytes(damage(record) if callable(damage) else damage)
-    with pytest.raises(ShmDataError, match=r"dataset\.json: found .*, wanted the record as shm-data wrote it"):
+    with pytest.raises(ShmDataError, match=r"dataset\.json: found .*, expected the record as shm-data wrote it"):
         composite(options(sources), root)
 
 
@@ -389,7 +389,7 @@ def test_a_folder_of_somebody_else_is_left_alone(sources, tmp_path):
 
 
 def test_the_data_set_must_not_lie_in_its_sources(sources):
-    with pytest.raises(ShmDataError, match="wanted a folder outside the sources"):
+    with pytest.raises(ShmDataError, match="expected a folder outside the sources"):
         composite(options(sources), sources / "photos" / "out")
 
 
@@ -448,7 +448,7 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
     (sources / "places").rename(sources / "voc" / "JPEGImages")
     given = options(sources, bgdir=(), vocroot=(sources / "voc",))
     with pytest.raises(
-        ShmDataError, match=r"9 left out: 9 \(has no annotation, so it may show a person\), wanted .*--people"
+        ShmDataError, match=r"9 left out: 9 \(has no annotation, so it may show a person\), expected .*--people"
     ):
         composite(given, tmp_path / "out")
     manifest = composite(options(sources, bgdir=(), vocroot=(sources / "voc",), people=True), tmp_path / "out")

@@ -145,7 +145,7 @@ def test_another_licence_writes_the_card_again_and_nothing_else(folders, tmp_pat
 
 def test_a_licence_of_no_source_is_refused_with_the_names_of_all(folders, tmp_path):
     with pytest.raises(
-        ShmDataError, match="--license: found voc, which is no source, wanted inimg or inalp or bgdir"
+        ShmDataError, match="--license: found voc, which is no source, expected inimg or inalp or bgdir"
     ):
         _made(folders, tmp_path / "out", license={"voc": "mine"})
     assert not (tmp_path / "out").exists()
@@ -153,7 +153,7 @@ def test_a_licence_of_no_source_is_refused_with_the_names_of_all(folders, tmp_pa
 
 @pytest.mark.parametrize("text", ["inimg", "=mine", "inimg= "])
 def test_a_licence_is_told_with_its_source(text):
-    with pytest.raises(ShmDataError, match=r"--license: found .*, wanted a source and its licence as NAME=TEXT"):
+    with pytest.raises(ShmDataError, match=r"--license: found .*, expected a source and its licence as NAME=TEXT"):
         CompositeOptions.checked(license=(text,))
 
 
@@ -201,13 +201,13 @@ def test_the_licences_of_real_backgrounds_are_told_by_their_annotations(realdata
     del folders["bgdir"]
     manifest, text = _made(folders, tmp_path / "out", cocoroot=(root,))
     used = {key.rpartition("/")[2] for key in manifest.sources if key.startswith("coco/")}
-    wanted = Counter()
+    expected = Counter()
     for path in (root / "annotations").glob("instances_*.json"):
         told = json.loads(path.read_bytes())
         names = {licence["id"]: f"{licence['name']}, {licence['url']}" for licence in told["licenses"]}
-        wanted.update(names[image["license"]] for image in told["images"] if image["file_name"] in used)
-    assert manifest.licences == {"coco": dict(wanted)} and sum(wanted.values()) == len(used) > 0
-    for name, count in wanted.items():
+        expected.update(names[image["license"]] for image in told["images"] if image["file_name"] in used)
+    assert manifest.licences == {"coco": dict(expected)} and sum(expected.values()) == len(used) > 0
+    for name, count in expected.items():
         assert f"{name} ({count})" in _cells(text, "coco")[3]
     assert "from inimg, inalp." in text and "Microsoft {COCO}" in text
 

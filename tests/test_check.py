@@ -372,15 +372,15 @@ IN_OURS = (
 
 @pytest.mark.parametrize("plant", IN_OURS, ids=lambda plant: plant.__name__)
 def test_a_fault_in_a_set_of_ours_is_found_and_nothing_else(ours, plant):
-    wanted = plant(ours)
-    assert found(ours) == wanted
+    expected = plant(ours)
+    assert found(ours) == expected
 
 
 @pytest.mark.parametrize("plant", [paint_over_a_background, encode_again], ids=lambda plant: plant.__name__)
 def test_what_only_the_sources_can_tell_is_found_deep_down(ours, plant):
-    wanted = plant(ours)
+    expected = plant(ours)
     assert found(ours) == []
-    assert found(ours, deep=100) == wanted
+    assert found(ours, deep=100) == expected
 
 
 # Alphas, and what is alike, in a set without recipes.
@@ -620,7 +620,7 @@ def test_the_command_tells_the_first_faults_of_each_kind_and_ends_with_1(theirs)
     assert lines[6:9] == [
         "  and 4 more, see --json",
         "warning: a file belongs to no sample (orphan, 1)",
-        "  mask/nobody.png: found a file of no sample, wanted its name in a list",
+        "  mask/nobody.png: found a file of no sample, expected its name in a list",
     ]
     assert lines[-1] == "16 samples (12 train, 4 val, 4 foregrounds): 9 errors, 1 warning"
 
@@ -638,7 +638,7 @@ def test_machines_get_one_json_object_and_nothing_else(theirs):
             "kind": "missing",
             "what": f"trimap/{name}",
             "found": "no file",
-            "wanted": "a file for each sample",
+            "expected": "a file for each sample",
             "grave": True,
         }
     ]
@@ -690,14 +690,14 @@ def test_help_loads_nothing_heavy():
     "arguments", [[], ["set", "--inimg", "photos"], ["--inimg", "photos", "--deep", "3"], ["--inalp", "a"]]
 )
 def test_what_to_check_must_be_said_once(arguments):
-    with pytest.raises(ShmDataError, match=r"wanted a data set .*, or --inimg"):
+    with pytest.raises(ShmDataError, match=r"expected a data set .*, or --inimg"):
         CliRunner().invoke(data, ["check", *arguments], catch_exceptions=False)
 
 
 def test_a_folder_that_is_missing_or_no_data_set_is_one_sentence(tmp_path):
-    with pytest.raises(ShmDataError, match="nowhere: found no folder, wanted a data set"):
+    with pytest.raises(ShmDataError, match="nowhere: found no folder, expected a data set"):
         check_dataset(tmp_path / "nowhere")
-    with pytest.raises(ShmDataError, match="is no data set: wanted input/, mask/ and trimap/"):
+    with pytest.raises(ShmDataError, match="is no data set: expected input/, mask/ and trimap/"):
         check_dataset(tmp_path)
     with pytest.raises(ShmDataError, match="nowhere"):
         check_pairs(tmp_path / "nowhere", tmp_path)

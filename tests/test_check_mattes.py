@@ -74,11 +74,11 @@ def kinds(findings):
     return [finding.kind for finding in findings]
 
 
-@pytest.mark.parametrize(("folders", "wanted"), FOLDERS, ids=[folders[0] for folders, _ in FOLDERS])
-def test_of_folders_of_others_the_known_quirks_are_found_and_nothing_else(realdata, folders, wanted):
+@pytest.mark.parametrize(("folders", "expected"), FOLDERS, ids=[folders[0] for folders, _ in FOLDERS])
+def test_of_folders_of_others_the_known_quirks_are_found_and_nothing_else(realdata, folders, expected):
     *paths, prefix = folders
     verdict = check_pairs(*(path and realdata / "fg" / path for path in paths), prefix=prefix)
-    assert sorted((finding.kind, finding.what) for finding in verdict.findings) == sorted(wanted)
+    assert sorted((finding.kind, finding.what) for finding in verdict.findings) == sorted(expected)
     assert not verdict.wrong
 
 

@@ -72,19 +72,19 @@ def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--numbg", "-1"], "--numbg: found -1, wanted greater than or equal to 0"),
-        (["--trimap-size", "4"], "--trimap-size: found '4', wanted an odd width such as 5"),
-        (["--trimap-size", "big"], "--trimap-size: found 'big', wanted a valid integer"),
-        (["--trainsplit", "1.5"], "--trainsplit: found 1.5, wanted less than or equal to 1"),
-        (["--group", "("], "--group: found '(', wanted a regular expression"),
+        (["--numbg", "-1"], "--numbg: found -1, expected greater than or equal to 0"),
+        (["--trimap-size", "4"], "--trimap-size: found '4', expected an odd width such as 5"),
+        (["--trimap-size", "big"], "--trimap-size: found 'big', expected a valid integer"),
+        (["--trainsplit", "1.5"], "--trainsplit: found 1.5, expected less than or equal to 1"),
+        (["--group", "("], "--group: found '(', expected a regular expression"),
         (["--numbg", "many"], "'many' is not a valid integer"),
-        (["--inimg", "/absent"], "/absent: found no folder, wanted a folder"),
+        (["--inimg", "/absent"], "/absent: found no folder, expected a folder"),
         (["--jobs", "0"], "--jobs"),
         (["--nubmg", "3"], "No such option"),
         (["--vocroot", "/absent"], "/absent: found no folder"),
         (["--vocset", "trainval"], "--vocset needs --vocroot"),
-        (["--trainsplit", "nan"], "--trainsplit: found nan, wanted a finite number"),
-        (["--trimap-size", "100001"], "--trimap-size: found '100001', wanted less than or equal to 999"),
+        (["--trainsplit", "nan"], "--trainsplit: found nan, expected a finite number"),
+        (["--trimap-size", "100001"], "--trimap-size: found '100001', expected less than or equal to 999"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_1(sources, tmp_path, arguments, message):
@@ -130,7 +130,7 @@ def test_demo_overwrites_nothing_of_a_users(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "contact_sheet.png").write_bytes(b"mine")
     result = shm_data("demo", tmp_path / "mine")
-    assert result.returncode == 1 and "found other files, wanted a new folder" in result.stderr
+    assert result.returncode == 1 and "found other files, expected a new folder" in result.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["contact_sheet.png"]
 
 

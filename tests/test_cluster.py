@@ -188,7 +188,7 @@ def test_a_worker_that_no_longer_fits_stops_the_work(slow, sources, tmp_path):
         for path in (tmp_path / "out").glob(".*.shm-tmp"):
             path.unlink()
 
-    with pytest.raises(ShmDataError, match=r"worker tcp://127.0.0.1:\d+: .*out: found another folder, wanted"):
+    with pytest.raises(ShmDataError, match=r"worker tcp://127.0.0.1:\d+: .*out: found another folder, expected"):
         composite_on(slow.address, options(sources), tmp_path / "out", progress=after(1, forget))
 
 
@@ -224,10 +224,10 @@ def test_a_place_tells_other_versions_other_sources_and_another_folder(tmp_path)
         probe=tmp_path / "probe",
     )
     assert place.lacking() == [
-        f"numpy: found {versions()['numpy']}, wanted 0.1 as here",
-        "absent: found none, wanted 2 as here",
-        f"{photo}: found 5 bytes, wanted 4 bytes as then",
-        f"{tmp_path}: found another folder, wanted the one that is here",
+        f"numpy: found {versions()['numpy']}, expected 0.1 as here",
+        "absent: found none, expected 2 as here",
+        f"{photo}: found 5 bytes, expected 4 bytes as then",
+        f"{tmp_path}: found another folder, expected the one that is here",
     ]
 
 
@@ -240,7 +240,7 @@ def test_a_worker_without_the_package_is_told(bare, sources, tmp_path):
 
 def test_a_scheduler_without_workers_is_told(bare, sources, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
-    with pytest.raises(ShmDataError, match="found no workers in 1 s, wanted at least one"):
+    with pytest.raises(ShmDataError, match="found no workers in 1 s, expected at least one"):
         composite_on(bare.address, options(sources), tmp_path / "out")
 
 
@@ -314,7 +314,7 @@ def test_an_interrupted_run_takes_its_tasks_along(slow, sources, tmp_path, truth
 def test_what_is_no_address_is_one_sentence(sources, tmp_path):
     line = command(sources, tmp_path / "out", "here")
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
-    message = "--cluster: found here, wanted the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
+    message = "--cluster: found here, expected the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"Error: {message}\n")
 
 
@@ -329,7 +329,7 @@ def test_a_worker_is_no_scheduler(two, sources, tmp_path):
     with distributed.Client(two.address, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
         worker = min(client.nthreads())
-    with pytest.raises(ShmDataError, match="found a Worker, wanted a Dask scheduler"):
+    with pytest.raises(ShmDataError, match="found a Worker, expected a Dask scheduler"):
         composite_on(worker, options(sources), tmp_path / "out")
 
 

@@ -46,15 +46,15 @@ def test_a_configuration_survives_its_plain_form():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mode: pretrain_tnet\ndata_root: d\nbatchsize: 3", "found batchsize, wanted batch_size?"),
-        ("mode: pretrain_tnet\ndata_root: d\nlr: -1", "lr: found -1, wanted greater than 0"),
-        ("mode: train\ndata_root: d", "mode: found 'train', wanted 'pretrain_tnet'"),
-        ("mode: pretrain_tnet", "data_root: wanted a value"),
+        ("mode: pretrain_tnet\ndata_root: d\nbatchsize: 3", "found batchsize, expected batch_size?"),
+        ("mode: pretrain_tnet\ndata_root: d\nlr: -1", "lr: found -1, expected greater than 0"),
+        ("mode: train\ndata_root: d", "mode: found 'train', expected 'pretrain_tnet'"),
+        ("mode: pretrain_tnet", "data_root: expected a value"),
         ("mode: pretrain_tnet\ndata_root: d\ncheckpoint_name: ../x.pt", "checkpoint_name"),
         ("mode: end_to_end\ndata_root: d", "tnet_checkpoint: end_to_end starts from pretrained networks"),
         ("mode: end_to_end\ndata_root: d\ntnet_checkpoint: a.pt", "mnet_checkpoint: end_to_end starts from"),
         ("mode: test\ndata_root: d", "test needs shm_checkpoint"),
-        ("[1, 2]", "found list, wanted keys and values"),
+        ("[1, 2]", "found list, expected keys and values"),
         ("a: [", "broken YAML"),
         ("!!python/object/apply:os.system ['true']", "broken YAML"),
     ],
@@ -68,7 +68,7 @@ def test_a_mistake_is_one_sentence(tmp_path, text, message):
 def test_a_missing_file_and_a_broken_override_are_told(tmp_path):
     with pytest.raises(ShmDataError, match="cannot read the configuration"):
         load_config(tmp_path / "absent.yaml")
-    with pytest.raises(ShmDataError, match="found lr, wanted key=value"):
+    with pytest.raises(ShmDataError, match="found lr, expected key=value"):
         load_config(written(tmp_path, "mode: pretrain_tnet\ndata_root: d"), ["lr"])
 
 

@@ -71,9 +71,9 @@ def test_estimated_colours_composite_like_the_true_ones(sources: Path, name: str
     photo, truth, alpha = _subject(sources, name)
     background = np.full_like(photo, (20, 200, 90))
     soft = (alpha > 0) & (alpha < 255)
-    wanted = blend(truth, alpha, background)[soft]
-    freed = _psnr(blend(estimate(photo, alpha), alpha, background)[soft], wanted)
-    spilled = _psnr(blend(photo, alpha, background)[soft], wanted)
+    expected = blend(truth, alpha, background)[soft]
+    freed = _psnr(blend(estimate(photo, alpha), alpha, background)[soft], expected)
+    spilled = _psnr(blend(photo, alpha, background)[soft], expected)
     assert freed >= 38
     assert freed > spilled + 6  # the old background differs enough to be seen where it is not removed
 
@@ -110,5 +110,5 @@ def _subject(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return photo, truth, read_alpha(folder / "alphas" / f"{name}.png")
 
 
-def _psnr(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((found.astype(float) - wanted) ** 2)))
+def _psnr(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((found.astype(float) - expected) ** 2)))

@@ -168,8 +168,8 @@ def test_a_page_can_be_worked_through_from_top_to_bottom(page, desk, terminal):
             wrong = re.search("^(Error|error): ", command.shown, re.MULTILINE)
             assert code == (1 if wrong else 0), f"{where}\n{out}{err}"
             if block.language == "console":
-                wanted = pages.pattern(command.shown, numbers_vary=block.mark == "numbers vary")
-                assert wanted.fullmatch(out), f"{where}\n{out}"
+                expected = pages.pattern(command.shown, numbers_vary=block.mark == "numbers vary")
+                assert expected.fullmatch(out), f"{where}\n{out}"
 
 
 @every_page
@@ -191,8 +191,8 @@ def check_named(program, text, where):
     group = model if program == "cli.model" else PROGRAMS[program]
     command = group.commands.get(words[0])
     assert command is not None, where
-    wanted = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word.partition("=")[0] for word in words if word.startswith("-")} <= wanted, where
+    expected = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("-")} <= expected, where
     if command.name == "train":
         overrides = [word for word in words[1:] if "=" in word]
         assert {word.partition("=")[0] for word in overrides} <= Config.model_fields.keys(), where

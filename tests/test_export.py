@@ -129,8 +129,8 @@ def test_means_are_those_of_torch(bins, size):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("m.txt", "found the suffix '.txt', wanted .onnx or .pt2"),
-    ("m", "found the suffix '', wanted .onnx or .pt2"),
+    ("m.txt", "found the suffix '.txt', expected .onnx or .pt2"),
+    ("m", "found the suffix '', expected .onnx or .pt2"),
 ])  # fmt: skip
 def test_another_suffix_is_told_before_anything_is_done(tmp_path, name, message):
     with pytest.raises(ShmDataError, match=message):
@@ -149,10 +149,10 @@ def test_what_is_no_export_of_ours_is_told(tmp_path, files):
 
 
 @pytest.mark.parametrize(("device", "message"), [
-    ("cuda", "found cuda, and an onnxruntime for CPUs, wanted onnxruntime-gpu, or cpu"),
-    ("mps", "found mps, wanted cpu, cuda or cuda:1 for an ONNX file"),
-    ("cpu:1", "found cpu:1, wanted cpu, cuda"),
-    ("cuda:x", "found cuda:x, wanted cpu, cuda"),
+    ("cuda", "found cuda, and an onnxruntime for CPUs, expected onnxruntime-gpu, or cpu"),
+    ("mps", "found mps, expected cpu, cuda or cuda:1 for an ONNX file"),
+    ("cpu:1", "found cpu:1, expected cpu, cuda"),
+    ("cuda:x", "found cuda:x, expected cpu, cuda"),
 ])  # fmt: skip
 def test_a_device_that_onnxruntime_lacks_is_told(files, device, message):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

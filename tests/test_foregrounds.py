@@ -51,12 +51,12 @@ def test_what_has_no_partner_is_told_and_the_rest_goes_on(pair_in):
 
 def test_no_pair_at_all_is_an_error_that_shows_names(pair_in):
     (pair_in / "alphas" / "a.png").rename(pair_in / "alphas" / "b.png")
-    with pytest.raises(ShmDataError, match=r"found a\.png and b\.png, wanted equal names"):
+    with pytest.raises(ShmDataError, match=r"found a\.png and b\.png, expected equal names"):
         _found(pair_in, "photos", "alphas")
 
 
 def test_a_missing_folder_is_an_error(pair_in):
-    with pytest.raises(ShmDataError, match="found no folder, wanted a folder"):
+    with pytest.raises(ShmDataError, match="found no folder, expected a folder"):
         _found(pair_in, "photos", "absent")
 
 
@@ -88,12 +88,12 @@ def test_a_pubdir_is_told_apart_by_prefix_and_taken_over(tmp_path):
 @pytest.mark.parametrize(
     ("alpha", "message"),
     [
-        (np.zeros_like(ALPHA), r"found only 0, wanted 0 for background"),
-        ((ALPHA > 99).astype(np.uint8), r"found only 0 and 1, wanted"),
-        (ALPHA[:, ::2], r"found 60x40 and 30x40, wanted the same size"),
-        (ALPHA[::2, ::2], r"found 60x40 and 30x20, wanted the same size, or --resize-alpha"),
-        (ALPHA[:38], r"found 60x40 and 60x38, wanted the same size$"),
-        (PHOTO, r"found a colour picture, wanted a matte"),
+        (np.zeros_like(ALPHA), r"found only 0, expected 0 for background"),
+        ((ALPHA > 99).astype(np.uint8), r"found only 0 and 1, expected"),
+        (ALPHA[:, ::2], r"found 60x40 and 30x40, expected the same size"),
+        (ALPHA[::2, ::2], r"found 60x40 and 30x20, expected the same size, or --resize-alpha"),
+        (ALPHA[:38], r"found 60x40 and 60x38, expected the same size$"),
+        (PHOTO, r"found a colour picture, expected a matte"),
     ],
 )
 def test_an_alpha_that_does_not_fit_is_an_error_before_any_work(pair_in, alpha, message):
@@ -219,7 +219,7 @@ def test_real_pairs_of_different_size_name_both_sizes(realdata):
     folder = realdata / "fg" / "vikram_humanseg"
     found = _found(folder, "Training_Images", "Ground_Truth")
     with pytest.raises(
-        ShmDataError, match=r"(?s)3 of 5 .*480x640 and 433x577.*wanted the same size, or --resize-alpha"
+        ShmDataError, match=r"(?s)3 of 5 .*480x640 and 433x577.*expected the same size, or --resize-alpha"
     ):
         inspect_all(found, CompositeOptions())
 

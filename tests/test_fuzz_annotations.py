@@ -164,13 +164,13 @@ LISTS = {
 
 @pytest.mark.parametrize("kind", LISTS)
 def test_a_list_takes_the_photos_that_it_names(tmp_path, kind):
-    text, wanted = LISTS[kind]
+    text, expected = LISTS[kind]
     laid(tmp_path / "ImageSets" / "Main" / "some.txt", text)
     for id_ in ("a", "b", "c"):
         laid(picture(tmp_path / "JPEGImages" / f"{id_}.jpg").parents[1] / "Annotations" / f"{id_}.xml", annotation())
     with in_time():
         pool = scan(vocroot=[tmp_path], vocset="some", jobs=1)
-    assert {background.path.stem for background in pool.backgrounds} == wanted
+    assert {background.path.stem for background in pool.backgrounds} == expected
 
 
 @pytest.mark.parametrize("id_", ["../a", "/etc/passwd", "..", "a/b", "a\\b", "..\\..\\a", "~/../a", ".", "a\0"])
@@ -186,7 +186,7 @@ def test_a_list_that_points_out_of_its_tree_is_named(tmp_path, id_):
 def test_a_list_that_is_not_there_is_named(tmp_path, vocset):
     picture(tmp_path / "JPEGImages" / "a.jpg")
     laid(tmp_path / "ImageSets" / "Main" / "some.txt", "a\n")
-    assert "wanted one of those" in fault_of(lambda: scan(vocroot=[tmp_path], vocset=vocset), named=tmp_path)
+    assert "expected one of those" in fault_of(lambda: scan(vocroot=[tmp_path], vocset=vocset), named=tmp_path)
 
 
 @pytest.mark.parametrize("text", ["b", "b x", "b -1 3", "b\0-1", "", "-1", "\xff", "b  1", "b 0", "b -1\nb 1"])

@@ -452,5 +452,5 @@ def test_a_line_that_is_no_recipe_is_named_by_its_number(made, kind):
     with in_time():
         recipes = read_recipes(path)
         next(recipes)
-        with pytest.raises(ShmDataError, match=r"recipes\.jsonl, line 2: found .* wanted a recipe"):
+        with pytest.raises(ShmDataError, match=r"recipes\.jsonl, line 2: found .* expected a recipe"):
             next(recipes)

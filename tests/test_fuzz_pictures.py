@@ -427,7 +427,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, kind):
     path = laid(tmp_path, claims(60000, 60000)[kind])
     for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         sentence = fault_of(read, path, named=path)
-        assert "found 60000x60000 = 3600 megapixels, wanted at most 179" in sentence
+        assert "found 60000x60000 = 3600 megapixels, expected at most 179" in sentence
 
 
 def test_a_bomb_in_webp_and_jpeg_2000_is_refused_by_its_header(tmp_path):
@@ -448,7 +448,7 @@ def test_the_limit_is_one_for_every_decoder(tmp_path, monkeypatch):
     monkeypatch.setattr("shm_data.images.decoding.MOST_PIXELS", 13 * 17 - 1)
     for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif", "jpeg 2000"):
         path = laid(tmp_path, FILES[kind])
-        assert "17x13 = 0.1 megapixels, wanted at most" in fault_of(images.read_image, path, named=path)
+        assert "17x13 = 0.1 megapixels, expected at most" in fault_of(images.read_image, path, named=path)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 300), (300, 1), (3, 3), (1, 5000)], ids=str)

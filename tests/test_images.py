@@ -179,7 +179,7 @@ def test_a_one_bit_matte_has_0_and_255(tmp_path):
 
 
 def test_a_colour_picture_is_no_matte(tmp_path):
-    with pytest.raises(ShmDataError, match="a colour picture, wanted a matte"):
+    with pytest.raises(ShmDataError, match="a colour picture, expected a matte"):
         images.read_alpha(_save(tmp_path / "a.png", COLOURS))
 
 
@@ -191,7 +191,7 @@ def test_a_cutout_gives_its_colours_and_its_matte(tmp_path):
 
 @pytest.mark.parametrize("pixels", [COLOURS, np.dstack([COLOURS, np.full_like(RAMP, 255)])])
 def test_a_cutout_without_matte_is_refused(tmp_path, pixels):
-    with pytest.raises(ShmDataError, match=r"found .*, wanted"):
+    with pytest.raises(ShmDataError, match=r"found .*, expected"):
         images.read_cutout(_save(tmp_path / "a.png", pixels))
 
 

@@ -211,7 +211,9 @@ def test_a_tree_that_fits_two_sets_is_refused_until_one_is_named(tmp_path):
     bench = Bench(tmp_path)
     alphamatting(bench)
     p3m(bench)
-    with pytest.raises(ShmDataError, match=r"the folders of P3M-10k and of alphamatting\.com, wanted one of them by"):
+    with pytest.raises(
+        ShmDataError, match=r"the folders of P3M-10k and of alphamatting\.com, expected one of them by"
+    ):
         scan(CompositeOptions(inimg=tmp_path))
     assert scan(CompositeOptions(inimg=tmp_path, layout="alphamatting")).layouts == {"inimg": "alphamatting"}
 
@@ -254,9 +256,9 @@ def test_a_part_of_a_set_will_do(tmp_path):
 
 
 def test_a_folder_without_the_set_says_what_is_wanted(tmp_path):
-    with pytest.raises(ShmDataError, match="nothing of AIM-500, wanted original and mask in it"):
+    with pytest.raises(ShmDataError, match="nothing of AIM-500, expected original and mask in it"):
         scan(CompositeOptions(inimg=tmp_path, layout="aim500"))
-    with pytest.raises(ShmDataError, match="no folder, wanted a folder"):
+    with pytest.raises(ShmDataError, match="no folder, expected a folder"):
         scan(CompositeOptions(inimg=tmp_path / "absent", layout="aim500"))
 
 
@@ -266,7 +268,7 @@ def test_a_list_leads_nowhere_else(tmp_path, name):
     Bench(tmp_path).photo("c.png")
     with (tmp_path / "set/Test_set/test_fg_names.txt").open("a") as file:
         file.write(f"{name}\n")
-    with pytest.raises(ShmDataError, match=r"test_fg_names\.txt: found .*, wanted plain file names"):
+    with pytest.raises(ShmDataError, match=r"test_fg_names\.txt: found .*, expected plain file names"):
         scan(CompositeOptions(inimg=tmp_path / "set"))
 
 
@@ -280,7 +282,7 @@ def test_a_list_leads_nowhere_else(tmp_path, name):
         ({"layout": "p3m", "inimg": "x", "intri": "y"}, "leave out --intri"),
         ({"layout": "p3m", "pubdir": "x", "trimapdir": "y"}, "leave out --trimapdir"),
         ({"layout": "p3m", "pubdir": "x", "prefix": "y"}, "leave out --prefix"),
-        ({"layout": "p4m", "inimg": "x"}, "--layout: found 'p4m', wanted 'auto', 'cutouts'"),
+        ({"layout": "p4m", "inimg": "x"}, "--layout: found 'p4m', expected 'auto', 'cutouts'"),
     ],
 )
 def test_options_that_contradict_a_layout_are_refused(given, message):

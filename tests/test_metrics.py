@@ -276,17 +276,17 @@ PLANE = np.zeros((4, 5), np.uint8)
 @pytest.mark.parametrize(
     ("prediction", "truth", "trimap", "complaint"),
     [
-        (PLANE, PLANE.T, None, r"truth: found the shape \(5, 4\), wanted the prediction's \(4, 5\)"),
+        (PLANE, PLANE.T, None, r"truth: found the shape \(5, 4\), expected the prediction's \(4, 5\)"),
         (PLANE, PLANE, PLANE.T, r"trimap: found the shape \(5, 4\)"),
-        (PLANE[..., None], PLANE, None, r"prediction: found the shape \(4, 5, 1\), wanted \(H, W\)"),
+        (PLANE[..., None], PLANE, None, r"prediction: found the shape \(4, 5, 1\), expected \(H, W\)"),
         (PLANE[:0], PLANE[:0], None, "at least one pixel"),
-        (PLANE.astype(np.int64), PLANE, None, "prediction: found int64, wanted uint8 or floats"),
+        (PLANE.astype(np.int64), PLANE, None, "prediction: found int64, expected uint8 or floats"),
         (PLANE, PLANE > 0, None, "truth: found bool"),
         (PLANE, PLANE + 255.0, None, "truth: found floats from 255.0 to 255.0"),
         (PLANE - 1e-3, PLANE, None, "prediction: found floats from -0.001"),
         (PLANE + np.nan, PLANE, None, "prediction: found floats from nan"),
-        (PLANE, PLANE, PLANE + np.uint8(102), "trimap: found the value 102, wanted a trimap of 0, 128 and 255"),
-        (PLANE, PLANE, PLANE + 128.0, "trimap: found float64, wanted a trimap in uint8"),
+        (PLANE, PLANE, PLANE + np.uint8(102), "trimap: found the value 102, expected a trimap of 0, 128 and 255"),
+        (PLANE, PLANE, PLANE + 128.0, "trimap: found float64, expected a trimap in uint8"),
     ],
 )
 def test_wrong_arrays_are_told(prediction, truth, trimap, complaint):

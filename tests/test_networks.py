@@ -291,10 +291,10 @@ def with_one(key, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("layer2.1.bn2.running_var"), "layer2.1.bn2.running_var: found nothing, wanted shape (128,)"),
-        (with_one("conv1.weight", torch.zeros(64, 6, 7, 7)), "found shape (64, 6, 7, 7), wanted (64, 3, 7, 7)"),
+        (without("layer2.1.bn2.running_var"), "layer2.1.bn2.running_var: found nothing, expected shape (128,)"),
+        (with_one("conv1.weight", torch.zeros(64, 6, 7, 7)), "found shape (64, 6, 7, 7), expected (64, 3, 7, 7)"),
         (with_one("layer3.9.conv1.weight", torch.zeros(1)), "layer3.9.conv1.weight: found a layer too many"),
-        (with_one("bn1.bias", 5), "bn1.bias: found a int, wanted a tensor"),
+        (with_one("bn1.bias", 5), "bn1.bias: found a int, expected a tensor"),
         (lambda weights: weights.clear(), "found a dict without tensors"),
     ],
 )
@@ -339,7 +339,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, zipped):
 @pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], 7])
 def test_a_file_of_something_else_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ShmDataError, match="wanted a state_dict"):
+    with pytest.raises(ShmDataError, match="expected a state_dict"):
         load_resnet(ResNet("resnet18"), tmp_path / "w.pth")
 
 
@@ -394,7 +394,7 @@ def test_with_vggs_weights_mnets_encoder_is_vgg(tmp_path):
     ("change", "message"),
     [
         (without("features.41.running_var"), "features.41.running_var: found nothing"),
-        (with_one("features.3.weight", torch.zeros(64, 64, 5, 5)), "wanted (64, 64, 3, 3)"),
+        (with_one("features.3.weight", torch.zeros(64, 64, 5, 5)), "expected (64, 64, 3, 3)"),
         (with_one("features.43.weight", torch.zeros(1)), "features.43.weight: found a layer too many"),
     ],
 )
@@ -407,7 +407,7 @@ def test_other_weights_than_vggs_are_refused(tmp_path, change, message):
 
 
 def test_a_narrow_mnet_takes_no_vgg_weights(tmp_path):
-    with pytest.raises(ShmDataError, match=r"found width 0\.5, wanted width 1\.0"):
+    with pytest.raises(ShmDataError, match=r"found width 0\.5, expected width 1\.0"):
         load_vgg16_bn(MNet(0.5), tmp_path / "w.pth")
 
 

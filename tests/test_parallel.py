@@ -9,9 +9,9 @@ from shm_data.parallel import spread
 @pytest.mark.parametrize("batch", [1, 4, 1000])
 @pytest.mark.parametrize("count", [0, 1, 4, 30])
 def test_results_are_those_of_a_loop_for_any_workers_and_batches(jobs, batch, count):
-    wanted = [item * item for item in range(count)]
-    assert list(spread(lambda item: item * item, range(count), jobs, ordered=True, batch=batch)) == wanted
-    assert sorted(spread(lambda item: item * item, range(count), jobs, batch=batch)) == wanted
+    expected = [item * item for item in range(count)]
+    assert list(spread(lambda item: item * item, range(count), jobs, ordered=True, batch=batch)) == expected
+    assert sorted(spread(lambda item: item * item, range(count), jobs, batch=batch)) == expected
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

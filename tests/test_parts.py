@@ -88,7 +88,7 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
     early = forked.shm_data("finish", root)
     assert (early.code, early.out) == (1, "")
     names = [json.loads(line)["name"] for line in (root / "recipes.jsonl").read_text().splitlines()]
-    assert early.err == f"Error: {root}: found 8 missing: {', '.join(names[8:13])}, ..., wanted all 16 samples\n"
+    assert early.err == f"Error: {root}: found 8 missing: {', '.join(names[8:13])}, ..., expected all 16 samples\n"
     assert not (root / "train.txt").exists()
     composite_part(options(sources), root, Part(2, 2))
     (root / "train.txt").unlink()
@@ -98,7 +98,7 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
 
 
 def test_finish_wants_a_data_set(tmp_path):
-    with pytest.raises(ShmDataError, match=r"found no dataset\.json, wanted a data set begun with --part"):
+    with pytest.raises(ShmDataError, match=r"found no dataset\.json, expected a data set begun with --part"):
         complete(tmp_path)
     with pytest.raises(ShmDataError, match="cannot open the folder"):
         complete(tmp_path / "absent")
@@ -285,7 +285,7 @@ def test_what_is_no_part_is_one_sentence(sources, tmp_path, text):
     for more in ([], ["--dry-run"]):
         ended = forked.shm_data(*command(sources, tmp_path / "out", "--part", text, *more))
         assert (ended.code, ended.out) == (1, "")
-        assert ended.err == f"Error: --part: found {text}, wanted K/N with K from 1 to N, such as 3/8\n".replace(
+        assert ended.err == f"Error: --part: found {text}, expected K/N with K from 1 to N, such as 3/8\n".replace(
             "found , ", ""
         )
     assert not (tmp_path / "out").exists()

@@ -91,7 +91,7 @@ def test_half_precision_that_does_not_suffice_is_told():
 
     predictor = Predictor(Huge(), CPU, 64)
     assert np.isfinite(predictor(photo(1)).alpha).all()
-    with pytest.raises(ShmDataError, match="half precision: found a matte that is not finite, wanted no --half"):
+    with pytest.raises(ShmDataError, match="half precision: found a matte that is not finite, expected no --half"):
         replace(predictor, half=True)(photo(1))
 
 
@@ -100,7 +100,7 @@ def test_too_little_memory_is_told():
         def forward(self, image):
             raise torch.OutOfMemoryError("as a GPU says it")
 
-    with pytest.raises(ShmDataError, match="cpu: found too little memory for 1 of 64x48 at once, wanted a smaller"):
+    with pytest.raises(ShmDataError, match="cpu: found too little memory for 1 of 64x48 at once, expected a smaller"):
         Predictor(Large(), CPU, 64)(photo(1))
 
 
@@ -154,7 +154,7 @@ def test_a_background_is_a_colour_or_a_picture(tmp_path):
     for text in ("#0f0", "#00ff00", "lime", "rgb(0, 255, 0)"):
         colour = covering(background_of(text), (7, 5))
         assert colour.shape == (5, 7, 3) and (colour == (0, 255, 0)).all()
-    with pytest.raises(ShmDataError, match=r"the background: found no_such.png, wanted a colour, as #00ff00"):
+    with pytest.raises(ShmDataError, match=r"the background: found no_such.png, expected a colour, as #00ff00"):
         background_of("no_such.png")
 
 
@@ -202,13 +202,13 @@ def test_no_output_takes_the_place_of_what_is_given(tmp_path, kind):
         images.write_png(tmp_path / "photos" / "a.png", photo(1))
         given, trimap = tmp_path / "photos" / "a.png", tmp_path / "a.png"
     before = (tmp_path / "a.png").read_bytes()
-    with pytest.raises(ShmDataError, match=r"the matte of .*a.png, which is given, wanted another --savedir"):
+    with pytest.raises(ShmDataError, match=r"the matte of .*a.png, which is given, expected another --savedir"):
         predict_files(predictor, [given], trimap, tmp_path)
     assert (tmp_path / "a.png").read_bytes() == before
 
 
 def test_a_folder_without_pictures_is_told(tmp_path):
-    with pytest.raises(ShmDataError, match="found no pictures, wanted some"):
+    with pytest.raises(ShmDataError, match="found no pictures, expected some"):
         predict_files(PREDICTOR, [tmp_path], None, tmp_path / "out")
 
 
@@ -330,7 +330,7 @@ def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, mon
     small_video(tmp_path / "a.mkv")
     promised = videos.clip_of
     monkeypatch.setattr(videos, "clip_of", lambda path: replace(promised(path), count=20))
-    with pytest.raises(ShmDataError, match="found 9 of 20 frames that can be read, wanted a whole video"):
+    with pytest.raises(ShmDataError, match="found 9 of 20 frames that can be read, expected a whole video"):
         predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out")
     assert not os.listdir(tmp_path / "out")
 
@@ -367,9 +367,11 @@ def test_videos_are_told_by_what_they_hold_or_by_their_names(tmp_path, sources):
 def test_what_a_video_cannot_be_is_told_before_anything_is_done(tmp_path, sources):
     small_video(tmp_path / "a.mkv", count=2)
     given = [sources / "photos" / "p0.png", tmp_path / "a.mkv"]
-    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, and the output cutout, wanted alpha or composite"):
+    with pytest.raises(
+        ShmDataError, match=r"a.mkv: found a video, and the output cutout, expected alpha or composite"
+    ):
         predict_files(PREDICTOR, given, None, tmp_path / "out", wishes=Wishes(("cutout",)))
-    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, wanted pictures: this M-Net needs a trimap"):
+    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, expected pictures: this M-Net needs a trimap"):
         predict_files(Predictor(network("mnet"), CPU, 64), given, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -394,10 +396,10 @@ def test_the_command_predicts_photos_and_videos(sources, tmp_path, shm_model):
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ([], "predict: found neither, wanted either --checkpoint or --onnx"),
-    (["--checkpoint", "a", "--onnx", "b"], "predict: found both, wanted either"),
+    ([], "predict: found neither, expected either --checkpoint or --onnx"),
+    (["--checkpoint", "a", "--onnx", "b"], "predict: found both, expected either"),
     (["--onnx", "b", "--half"], "--half: found an ONNX file"),
-    (["--checkpoint", "a", "--device", "tpu"], "--device: found tpu, wanted cpu, cuda, cuda:1 or mps"),
+    (["--checkpoint", "a", "--device", "tpu"], "--device: found tpu, expected cpu, cuda, cuda:1 or mps"),
     (["--checkpoint", "a", "--output", "film"], "'film' is not one of 'alpha', 'cutout', 'composite'"),
 ])  # fmt: skip
 def test_a_mistake_is_one_sentence(given, message, shm_model):

@@ -129,16 +129,18 @@ def test_faults_are_told_as_composite_tells_them(sources, tmp_path, spoil):
 
 
 @pytest.mark.parametrize(
-    ("place", "wanted"),
+    ("place", "expected"),
     [
         ("sheet.jpg", "a name that ends with .png"),
         ("absent/sheet.png", "a folder that is there"),
         ("sources/photos/sheet.png", "a folder outside the sources"),
     ],
 )
-def test_a_place_where_it_cannot_go_is_refused_before_anything_is_read(sources, tmp_path, monkeypatch, place, wanted):
+def test_a_place_where_it_cannot_go_is_refused_before_anything_is_read(
+    sources, tmp_path, monkeypatch, place, expected
+):
     monkeypatch.setattr(shm_data.report.preview, "decide_anew", None)
-    with pytest.raises(ShmDataError, match=rf"^--out.*wanted {wanted}$"):
+    with pytest.raises(ShmDataError, match=rf"^--out.*expected {expected}$"):
         preview(options(sources), tmp_path / place)
 
 

@@ -153,7 +153,7 @@ def test_maxsize_caps_the_long_edge():
 
 def test_one_background_serves_one_split_only():
     assert len(planned(PEOPLE[:1], PLACES[:1], numbg=2)) == 3
-    with pytest.raises(ShmDataError, match="found 1, wanted at least 2"):
+    with pytest.raises(ShmDataError, match="found 1, expected at least 2"):
         planned(PEOPLE, PLACES[:1])
 
 

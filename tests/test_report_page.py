@@ -151,7 +151,7 @@ def test_a_leak_is_told_and_both_sides_of_it_are_shown(ours):
     assert "Train and val share something" in words
     verdict = check_dataset(ours.root)
     leak = next(finding for finding in verdict.findings if finding.kind == "leak")
-    assert f"{leak.what} has {leak.found}; wanted {leak.wanted}" in words
+    assert f"{leak.what} has {leak.found}; expected {leak.expected}" in words
     assert f"{sum(finding.grave for finding in verdict.findings)} errors" in words
     groups = flagged.groups_of(verdict, ours, dict.fromkeys(read_names(ours.root, "val"), "val") | {"x": ""})
     assert {"leak", "unreadable", "missing", "trimap", "orphan"} <= {group.kind for group in groups}
@@ -279,9 +279,9 @@ def test_an_empty_set_has_a_page(tmp_path):
 
 
 def test_what_is_no_set_and_what_cannot_be_written_is_told(ours, tmp_path):
-    with pytest.raises(ShmDataError, match="found no folder, wanted a data set"):
+    with pytest.raises(ShmDataError, match="found no folder, expected a data set"):
         write_report(tmp_path / "absent")
-    with pytest.raises(ShmDataError, match=r"--out .*wanted a folder that is there"):
+    with pytest.raises(ShmDataError, match=r"--out .*expected a folder that is there"):
         write_report(ours.root, tmp_path / "absent" / "page.html")
 
 

@@ -295,7 +295,7 @@ def test_shards_inside_the_data_set_are_refused(copy, inside):
 def test_another_data_set_in_the_folder_is_refused(copy, packed, tmp_path):
     out = Path(shutil.copytree(packed, tmp_path / "out"))
     before = contents(out)
-    assert "found --maxcount 4, wanted 5 as before" in fault(write_shards, copy, out, maxcount=4)
+    assert "found --maxcount 4, expected 5 as before" in fault(write_shards, copy, out, maxcount=4)
     names = read_names(copy, "train")
     Layout(copy).names_of("train").write_text("".join(f"{name}\n" for name in names[:-1]))
     sentence = fault(write_shards, copy, out, maxcount=5)
@@ -316,7 +316,7 @@ def test_a_picture_that_changed_its_size_on_the_disk_is_refused(copy, packed, tm
 def test_missing_files_are_named(copy, tmp_path):
     one, other = read_names(copy, "train")[1:3]
     Layout(copy).sample(one)[2].unlink()
-    assert f"sample {one} of {copy}: found no trimap/{one}, wanted the file" in fault(
+    assert f"sample {one} of {copy}: found no trimap/{one}, expected the file" in fault(
         write_shards, copy, tmp_path / "o"
     )
     Layout(copy).sample(other)[0].write_bytes(b"")
@@ -340,13 +340,13 @@ def _longer(content, path):
 def test_names_that_no_member_can_have_are_named(copy, tmp_path, name):
     Layout(copy).manifest.unlink()
     Layout(copy).names_of("val").write_text(f"{name}\n")
-    assert "wanted a file name with an extension such as .png" in fault(write_shards, copy, tmp_path / "out")
+    assert "expected a file name with an extension such as .png" in fault(write_shards, copy, tmp_path / "out")
 
 
 def test_a_name_that_is_not_utf_8_is_named(copy, tmp_path):
     Layout(copy).manifest.unlink()
     Layout(copy).names_of("val").write_bytes(b"caf\xe9.png\n")
-    assert "wanted a name in UTF-8" in fault(write_shards, copy, tmp_path / "out")
+    assert "expected a name in UTF-8" in fault(write_shards, copy, tmp_path / "out")
 
 
 def test_two_runs_at_once_are_refused(root, tmp_path):
@@ -528,7 +528,7 @@ def test_a_broken_sample_in_a_shard_stops_training_with_its_name(packed, tmp_pat
     out = Path(shutil.copytree(packed, tmp_path / "out"))
     tar = out / "train-000002.tar"
     tar.write_bytes(bytes(tar.stat().st_size))
-    assert f"{tar}: found something else, wanted train-" in fault(train, config("shards", out, tmp_path / "run"))
+    assert f"{tar}: found something else, expected train-" in fault(train, config("shards", out, tmp_path / "run"))
 
 
 def test_shards_must_be_said_to_be_shards(root, packed, tmp_path):

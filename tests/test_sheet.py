@@ -80,8 +80,8 @@ def test_a_sheet_shows_every_part_of_a_sample(change: dict[str, object]) -> None
 
 @pytest.mark.parametrize("size", [(60, 80), (80, 60), (1000, 3), (3, 1000), (900, 1200)])
 def test_any_shape_fits(size: tuple[int, int]) -> None:
-    wanted = contact_sheet([_row("a.png")], "1").shape
-    assert contact_sheet([_row("a.png", size=size)], "1").shape == wanted
+    expected = contact_sheet([_row("a.png")], "1").shape
+    assert contact_sheet([_row("a.png", size=size)], "1").shape == expected
 
 
 def test_a_long_name_stays_on_its_card() -> None:

@@ -168,7 +168,7 @@ def test_while_a_job_writes_a_second_one_is_refused(small, tmp_path):
     root.mkdir()
     with locked(root):
         code, errors = finish(job, root)
-    assert code == 1 and errors.endswith(f"Error: {root} is being written to: found another run, wanted its end\n")
+    assert code == 1 and errors.endswith(f"Error: {root} is being written to: found another run, expected its end\n")
     assert list(root.iterdir()) == []
     assert faults_of_next_run(job, root, truth) == []
 

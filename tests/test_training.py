@@ -177,7 +177,7 @@ def test_a_broken_sample_stops_with_its_name(root, tmp_path, workers):
     name = read_names(copy, "train")[3]
     images.write_png(copy / "mask" / name, np.zeros((5, 5), np.uint8))
     with pytest.raises(
-        ShmDataError, match=rf"^sample {name} .*96x96 in input and 5x5 in mask, wanted the same size$"
+        ShmDataError, match=rf"^sample {name} .*96x96 in input and 5x5 in mask, expected the same size$"
     ):
         train(config(copy, savedir=tmp_path / "run", num_workers=workers))
     (copy / "trimap" / name).unlink()
@@ -296,7 +296,7 @@ def test_options_of_the_optimiser_may_change_on_the_way(root, tmp_path):
 
 def test_another_run_is_not_resumed(root, tmp_path):
     train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1))
-    with pytest.raises(ShmDataError, match=r"last\.pt is of another run: found seed 0, wanted 1"):
+    with pytest.raises(ShmDataError, match=r"last\.pt is of another run: found seed 0, expected 1"):
         train(config(root, "pretrain_mnet", savedir=tmp_path, seed=1))
 
 
@@ -318,12 +318,12 @@ def _broken_files(tmp_path):
     whole = tmp_path / "whole.pt"
     torch.save({"config": {}}, whole)
     yield "other contents", whole.read_bytes()
-    yield "broken, wanted a checkpoint", whole.read_bytes()[:100]
-    yield "broken, wanted a checkpoint", b""
-    yield "broken, wanted a checkpoint", b"not a checkpoint at all"
-    yield "broken, wanted a checkpoint", pickle.dumps(_Harmful())
+    yield "broken, expected a checkpoint", whole.read_bytes()[:100]
+    yield "broken, expected a checkpoint", b""
+    yield "broken, expected a checkpoint", b"not a checkpoint at all"
+    yield "broken, expected a checkpoint", pickle.dumps(_Harmful())
     torch.save({"config": _Harmful()}, whole)
-    yield "broken, wanted a checkpoint", whole.read_bytes()
+    yield "broken, expected a checkpoint", whole.read_bytes()
 
 
 def test_files_that_are_no_checkpoints_are_refused_and_run_nothing(tmp_path, monkeypatch):
@@ -499,7 +499,7 @@ def test_weights_of_one_network_are_not_taken_for_another(root, stages):
     with pytest.raises(ShmDataError, match=r"tnet_checkpoint .*found a checkpoint of pretrain_mnet"):
         new_network(config(root, "end_to_end", **swapped))
     right = {"tnet_checkpoint": stages["tnet"], "mnet_checkpoint": stages["mnet"]}
-    with pytest.raises(ShmDataError, match=r"found backbone resnet18, wanted resnet34"):
+    with pytest.raises(ShmDataError, match=r"found backbone resnet18, expected resnet34"):
         new_network(config(root, "end_to_end", **right | {"backbone": "resnet34"}))
 
 
@@ -556,7 +556,7 @@ def test_an_mnet_alone_needs_a_trimap(root, stages, tmp_path, shm_model):
     name = read_names(root, "val")[0]
     command = ["predict", "--checkpoint", stages["mnet"], Layout(root).input / name, "--savedir", tmp_path]
     code, _, err = shm_model(*command)
-    assert code == 1 and "wanted --trimap" in err
+    assert code == 1 and "expected --trimap" in err
     assert shm_model(*command, "--trimap", Layout(root).trimap / name)[0] == 0
 
 

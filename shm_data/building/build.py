@@ -189,8 +189,8 @@ def some_recipes(decision: Decision, count: int) -> list[Recipe]:
     """`count` recipes or all, spread over the whole plan: the middle ones of so many equal parts."""
     total = decision.manifest.counts.samples
     count = min(count, total)
-    wanted = {(2 * part + 1) * total // (2 * count) for part in range(count)}
-    return [recipe for place, recipe in enumerate(decision.recipes()) if place in wanted]
+    chosen = {(2 * part + 1) * total // (2 * count) for part in range(count)}
+    return [recipe for place, recipe in enumerate(decision.recipes()) if place in chosen]
 
 
 def _easels(

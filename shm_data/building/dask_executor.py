@@ -78,22 +78,22 @@ class Place:
         return [*self._other_versions(), *self._strange_sources(), *self._strange_folder()]
 
     def _other_versions(self) -> Iterator[str]:
-        for name, wanted in self.versions.items():
-            if (found := _versions().get(name)) != wanted:
-                yield str(ShmDataError(name, found=found or "none", wanted=f"{wanted} as here"))
+        for name, expected in self.versions.items():
+            if (found := _versions().get(name)) != expected:
+                yield str(ShmDataError(name, found=found or "none", expected=f"{expected} as here"))
 
     def _strange_sources(self) -> Iterator[str]:
         absent = [root for root in self.roots.values() if not root.is_dir()]
         yield from (f"{root}: found no such folder" for root in absent)
         for path, then in self.known.items():
             if not any(path.is_relative_to(root) for root in absent) and (differing := changed(then, path)):
-                yield str(ShmDataError(str(path), found=differing[0], wanted=differing[1]))
+                yield str(ShmDataError(str(path), found=differing[0], expected=differing[1]))
 
     def _strange_folder(self) -> Iterator[str]:
         folder = self.probe.parent
         if not self.probe.exists():
             found = "another folder" if folder.is_dir() else "no such folder"
-            yield str(ShmDataError(str(folder), found=found, wanted="the one that is here"))
+            yield str(ShmDataError(str(folder), found=found, expected="the one that is here"))
             return
         try:
             with tempfile.TemporaryFile(dir=folder):
@@ -135,7 +135,7 @@ class Cluster:
             told = self.client.run(self.place.lacking, on_error="return")
         except TimeoutError as error:
             raise ShmDataError(
-                f"the scheduler at {self.address}", found=f"no workers in {_PATIENCE:.0f} s", wanted="at least one"
+                f"the scheduler at {self.address}", found=f"no workers in {_PATIENCE:.0f} s", expected="at least one"
             ) from error
         except (OSError, CancelledError) as error:
             raise self._gone() from error
@@ -193,8 +193,8 @@ class Cluster:
                 manned = now if threads else manned
             if now - manned > _PATIENCE:
                 found = f"all workers lost, and no new one in {_PATIENCE:.0f} s"
-                wanted = "at least one; the same command goes on"
-                raise ShmDataError(f"the scheduler at {self.address}", found=found, wanted=wanted)
+                expected = "at least one; the same command goes on"
+                raise ShmDataError(f"the scheduler at {self.address}", found=found, expected=expected)
             yield threads
 
     def _submit(self, batch: Batch) -> Sent:
@@ -264,8 +264,8 @@ def _connected(address: str) -> Iterator[Client]:
 def _require_scheduler(address: str) -> None:
     """Raises ShmDataError where no scheduler answers, but a client would wait for ever, or fail in odd ways."""
     if re.fullmatch(r"tcp://\S+:\d+", address) is None:
-        wanted = "the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
-        raise ShmDataError("--cluster", found=address, wanted=wanted)
+        expected = "the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
+        raise ShmDataError("--cluster", found=address, expected=expected)
 
     async def kind() -> object:
         async with rpc(address, timeout=_ANSWER) as peer:
@@ -277,7 +277,7 @@ def _require_scheduler(address: str) -> None:
         except (OSError, *_ODD_SPEECH) as error:
             raise _nobody(address) from error
     if found != "Scheduler":
-        raise ShmDataError(address, found=f"a {found}", wanted="a Dask scheduler")
+        raise ShmDataError(address, found=f"a {found}", expected="a Dask scheduler")
 
 
 def _nobody(address: str) -> ShmDataError:

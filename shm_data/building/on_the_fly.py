@@ -150,11 +150,13 @@ def replay_of(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     layout = Layout(root)
     manifest = read_manifest(layout)
     if manifest is None:
-        raise ShmDataError(str(root), found="no dataset.json", wanted="a folder that shm-data composite or plan made")
+        raise ShmDataError(
+            str(root), found="no dataset.json", expected="a folder that shm-data composite or plan made"
+        )
     refuse_changed_sources(manifest, manifest.roots, jobs=jobs, progress=progress)
     names, places, used, shown = _of_split(layout, manifest.counts.samples, split)
     if not names:
-        raise ShmDataError(str(layout.recipes), found=f"no samples in {split}", wanted="at least one")
+        raise ShmDataError(str(layout.recipes), found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     behind = [people[name] for name in sorted(shown) if partners.may_have(people[name])]
     starts = np.array(places, np.int64)

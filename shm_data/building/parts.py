@@ -41,7 +41,7 @@ class Part:
         """The part of a text K/N. Raises ShmDataError where it is none."""
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise ShmDataError("--part", found=text, wanted="K/N with K from 1 to N, such as 3/8")
+            raise ShmDataError("--part", found=text, expected="K/N with K from 1 to N, such as 3/8")
         return cls(int(match[1]), int(match[2]))
 
     def places(self, total: int) -> range:
@@ -86,13 +86,13 @@ def complete(savedir: Path) -> Manifest:
     with locked(layout.root):
         decision = recorded(layout)
         if decision is None:
-            raise ShmDataError(str(savedir), found="no dataset.json", wanted="a data set begun with --part")
+            raise ShmDataError(str(savedir), found="no dataset.json", expected="a data set begun with --part")
         layout.clear_leftovers()
         missing = [name for _, name in _absent(decision, layout)]
         if missing:
             found = f"{len(missing)} missing: {', '.join(missing[:5])}" + ", ..." * (len(missing) > 5)
-            wanted = f"all {decision.manifest.counts.samples} samples"
-            raise ShmDataError(str(savedir), found=found, wanted=wanted)
+            expected = f"all {decision.manifest.counts.samples} samples"
+            raise ShmDataError(str(savedir), found=found, expected=expected)
         return finish(decision, layout)
 
 

@@ -154,7 +154,7 @@ def _box(crop: Box, recipe: Recipe, background: Behind) -> Box:
         raise ShmDataError(
             f"background {recipe.background} of {recipe.name}",
             found=f"{width}x{height}",
-            wanted=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as it was when the recipe was drawn",
+            expected=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as it was when the recipe was drawn",
         )
     return box
 

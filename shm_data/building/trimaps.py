@@ -27,10 +27,10 @@ def write_trimaps(
     Raises ShmDataError that names the alphas of which no trimap was made, once all others are.
     """
     if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
-        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", wanted="a folder outside the alphas")
+        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", expected="a folder outside the alphas")
     found = images.find(inalp)
     if not found:
-        raise ShmDataError(str(inalp), found="no pictures", wanted="alphas")
+        raise ShmDataError(str(inalp), found="no pictures", expected="alphas")
     others = _others(found)
     alphas = [name for name in found if name not in others]
     taken: dict[str, int] = {}
@@ -73,6 +73,6 @@ def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions)
     if not os.path.exists(target):
         images.write_png(target, trimap)
     elif not np.array_equal(images.read_gray(target), trimap):
-        raise ShmDataError(str(target), found="another trimap", wanted="a new --savedir: nothing is overwritten")
+        raise ShmDataError(str(target), found="another trimap", expected="a new --savedir: nothing is overwritten")
     missing = missing_classes(trimap)
     return f"no {' and no '.join(missing)}" if missing else ""

@@ -197,7 +197,7 @@ def read_prepared(
     shown = any(recipe.background is None for recipe in recipes)
     if fit(pixels.image.shape[1::-1], options.maxsize) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
-        raise ShmDataError(f"the foreground {files.name}", found=found, wanted="its size when the recipe was drawn")
+        raise ShmDataError(f"the foreground {files.name}", found=found, expected="its size when the recipe was drawn")
     prepared = prepare(
         pixels,
         size,

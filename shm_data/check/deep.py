@@ -64,8 +64,8 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
 
 def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
-    wanted = (recipe.foreground, recipe.partner)
-    people = {some.files.name: some for some in manifest.foregrounds if some.files.name in wanted}
+    expected = (recipe.foreground, recipe.partner)
+    people = {some.files.name: some for some in manifest.foregrounds if some.files.name in expected}
     return worker.make_alone(recipe, people, manifest)
 
 
@@ -76,7 +76,7 @@ def _judge(
 
     The mean over an image is its residual |I - alpha F - (1 - alpha) B|.
     """
-    what, wanted = f"{path.parent.name}/{path.name}", "what its recipe makes of the sources"
+    what, expected = f"{path.parent.name}/{path.name}", "what its recipe makes of the sources"
     try:
         stored = read(path)
     except ShmDataError:  # told already
@@ -90,12 +90,12 @@ def _judge(
     mean, highest = float(difference.mean()), int(difference.max())
     lossy = path.suffix != ".png"
     if highest == 0 or (lossy and mean <= _LOSSY):
-        return warning("rerender", what, f"the same pixels in other bytes ({since or 'the same versions'})", wanted)
+        return warning("rerender", what, f"the same pixels in other bytes ({since or 'the same versions'})", expected)
     share = np.mean(difference.reshape(*made.shape[:2], -1).any(axis=2))
     found = f"{share:.1%} of the pixels off by up to {highest} levels, a residual of {mean:.2f} on average"
     if highest <= _ROUNDING and since:
-        return warning("rerender", what, f"{found} ({since})", wanted)
-    return error("rerender", what, found, wanted)
+        return warning("rerender", what, f"{found} ({since})", expected)
+    return error("rerender", what, found, expected)
 
 
 def _changed_since(manifest: Manifest) -> str:

@@ -54,11 +54,11 @@ class Finding:
     kind: Kind
     what: str
     found: str
-    wanted: str
+    expected: str
     grave: bool
 
     def __str__(self) -> str:
-        return f"{self.what}: found {self.found}, wanted {self.wanted}"
+        return f"{self.what}: found {self.found}, expected {self.expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,14 @@ class Verdict:
         return is_wrong(self.findings)
 
 
-def error(kind: Kind, what: str, found: str, wanted: str) -> Finding:
+def error(kind: Kind, what: str, found: str, expected: str) -> Finding:
     """A grave finding."""
-    return Finding(kind, what, found, wanted, grave=True)
+    return Finding(kind, what, found, expected, grave=True)
 
 
-def warning(kind: Kind, what: str, found: str, wanted: str) -> Finding:
+def warning(kind: Kind, what: str, found: str, expected: str) -> Finding:
     """A finding that leaves the data usable."""
-    return Finding(kind, what, found, wanted, grave=False)
+    return Finding(kind, what, found, expected, grave=False)
 
 
 def is_wrong(findings: Iterable[Finding]) -> bool:
@@ -104,11 +104,11 @@ def is_wrong(findings: Iterable[Finding]) -> bool:
     return any(finding.grave for finding in findings)
 
 
-def of_fault(kind: Kind, what: str, fault: ShmDataError, path: Path, wanted: str) -> Finding:
-    """The grave finding that a fault of a file is; `wanted` is what is told where the fault does not."""
+def of_fault(kind: Kind, what: str, fault: ShmDataError, path: Path, expected: str) -> Finding:
+    """The grave finding that a fault of a file is; `expected` is what is told where the fault does not."""
     text = without_path(str(fault), path).removeprefix(f"{path}: ")
-    found, _, told = text.removeprefix("found ").partition(", wanted ")
-    return error(kind, what, found, told or wanted)
+    found, _, told = text.removeprefix("found ").partition(", expected ")
+    return error(kind, what, found, told or expected)
 
 
 def to_json(verdict: Verdict, root: str) -> str:

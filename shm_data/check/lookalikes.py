@@ -101,8 +101,8 @@ def _near(queries: Array, whole: Array) -> Iterator[tuple[Places, Places, NDArra
     flat = queries.reshape(number * rows, size)
     for begin in range(0, len(flat), _AT_ONCE):
         some = flat[begin : begin + _AT_ONCE]
-        for band, wanted in enumerate(_bands(some).T):
-            first, last = (np.searchsorted(ordered[:, band], wanted, side) for side in ("left", "right"))
+        for band, expected in enumerate(_bands(some).T):
+            first, last = (np.searchsorted(ordered[:, band], expected, side) for side in ("left", "right"))
             query = np.repeat(np.arange(len(some)), last - first)
             place = order[_ranges(first, last), band]
             distance = _ONES[some[query] ^ index[place]].sum(axis=1) / (_SIDE * _SIDE - 1)

@@ -91,11 +91,11 @@ def is_there(path: Path) -> bool:
 def _require(layout: Layout) -> None:
     if not layout.root.is_dir():
         raise ShmDataError(
-            str(layout.root), found="a file" if layout.root.exists() else "no folder", wanted="a data set"
+            str(layout.root), found="a file" if layout.root.exists() else "no folder", expected="a data set"
         )
     if not any(folder.is_dir() for folder in layout.folders):
-        wanted = "input/, mask/ and trimap/; folders of other names are checked by --inimg and --inalp"
-        raise ShmDataError(f"{layout.root} is no data set", wanted=wanted)
+        expected = "input/, mask/ and trimap/; folders of other names are checked by --inimg and --inalp"
+        raise ShmDataError(f"{layout.root} is no data set", expected=expected)
 
 
 def _read_record(layout: Layout) -> tuple[Manifest | None, list[Finding]]:

@@ -76,9 +76,9 @@ def tasks_of(layout: Layout, book: Book) -> Iterator[Task]:
     planned = book.planned or {}
     if planned:
         for _, recipes in itertools.groupby(recipes_of(layout, book.manifest), key=lambda recipe: recipe.foreground):
-            wanted = (recipe for recipe in recipes if recipe.name in book.splits)
+            listed = (recipe for recipe in recipes if recipe.name in book.splits)
             model = None
-            while part := tuple(itertools.islice(wanted, _PART)):
+            while part := tuple(itertools.islice(listed, _PART)):
                 model = model or min(part, key=lambda recipe: (recipe.has_own_alpha, recipe.augment is not None))
                 yield Task(tuple(recipe.name for recipe in part), {recipe.name: recipe for recipe in part}, model)
     others = (name for name in book.splits if name not in planned)
@@ -195,8 +195,8 @@ def _sizes(sample: _Sample) -> Iterator[Finding]:
     planned = () if sample.recipe is None else (sample.recipe.size,)
     if len({*sizes.values(), *planned}) > 1:
         found = ", ".join(f"{kind} {width}x{height}" for kind, (width, height) in sizes.items())
-        wanted = "one size" if sample.recipe is None else "{}x{}, as its recipe says".format(*sample.recipe.size)
-        yield error("size", sample.name, found, wanted)
+        expected = "one size" if sample.recipe is None else "{}x{}, as its recipe says".format(*sample.recipe.size)
+        yield error("size", sample.name, found, expected)
 
 
 def _swapped(sample: _Sample, findings: list[Finding]) -> list[Finding]:
@@ -218,9 +218,9 @@ def _strange(sample: _Sample, model: _Sample) -> Iterator[Finding]:
         return
     if any(recipe is not None and recipe.has_own_alpha for recipe in recipes):
         return
-    wanted = f"the foreground {sample.recipe.foreground}, as in {model.name}"
+    expected = f"the foreground {sample.recipe.foreground}, as in {model.name}"
     if sample.mask.digest != model.mask.digest:
-        yield error("foreground", sample.name, "another alpha", wanted)
+        yield error("foreground", sample.name, "another alpha", expected)
         return
     if first is None or first.shape != image.shape or not (alpha == 255).any():
         return
@@ -228,4 +228,4 @@ def _strange(sample: _Sample, model: _Sample) -> Iterator[Finding]:
         return
     differing = np.mean(cv2.mean(cv2.absdiff(image, first), (alpha == 255).astype(np.uint8))[:3])
     if differing > _SAME:
-        yield error("foreground", sample.name, f"colours that differ by {differing:.0f} levels", wanted)
+        yield error("foreground", sample.name, f"colours that differ by {differing:.0f} levels", expected)

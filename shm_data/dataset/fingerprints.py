@@ -21,7 +21,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def changed(then: Stamp, path: Path, *, verify: bool = False) -> tuple[str, str] | None:
-    """What is found and what was wanted, where a file is no longer what it was.
+    """What is found and what was expected, where a file is no longer what it was.
 
     The content is read where the time differs, as after copying, or to `verify` it; else an equal size and time
     are trusted.

@@ -10,7 +10,7 @@ from shm_data.errors import ShmDataError
 Record = TypeVar("Record", bound=BaseModel)
 
 
-def read_record(path: Path, kind: type[Record], wanted: str) -> Record | None:
+def read_record(path: Path, kind: type[Record], expected: str) -> Record | None:
     """The record in a file, None where there is none. Raises ShmDataError where it cannot be read, or is another."""
     try:
         return kind.model_validate_json(path.read_bytes())
@@ -21,4 +21,4 @@ def read_record(path: Path, kind: type[Record], wanted: str) -> Record | None:
     except ValidationError as error:
         what = error.errors()[0]
         found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
-        raise ShmDataError(str(path), found=found, wanted=wanted) from error
+        raise ShmDataError(str(path), found=found, expected=expected) from error

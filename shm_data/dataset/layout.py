@@ -106,7 +106,7 @@ def read_names(root: Path, split: str) -> list[str]:
     names = [name for name in (line.rstrip("\r") for line in names) if name]
     for name in names:
         if not is_plain(name):
-            raise ShmDataError(f"{path} names a file outside the data set", found=name, wanted="plain file names")
+            raise ShmDataError(f"{path} names a file outside the data set", found=name, expected="plain file names")
     return names
 
 

@@ -92,7 +92,7 @@ def read_manifest(layout: Layout) -> Manifest | None:
         raise ShmDataError(
             str(layout.recipes),
             found="other recipes than dataset.json vouches for",
-            wanted="the file as it was written",
+            expected="the file as it was written",
         )
     return manifest
 
@@ -114,7 +114,7 @@ def refuse_changed_sources(
         key, then = source
         known = key.partition("/")[0] in roots
         differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
-        return str(ShmDataError(key, found=differing[0], wanted=differing[1])) if differing else ""
+        return str(ShmDataError(key, found=differing[0], expected=differing[1])) if differing else ""
 
     told = spread(judge, manifest.sources.items(), jobs, ordered=True, batch=64)
     faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
@@ -136,7 +136,7 @@ def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layou
         raise ShmDataError(
             f"{layout.root} holds a data set made with other options",
             found=", ".join(f"--{name.replace('_', '-')} {_typed(now[name])}" for name in differing),
-            wanted=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
+            expected=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
         )
 
 
@@ -195,10 +195,10 @@ def _refuse_foreign(layout: Layout) -> None:
     if not there and layout.recipes.exists():
         next(read_recipes(layout.recipes), None)
     if layout.root.exists() and not layout.root.is_dir():
-        raise ShmDataError(f"--savedir {layout.root}", found="a file", wanted="a folder")
+        raise ShmDataError(f"--savedir {layout.root}", found="a file", expected="a folder")
     if there:
         raise ShmDataError(
             f"{layout.root} holds a data set without dataset.json",
             found=", ".join(there),
-            wanted="a new folder, or one that shm-data made",
+            expected="a new folder, or one that shm-data made",
         )

@@ -129,4 +129,4 @@ def _parsed(line: bytes, where: str) -> Recipe:
         return from_line(line)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         found = repr(line.strip()[:80].decode("utf-8", "replace"))
-        raise ShmDataError(where, found=found, wanted="a recipe") from error
+        raise ShmDataError(where, found=found, expected="a recipe") from error

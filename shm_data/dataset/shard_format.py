@@ -152,14 +152,14 @@ def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
     table = read_table(tar)
     if table is None or table.sha256 != shard.sha256 or len(table.samples) != shard.samples:
         found = "no table" if table is None else "the table of another shard"
-        raise ShmDataError(str(table_of(tar)), found=found, wanted=f"that of {shard.samples} samples")
+        raise ShmDataError(str(table_of(tar)), found=found, expected=f"that of {shard.samples} samples")
     for row in table.samples:
         yield row, offset
         offset += row.span
     size = size_of(tar)
     if size != shard.bytes or offset + len(END) != shard.bytes:
         found = "no file" if size is None else f"{size} bytes"
-        raise ShmDataError(str(tar), found=found, wanted=f"{shard.bytes} bytes as {INDEX} says")
+        raise ShmDataError(str(tar), found=found, expected=f"{shard.bytes} bytes as {INDEX} says")
 
 
 def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[str, bytes]]:
@@ -174,7 +174,7 @@ def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[st
             for member, size in zip(members(split, row)[:3], row.sizes[:3], strict=True):
                 head, data = file.read(tarfile.BLOCKSIZE), file.read(size)
                 if head != header(member, size) or len(data) < size:
-                    raise ShmDataError(str(tar), found="something else", wanted=f"{member} of {row.name}")
+                    raise ShmDataError(str(tar), found="something else", expected=f"{member} of {row.name}")
                 pictures.append((member, data))
                 file.seek(filling(size), os.SEEK_CUR)
     except OSError as error:

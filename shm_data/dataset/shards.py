@@ -89,7 +89,7 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
     rows = {split: _measured(packed, split, jobs, progress) for split in SPLITS}
     drafts = [draft for split in SPLITS for draft in _drafts(packed, split, rows[split], savedir, maxcount)]
     if not drafts:
-        raise ShmDataError(str(packed.layout.root), found="no samples", wanted="at least one")
+        raise ShmDataError(str(packed.layout.root), found="no samples", expected="at least one")
     missing = [draft for draft in drafts if not _is_done(draft)]
     if old is not None and old.complete and not missing:
         return old
@@ -136,7 +136,7 @@ def _chunks(packed: Packed, draft: Draft) -> Iterator[bytes]:
         for member, size, data in zip(members(draft.split, row), row.sizes, contents, strict=True):
             if len(data) != size:
                 found = f"{len(data)} bytes in {member}"
-                raise ShmDataError(f"sample {row.name}", found=found, wanted=f"{size} as a moment ago")
+                raise ShmDataError(f"sample {row.name}", found=found, expected=f"{size} as a moment ago")
             yield header(member, size)
             yield data
             yield bytes(filling(size))
@@ -162,8 +162,8 @@ def _packed(layout: Layout) -> Packed:
     known = os.path.lexists(layout.manifest)
     manifest = read_manifest(layout) if known else None
     if manifest is not None and not manifest.complete:
-        found, wanted = "a data set that is not complete", "the end of the command that makes it"
-        raise ShmDataError(str(layout.root), found=found, wanted=wanted)
+        found, expected = "a data set that is not complete", "the end of the command that makes it"
+        raise ShmDataError(str(layout.root), found=found, expected=expected)
     files = [*map(layout.names_of, SPLITS), *[layout.manifest] * known]
     marks = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
     if manifest is None:
@@ -189,13 +189,13 @@ def _measure(packed: Packed, split: str, sample: tuple[int, str]) -> Row | ShmDa
     try:
         require_fit(name)
     except ValueError as error:
-        return ShmDataError(f"sample {name[:255]}", wanted=str(error))
+        return ShmDataError(f"sample {name[:255]}", expected=str(error))
     sizes = []
     for path in packed.layout.sample(name):
         size = size_of(path)
         if not size:
             found = f"no {path.parent.name}/{path.name}"
-            return ShmDataError(f"sample {name} of {packed.layout.root}", found=found, wanted="the file")
+            return ShmDataError(f"sample {name} of {packed.layout.root}", found=found, expected="the file")
         sizes.append(size)
     image, alpha, trimap = sizes
     return Row(place, name, image, alpha, trimap, len(packed.told(split, name)))
@@ -231,14 +231,14 @@ def _is_done(draft: Draft) -> bool:
         return False
     if table.samples != draft.rows:
         found = "files of other sizes in the data set"
-        raise ShmDataError(str(draft.tar), found=found, wanted="those it was made of, or another --savedir")
+        raise ShmDataError(str(draft.tar), found=found, expected="those it was made of, or another --savedir")
     return size_of(draft.tar) == draft.size
 
 
 def _shard(draft: Draft) -> Shard:
     table = read_table(draft.tar)
     if table is None:
-        raise ShmDataError(f"{table_of(draft.tar)} is gone", wanted="a folder that nobody else changes")
+        raise ShmDataError(f"{table_of(draft.tar)} is gone", expected="a folder that nobody else changes")
     return Shard(
         file=draft.tar.name, split=draft.split, samples=len(draft.rows), bytes=draft.size, sha256=table.sha256
     )
@@ -253,17 +253,19 @@ def _refuse_other(old: Index | None, packed: Packed, savedir: Path, maxcount: in
     if old is None:
         there = sorted(path.name for split in SPLITS for path in savedir.glob(f"{split}-*.tar"))
         if there:
-            raise ShmDataError(f"{savedir} holds shards without {INDEX}", found=there[0], wanted="another --savedir")
+            raise ShmDataError(
+                f"{savedir} holds shards without {INDEX}", found=there[0], expected="another --savedir"
+            )
         return
     differing = [name for name in packed.marks | old.dataset if packed.marks.get(name) != old.dataset.get(name)]
     if differing:
         what = f"{savedir} holds shards of another data set, or of this one as it was"
-        raise ShmDataError(what, found=f"another {' and '.join(differing)}", wanted="another --savedir")
+        raise ShmDataError(what, found=f"another {' and '.join(differing)}", expected="another --savedir")
     if old.maxcount != maxcount:
-        what, wanted = f"{savedir} holds shards made with other options", f"{old.maxcount} as before"
-        raise ShmDataError(what, found=f"--maxcount {maxcount}", wanted=f"{wanted}, or another --savedir")
+        what, expected = f"{savedir} holds shards made with other options", f"{old.maxcount} as before"
+        raise ShmDataError(what, found=f"--maxcount {maxcount}", expected=f"{expected}, or another --savedir")
 
 
 def _refuse_inside(root: Path, savedir: Path) -> None:
     if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(root)):
-        raise ShmDataError("--savedir", found=f"{savedir} inside {root}", wanted="a folder outside the data set")
+        raise ShmDataError("--savedir", found=f"{savedir} inside {root}", expected="a folder outside the data set")

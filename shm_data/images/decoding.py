@@ -137,7 +137,7 @@ def read_reduced(path: Path, by: int) -> tuple[Array, int]:
         return read_image(path), 1
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
-        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
+        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", expected="a whole picture")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
 
 
@@ -160,7 +160,7 @@ def _opened(path: File) -> Iterator[Image.Image]:
         # Opening a pipe would wait for a writer.
         if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
             found = "a folder" if path.is_dir() else "a pipe or a device"
-            raise ShmDataError(f"cannot read {path}", found=found, wanted="a picture file")
+            raise ShmDataError(f"cannot read {path}", found=found, expected="a picture file")
         with Image.open(path if isinstance(path, Path) else path.open("rb"), formats=_FORMATS) as image:
             _refuse_huge(path, *image.size)
             yield image
@@ -176,7 +176,7 @@ def _refuse_huge(path: File, width: int, height: int) -> None:
         raise ShmDataError(
             f"cannot read {path}",
             found=f"{width}x{height} = {megapixels:g} megapixels",
-            wanted=f"at most {MOST_PIXELS / 1e6:.1f}",
+            expected=f"at most {MOST_PIXELS / 1e6:.1f}",
         )
 
 
@@ -212,7 +212,7 @@ def _decoded(data: bytes) -> Image.Image:
 def _read_by_pillow(path: File, image: Image.Image) -> NDArray[np.generic]:
     """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
-        raise ShmDataError(str(path), found="floating-point or 32-bit pixels", wanted="8 or 16 bits a channel")
+        raise ShmDataError(str(path), found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "1":
@@ -238,7 +238,7 @@ def _beyond_pillow(image: Image.Image) -> bool:
 def _read_by_opencv(path: File) -> NDArray[np.generic]:
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", wanted="a whole picture")
+        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", expected="a whole picture")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

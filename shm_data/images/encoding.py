@@ -24,7 +24,7 @@ def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes |
         return _encode_jpeg(pixels, quality) if extension == ".jpg" else _encode_webp(pixels, quality)
     except (cv2.error, ValueError) as error:
         size = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
-        raise ShmDataError(f"cannot encode as {extension}", found=size, wanted="fewer, or PNG") from error
+        raise ShmDataError(f"cannot encode as {extension}", found=size, expected="fewer, or PNG") from error
 
 
 def _encode_jpeg(pixels: Array, quality: int) -> bytes:

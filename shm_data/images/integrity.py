@@ -107,16 +107,16 @@ def check_jpeg2000(data: bytes) -> None:
     sizes = data[data.find(_SIZES_OF_JPEG2000) + 4 :][:16422]
     depths = {depth + 1 for depth in sizes[38::3][: int.from_bytes(sizes[36:38])]}
     if not depths <= {8, 16}:
-        raise ValueError(f"it has {_some(depths)} bits a channel, wanted 8 or 16")
+        raise ValueError(f"it has {_some(depths)} bits a channel, expected 8 or 16")
 
 
 def check_tiff(tags: Mapping[int, Any]) -> None:
     """Raises ValueError for the kinds of TIFF that decoders read, but not for what they hold."""
     depths = set(tags.get(_BITS, (1,)))
     if not set(tags.get(_SAMPLE_FORMAT, (1,))) <= {1, 4}:
-        raise ValueError("it has floating-point or signed pixels, wanted 8 or 16 unsigned bits a channel")
+        raise ValueError("it has floating-point or signed pixels, expected 8 or 16 unsigned bits a channel")
     if not depths <= {1, 2, 4, 8, 16}:
-        raise ValueError(f"it has {_some(depths)} bits a channel, wanted 8 or 16")
+        raise ValueError(f"it has {_some(depths)} bits a channel, expected 8 or 16")
     odd = {
         "with white as 0": tags.get(_PHOTOMETRIC) == 0,
         "of CMYK": tags.get(_PHOTOMETRIC) == 5,
@@ -125,7 +125,7 @@ def check_tiff(tags: Mapping[int, Any]) -> None:
     }
     if 16 in depths and any(odd.values()):
         kinds = " and ".join(kind for kind, is_it in odd.items() if is_it)
-        raise ValueError(f"it has 16 bits a channel {kinds}, wanted 8 bits, or plain gray, RGB or straight RGBA")
+        raise ValueError(f"it has 16 bits a channel {kinds}, expected 8 bits, or plain gray, RGB or straight RGBA")
 
 
 def _some(depths: set[int]) -> str:

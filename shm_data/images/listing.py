@@ -35,11 +35,11 @@ def require_folder(root: Path) -> None:
     """Raises ShmDataError where `root` is not a folder that can be listed and its files looked at."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
-            raise ShmDataError(str(root), found="a file", wanted="a folder")
+            raise ShmDataError(str(root), found="a file", expected="a folder")
         os.stat(f"{root}/.")
         os.scandir(root).close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ShmDataError(str(root), found="no folder", wanted="a folder") from error
+        raise ShmDataError(str(root), found="no folder", expected="a folder") from error
     except OSError as error:
         raise ShmDataError(f"cannot look into {root}: {error.strerror}") from error
 

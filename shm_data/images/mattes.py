@@ -42,9 +42,11 @@ def read_cutout(path: Path) -> tuple[Array, Array]:
     """
     pixels = read_channels(path)
     if pixels.shape[2] not in (2, 4):
-        raise ShmDataError(str(path), found="no A channel", wanted="an RGBA cut-out, or alphas in --inalp")
+        raise ShmDataError(str(path), found="no A channel", expected="an RGBA cut-out, or alphas in --inalp")
     if pixels[..., -1].min() == 255:
-        raise ShmDataError(str(path), found="an A channel of 255 everywhere", wanted="a cut-out with its matte in A")
+        raise ShmDataError(
+            str(path), found="an A channel of 255 everywhere", expected="a cut-out with its matte in A"
+        )
     colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
 
@@ -75,7 +77,7 @@ def is_gray(channels: Array) -> bool:
     return bool(np.quantile(np.ptp(channels, axis=2), 0.999) <= _GRAY_TOLERANCE)
 
 
-def _gray(path: File, channels: Array, wanted: str) -> Array:
+def _gray(path: File, channels: Array, expected: str) -> Array:
     """The one channel of a gray picture, however many equal ones it is stored in."""
     if channels.shape[2] == 1:
         return np.ascontiguousarray(channels[..., 0])
@@ -83,7 +85,7 @@ def _gray(path: File, channels: Array, wanted: str) -> Array:
     if spread.max() == 0:
         return np.ascontiguousarray(channels[..., 0])
     if not is_gray(channels):
-        raise ShmDataError(str(path), found="a colour picture", wanted=wanted)
+        raise ShmDataError(str(path), found="a colour picture", expected=expected)
     return cv2.cvtColor(np.ascontiguousarray(channels), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 

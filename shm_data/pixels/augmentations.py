@@ -92,13 +92,13 @@ def drawn(
     As many numbers are taken whatever the names: so one more changes none of the others. Left out is what needs to
     know the background of an untouched `photo`, what an `own_trimap` would no longer fit, and what lacks a `partner`.
     """
-    wanted = set(names) & _OF_PHOTO if photo else set(names)
-    wanted -= _OF_ALPHA if own_trimap else set()
-    wanted -= {"over"} if partner is None else set()
+    allowed = set(names) & _OF_PHOTO if photo else set(names)
+    allowed -= _OF_ALPHA if own_trimap else set()
+    allowed -= {"over"} if partner is None else set()
     values: dict[str, Numbers] = {}
     for name, ranges in RANGES.items():
         coin, *some = itertools.islice(numbers, 1 + len(ranges))
-        if name in wanted and coin < 0.5:
+        if name in allowed and coin < 0.5:
             values[name] = tuple(map(_within, some, ranges))
     return Augmentation(**values, partner=partner if "over" in values else None) if values else None
 
@@ -241,7 +241,7 @@ def recompressed(image: Array, quality: int) -> Array:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         size = f"{image.shape[1]}x{image.shape[0]} pixels"
-        raise ShmDataError("--augment jpeg", found=size, wanted="fewer, or without") from error
+        raise ShmDataError("--augment jpeg", found=size, expected="fewer, or without") from error
     return cv2.cvtColor(np.asarray(pixels), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

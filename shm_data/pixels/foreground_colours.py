@@ -48,16 +48,16 @@ def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, .
         return (image,) * count
     from shm_data.pixels.kernels import colours  # noqa: PLC0415  # numba takes its time to load
 
-    wanted = tuple(image.copy() for _ in range(count))
+    results = tuple(image.copy() for _ in range(count))
     for core in _cores(fractional):
         window = _window(core, alpha)
         inside = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
         asked = np.zeros(alpha[window].shape, np.bool_)
         asked[inside] = fractional[core]
         estimated = colours.separate(image[window], alpha[window], asked, _level_sizes(asked.shape))[asked]
-        for number, whole in enumerate(wanted):
+        for number, whole in enumerate(results):
             whole[core][fractional[core]] = _bytes(estimated[:, 3 * number : 3 * number + 3])
-    return wanted
+    return results
 
 
 def _level_sizes(shape: tuple[int, ...]) -> NDArray[np.int64]:

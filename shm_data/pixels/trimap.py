@@ -64,13 +64,13 @@ def at_depths(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRule) -> Array
     return trimap
 
 
-def width_for(size: tuple[int, int], wanted: int | Literal["auto"]) -> int:
-    """The kernel width in px for a picture of `size` (width, height): as wanted, or by the size of the picture.
+def width_for(size: tuple[int, int], requested: int | Literal["auto"]) -> int:
+    """The kernel width in px for a picture of `size` (width, height): as requested, or by the size of the picture.
 
     "auto" is a radius of 1 % of the long edge. At 1250 px this is the 25 px kernel that portrait benchmarks use;
     it keeps the band the same share of the picture at any resolution.
     """
-    return 2 * max(1, round(max(size) / 100)) + 1 if wanted == "auto" else wanted
+    return 2 * max(1, round(max(size) / 100)) + 1 if requested == "auto" else requested
 
 
 def normalise(pixels: Array) -> Array:
@@ -83,10 +83,10 @@ def normalise(pixels: Array) -> Array:
     if highest <= 2:
         return np.array(CLASSES, np.uint8)[pixels]
     if highest <= LOSSY_TOLERANCE:
-        raise ShmDataError("not a trimap", found=f"labels up to {highest}", wanted="0, 1 and 2, or 0 to 255")
+        raise ShmDataError("not a trimap", found=f"labels up to {highest}", expected="0, 1 and 2, or 0 to 255")
     between = pixels[(pixels > LOSSY_TOLERANCE) & (pixels < 255 - LOSSY_TOLERANCE)]
     if between.size and np.mean(np.abs(between - np.median(between)) <= 16) < 0.5:
-        raise ShmDataError("not a trimap", found="many gray levels", wanted="0, one unknown level, and 255")
+        raise ShmDataError("not a trimap", found="many gray levels", expected="0, one unknown level, and 255")
     trimap = np.full(pixels.shape, UNKNOWN, np.uint8)
     trimap[pixels <= LOSSY_TOLERANCE] = BACKGROUND
     trimap[pixels >= 255 - LOSSY_TOLERANCE] = FOREGROUND

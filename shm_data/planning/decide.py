@@ -125,7 +125,7 @@ def record(decision: Decision, layout: Layout) -> Decision:
     Raises BusyError where another run has written since the decision.
     """
     if read_manifest(layout) != decision.found:
-        raise BusyError(f"{layout.root} has been written to by another run", wanted="the same command again")
+        raise BusyError(f"{layout.root} has been written to by another run", expected="the same command again")
     manifest = decision.manifest
     if not decision.recorded:
         manifest = manifest.model_copy(update={"digest": write_recipes(layout.recipes, decision.recipes())})
@@ -166,7 +166,7 @@ def _manifest(
     mark: str,
 ) -> Manifest:
     if survey.counts.samples == 0:
-        raise ShmDataError("nothing to make", found="--numbg 0 without originals", wanted="--numbg 1 or more")
+        raise ShmDataError("nothing to make", found="--numbg 0 without originals", expected="--numbg 1 or more")
     return Manifest(
         complete=False,
         options=planned.options,
@@ -203,7 +203,7 @@ def _scan_backgrounds(options: CompositeOptions, found: Found, jobs: int, progre
         raise ShmDataError(
             "no usable backgrounds",
             found=f"{len(pool.skipped)} left out: {why}",
-            wanted="photos known to show nobody, a --bgdir, or --people",
+            expected="photos known to show nobody, a --bgdir, or --people",
         )
     return pool
 
@@ -270,7 +270,7 @@ def _require_extension(recorded: Iterator[Recipe], recipes: Iterator[Recipe], la
             raise ShmDataError(
                 f"{layout.root} was made from other sources",
                 found=f"another recipe for {awaited.name}",
-                wanted="the same backgrounds as then (foregrounds may be added), or another --savedir",
+                expected="the same backgrounds as then (foregrounds may be added), or another --savedir",
             )
 
 
@@ -292,7 +292,7 @@ def _licensed(options: CompositeOptions, old: Manifest | None, roots: Mapping[st
     """The options with the licences that were told before, too. Raises ShmDataError for one of no source."""
     strange = [name for name in options.license if name not in roots]
     if strange:
-        raise ShmDataError("--license", found=f"{strange[0]}, which is no source", wanted=" or ".join(roots))
+        raise ShmDataError("--license", found=f"{strange[0]}, which is no source", expected=" or ".join(roots))
     told = (old.options.license if old else {}) | options.license
     return options.model_copy(update={"license": told})
 
@@ -303,7 +303,7 @@ def _absolute(roots: Mapping[str, Path]) -> dict[str, Path]:
         try:
             str(path.absolute()).encode()
         except UnicodeEncodeError as error:
-            raise ShmDataError(f"the folder {os.fsencode(path)!r}", wanted="a path in UTF-8") from error
+            raise ShmDataError(f"the folder {os.fsencode(path)!r}", expected="a path in UTF-8") from error
     return {label: path.absolute() for label, path in roots.items()}
 
 
@@ -312,8 +312,8 @@ def _notes(planned: Planned, unusable: AbstractSet[str]) -> Iterator[str]:
     options, people = planned.options, planned.foregrounds
     yield from foregrounds.layout_notes(planned.layouts)
     sides = split_foregrounds(people, options, planned.known)
-    wanted = splits_to_composite(people, sides, options)
-    pools = split_backgrounds(planned.backgrounds, options, wanted) if wanted else {}
+    needed = splits_to_composite(people, sides, options)
+    pools = split_backgrounds(planned.backgrounds, options, needed) if needed else {}
     for side, some in sorted(pools.items()):
         usable = sum(background.key not in unusable for background in some)
         if usable < options.numbg:
@@ -353,4 +353,4 @@ def refuse_inside(option: str, path: Path, options: CompositeOptions) -> None:
     single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir)
     for folder in (*single, *options.vocroot, *options.cocoroot, *options.bgdir):
         if folder is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-            raise ShmDataError(option, found=f"{path} inside {folder}", wanted="a folder outside the sources")
+            raise ShmDataError(option, found=f"{path} inside {folder}", expected="a folder outside the sources")

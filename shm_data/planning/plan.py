@@ -36,8 +36,8 @@ def plan(
     Raises ShmDataError where there are too few backgrounds for both splits, or a set's own split parts a group.
     """
     sides = split_foregrounds(foregrounds, options, known or {})
-    wanted = splits_to_composite(foregrounds, sides, options)
-    pools = split_backgrounds(backgrounds, options, wanted) if wanted else {}
+    needed = splits_to_composite(foregrounds, sides, options)
+    pools = split_backgrounds(backgrounds, options, needed) if needed else {}
     broken = {side: _places(pool, unusable, side) for side, pool in pools.items()}
     taken: dict[str, int] = {}
     behind = _partners(foregrounds, sides, options)
@@ -117,29 +117,29 @@ def splits_to_composite(
 
 
 def split_backgrounds(
-    backgrounds: Sequence[Background], options: CompositeOptions, wanted: AbstractSet[str]
+    backgrounds: Sequence[Background], options: CompositeOptions, needed: AbstractSet[str]
 ) -> dict[str, tuple[Background, ...]]:
-    """The backgrounds of each of the `wanted` splits, in the order of their keys; no background serves two.
+    """The backgrounds of each of the `needed` splits, in the order of their keys; no background serves two.
 
     Raises ShmDataError where a split has none, as when all are to be in one and foregrounds are in both.
     """
     ordered = sorted(backgrounds, key=lambda background: background.key)
     sides = split("background", (b.key for b in ordered), options.trainsplit, options.seed)
-    if len(ordered) == len(wanted) == 1:
-        sides = dict.fromkeys(sides, *wanted)
-    pools = {side: tuple(b for b in ordered if sides[b.key] == side) for side in wanted}
-    if len(wanted) > 1 and options.trainsplit in (0, 1):
+    if len(ordered) == len(needed) == 1:
+        sides = dict.fromkeys(sides, *needed)
+    pools = {side: tuple(b for b in ordered if sides[b.key] == side) for side in needed}
+    if len(needed) > 1 and options.trainsplit in (0, 1):
         empty = "val" if options.trainsplit else "train"
         raise ShmDataError(
             f"--trainsplit {options.trainsplit:g}",
             found=f"no background for {empty}, where a published set has foregrounds",
-            wanted="a share between 0 and 1",
+            expected="a share between 0 and 1",
         )
     if not all(pools.values()):
         raise ShmDataError(
             "too few backgrounds (--vocroot, --cocoroot, --bgdir) for splits that share none",
             found=str(len(ordered)),
-            wanted=f"at least {len(wanted)}",
+            expected=f"at least {len(needed)}",
         )
     return pools
 
@@ -196,7 +196,7 @@ def _places(pool: Sequence[Background], unusable: AbstractSet[str], side: str) -
     places = {place for place, background in enumerate(pool) if background.key in unusable}
     if len(places) == len(pool):
         what = f"no background of {side} can be read"
-        raise ShmDataError(what, found=counted(len(pool), "broken file"), wanted="whole pictures")
+        raise ShmDataError(what, found=counted(len(pool), "broken file"), expected="whole pictures")
     return places
 
 

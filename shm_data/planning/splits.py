@@ -49,7 +49,7 @@ def of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dict[str, 
             raise ShmDataError(
                 f"--group puts {other} and {name} together ({groups[name]})",
                 found=f"{other} in {known[other]} and {name} in {side}, where their set has them",
-                wanted="a pattern that fits only names of other photos",
+                expected="a pattern that fits only names of other photos",
             )
     return {group: known[name] for group, name in first.items()}
 

@@ -27,7 +27,7 @@ def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: 
     names of the samples. Raises ShmDataError where there is no data set, or the page cannot be written.
     """
     if out is not None and not out.parent.is_dir():
-        raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", wanted="a folder that is there")
+        raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", expected="a folder that is there")
     layout, out = Layout(root), out or root / "report.html"
     book = read_book(layout)
     verdict = check_book(layout, book, jobs=jobs, progress=progress)

@@ -147,7 +147,7 @@ def _verdict_on_leaks(facts: Facts, verdict: Verdict) -> str:
 
 
 def _told(finding: Finding) -> str:
-    return f"<code>{text(finding.what)}</code> has {text(finding.found)}; wanted {text(finding.wanted)}"
+    return f"<code>{text(finding.what)}</code> has {text(finding.found)}; expected {text(finding.expected)}"
 
 
 def _check(verdict: Verdict, shown: Shown) -> str:

@@ -36,8 +36,8 @@ def preview(
 def sheet_of_plan(decision: Decision, count: int, jobs: int = -1, progress: Progress = quiet) -> Array:
     """A contact sheet (H, W, 3) uint8 of about `count` samples of a plan. Only their foregrounds are prepared."""
     counts = {split: getattr(decision.manifest.counts, split) for split in SPLITS}
-    wanted = {split: set(some) for split, some in places(counts, count).items()}
-    by_foreground = itertools.groupby(_shown(decision, wanted), key=lambda recipe: recipe.foreground)
+    chosen = {split: set(some) for split, some in places(counts, count).items()}
+    by_foreground = itertools.groupby(_shown(decision, chosen), key=lambda recipe: recipe.foreground)
     parts = [tuple(recipes) for _, recipes in by_foreground]
     results = spread(partial(_rows, decision.manifest), parts, jobs, ordered=True)
     rows = [row for some in progress(results, len(parts), "rendering foregrounds") for row in some]
@@ -47,17 +47,17 @@ def sheet_of_plan(decision: Decision, count: int, jobs: int = -1, progress: Prog
 def _require_place(out: Path, options: CompositeOptions) -> None:
     """Raises ShmDataError where the sheet cannot be written, before the sources are read."""
     if out.suffix.lower() != ".png":
-        raise ShmDataError(f"--out {out}", wanted="a name that ends with .png")
+        raise ShmDataError(f"--out {out}", expected="a name that ends with .png")
     if not out.parent.is_dir():
-        raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", wanted="a folder that is there")
+        raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", expected="a folder that is there")
     refuse_inside("--out", out, options)
 
 
-def _shown(decision: Decision, wanted: dict[str, set[int]]) -> Iterator[Recipe]:
-    """The recipes at the wanted places of each split's list, in the order of the plan."""
+def _shown(decision: Decision, chosen: dict[str, set[int]]) -> Iterator[Recipe]:
+    """The recipes at the chosen places of each split's list, in the order of the plan."""
     numbers = {split: itertools.count() for split in SPLITS}
     for recipe in decision.recipes():
-        if next(numbers[recipe.split]) in wanted[recipe.split]:
+        if next(numbers[recipe.split]) in chosen[recipe.split]:
             yield recipe
 
 

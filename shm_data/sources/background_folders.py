@@ -14,13 +14,13 @@ UNKNOWN = "has no annotation, so it may show a person"
 class Candidate:
     """A picture that may become a background. `name` is its path below the root.
 
-    `why` tells what speaks against it, if anything. One that is not `wanted` was not asked for: it only tells
+    `why` tells what speaks against it, if anything. One that is not `selected` was not asked for: it only tells
     of the person it shows. `photo` is a name that this photo, and no other, bears in every copy of its dataset.
     """
 
     name: str
     why: str = ""
-    wanted: bool = True
+    selected: bool = True
     photo: str = ""
 
 
@@ -33,7 +33,7 @@ def pictures(root: Path) -> list[str]:
     """The pictures below `root`, as sorted relative paths. Raises ShmDataError where there is none."""
     names = images.find(root)
     if not names:
-        raise ShmDataError(str(root), found="no pictures", wanted="background photos")
+        raise ShmDataError(str(root), found="no pictures", expected="background photos")
     return names
 
 

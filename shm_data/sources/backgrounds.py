@@ -111,7 +111,7 @@ def _choose(entries: Sequence[_Entry]) -> tuple[list[_Entry], list[Skipped]]:
     used: set[str] = set()
     chosen, skipped = [], []
     for entry in entries:
-        if not entry.candidate.wanted:
+        if not entry.candidate.selected:
             continue
         if why := _why(entry, persons, used):
             skipped.append(Skipped(entry.key, why))

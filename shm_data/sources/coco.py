@@ -65,21 +65,21 @@ def licences(root: Path, names: Sequence[str]) -> dict[str, int]:
 
     Annotations that are missing or break off tell less and are no fault here; `candidates` refuses them.
     """
-    wanted = {_base(name) for name in names}
+    asked = {_base(name) for name in names}
     told: dict[str, str] = {}
     for path in _annotations(root):
-        told = _licences_in(path, wanted) | told
+        told = _licences_in(path, asked) | told
     counts = Counter(told.get(_base(name), "") for name in names)
     return {licence: counts[licence] for licence in sorted(counts)}
 
 
-def _licences_in(path: Path, wanted: AbstractSet[str]) -> dict[str, str]:
-    """The licence of each wanted photo that the file lists, by the name without what the release put before it."""
+def _licences_in(path: Path, asked: AbstractSet[str]) -> dict[str, str]:
+    """The licence of each photo asked for that the file lists, by the name without what the release put before it."""
     texts: dict[object, str] = {}
     numbers: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError, OverflowError, ijson.JSONError), path.open("rb") as file:
         for place, record in _terms(file):
-            if place == "images.item" and (name := _base(str(record.get("file_name", "")))) in wanted:
+            if place == "images.item" and (name := _base(str(record.get("file_name", "")))) in asked:
                 numbers.setdefault(name, record.get("license"))
             elif place == "licenses.item":
                 texts[record.get("id")] = ", ".join(str(record[part]) for part in ("name", "url") if part in record)
@@ -131,8 +131,8 @@ def _shown(root: Path) -> dict[str, bool]:
     """Whether each image that is listed anywhere shows a person."""
     paths = _annotations(root)
     if not paths:
-        wanted = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
-        raise ShmDataError(str(root), found="no annotations", wanted=wanted)
+        expected = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
+        raise ShmDataError(str(root), found="no annotations", expected=expected)
     shown: dict[str, bool] = {}
     for path in paths:
         for name, person in _read(path):
@@ -148,13 +148,13 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
         raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
     except KeyError as error:
         raise ShmDataError(
-            str(path), found=f"an entry without a proper {error}", wanted="COCO annotations"
+            str(path), found=f"an entry without a proper {error}", expected="COCO annotations"
         ) from error
     except ijson.JSONError as error:
         found = f"broken JSON ({_first_line(error)})"
-        raise ShmDataError(str(path), found=found, wanted="COCO annotations") from error
+        raise ShmDataError(str(path), found=found, expected="COCO annotations") from error
     except (ValueError, OverflowError) as error:
-        raise ShmDataError(str(path), found=str(error), wanted="COCO annotations") from error
+        raise ShmDataError(str(path), found=str(error), expected="COCO annotations") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -73,10 +73,10 @@ def _require_some(pairs: Pairs, image_folder: Path, other_folder: Path, kind: st
     if pairs.matched:
         return
     found = f"{_shown(pairs.images_left)} and {_shown(pairs.others_left)}"
-    wanted = "equal names" + (
+    expected = "equal names" + (
         f" up to {prefix!r}" if prefix else f", or the word in the {kind}s' names with --prefix"
     )
-    raise ShmDataError(f"no image in {image_folder} has its {kind} in {other_folder}", found=found, wanted=wanted)
+    raise ShmDataError(f"no image in {image_folder} has its {kind} in {other_folder}", found=found, expected=expected)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def tolerance_of(alpha: Array, path: Path) -> int:
     highest = int(alpha.max())
     if highest <= 1:
         found = "only 0" if highest == 0 else "only 0 and 1"
-        raise ShmDataError(f"the matte {path}", found=found, wanted="0 for background to 255 for foreground")
+        raise ShmDataError(f"the matte {path}", found=found, expected="0 for background to 255 for foreground")
     return LOSSY_TOLERANCE if highest < 255 or images.is_lossy(path) else 0
 
 
@@ -77,9 +77,9 @@ def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path,
     alike = same_shape((width, height), (other_width, other_height))
     if allowed and alike:
         return True
-    wanted = "the same size, or --resize-alpha" if alike else "the same size"
+    expected = "the same size, or --resize-alpha" if alike else "the same size"
     raise ShmDataError(
         f"{image_path} and {other_path}",
         found=f"{width}x{height} and {other_width}x{other_height}",
-        wanted=wanted,
+        expected=expected,
     )

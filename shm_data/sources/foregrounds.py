@@ -59,7 +59,7 @@ def scan(
             found += some
             skipped += left
     if not found:
-        raise ShmDataError("no foregrounds", wanted="photos by --inimg and their alphas by --inalp, or --pubdir")
+        raise ShmDataError("no foregrounds", expected="photos by --inimg and their alphas by --inalp, or --pubdir")
     distinct, twice = _distinct(found, roots, {files.image for files in recorded})
     return Found(_named(distinct, recorded), roots, (*skipped, *twice), trees)
 
@@ -132,7 +132,7 @@ def _named(found: Sequence[Files], recorded: Sequence[Files]) -> tuple[Files, ..
             became = "is gone" if here is None else "has other files now"
             raise ShmDataError(
                 f"the foreground {files.name} ({files.image}) {became}; the data set was made with it",
-                wanted="the files of then, or another --savedir",
+                expected="the files of then, or another --savedir",
             )
     taken: dict[str, int] = {}
     for files in recorded:

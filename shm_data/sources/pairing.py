@@ -162,7 +162,7 @@ def _best(image: str, by_key: dict[str, list[tuple[int, str]]]) -> tuple[tuple[i
     best = min(found)
     rivals = sorted({other for rank, other in found if rank == best[0]})
     if len(rivals) > 1:
-        raise ShmDataError(f"{image} fits several files by name", found=" and ".join(rivals), wanted="one of them")
+        raise ShmDataError(f"{image} fits several files by name", found=" and ".join(rivals), expected="one of them")
     return best
 
 
@@ -171,5 +171,5 @@ def _winner(other: str, claims: list[tuple[tuple[int, ...], str]]) -> str:
     best = min(claims)
     rivals = sorted(image for rank, image in claims if rank == best[0])
     if len(rivals) > 1:
-        raise ShmDataError(f"{other} fits several images by name", found=" and ".join(rivals), wanted="one of them")
+        raise ShmDataError(f"{other} fits several images by name", found=" and ".join(rivals), expected="one of them")
     return best[1]

@@ -105,7 +105,7 @@ def recognised(label: str, root: Path) -> str | None:
     fitting = [name for name, tree in TREES.items() if _is_certain(tree, root)]
     if len(fitting) > 1:
         found = " and of ".join(TREES[name].title for name in fitting)
-        raise ShmDataError(f"--{label} {root}", found=f"the folders of {found}", wanted="one of them by --layout")
+        raise ShmDataError(f"--{label} {root}", found=f"the folders of {found}", expected="one of them by --layout")
     return fitting[0] if fitting else None
 
 
@@ -118,8 +118,8 @@ def scan(label: str, root: Path, name: str, *, taken_over: bool) -> tuple[list[F
     tree = TREES[name]
     rooms = [room for room in tree.rooms if _is_there(root, room.images) or _is_there(root, room.alphas)]
     if not rooms:
-        wanted = " or ".join(f"{room.images} and {room.alphas}" for room in tree.rooms)
-        raise ShmDataError(f"--{label} {root}", found=f"nothing of {tree.title}", wanted=f"{wanted} in it")
+        expected = " or ".join(f"{room.images} and {room.alphas}" for room in tree.rooms)
+        raise ShmDataError(f"--{label} {root}", found=f"nothing of {tree.title}", expected=f"{expected} in it")
     found: list[Files] = []
     skipped: list[Skipped] = []
     for listed, together in _by_list(rooms).items():
@@ -133,7 +133,7 @@ def scan(label: str, root: Path, name: str, *, taken_over: bool) -> tuple[list[F
             skipped += left
     if not found:
         raise ShmDataError(
-            f"--{label} {root}", found=f"no image of {tree.title} with its alpha", wanted="pairs of equal names"
+            f"--{label} {root}", found=f"no image of {tree.title} with its alpha", expected="pairs of equal names"
         )
     return found, skipped
 
@@ -190,7 +190,7 @@ def _listed(path: Path) -> list[str]:
     names = sorted({line.strip() for line in lines if line.strip()})
     for name in names:
         if not is_plain(name):
-            raise ShmDataError(str(path), found=repr(name), wanted="plain file names")
+            raise ShmDataError(str(path), found=repr(name), expected="plain file names")
     return names
 
 

@@ -32,10 +32,10 @@ def trees(root: Path) -> list[Path]:
     found = [root] if (root / PHOTOS).is_dir() else []
     found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
     if not found and root.name == PHOTOS:
-        raise ShmDataError(str(root), found=f"{PHOTOS} itself", wanted="the folder above it")
+        raise ShmDataError(str(root), found=f"{PHOTOS} itself", expected="the folder above it")
     if not found:
         there = _some(sorted(os.listdir(root)), "an empty folder")
-        raise ShmDataError(str(root), found=there, wanted=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
+        raise ShmDataError(str(root), found=there, expected=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
     return found
 
 
@@ -53,7 +53,7 @@ def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) 
     elif vocset is not None:
         _log.warning("%s has no lists in ImageSets/Main: all its photos are taken for %s", tree, vocset)
     shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
-    present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), wanted=ids[name] in listed) for name in names]
+    present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), selected=ids[name] in listed) for name in names]
     missing = sorted(listed.difference(ids.values()))
     return present + [Candidate(f"{PHOTOS}/{id_}", f"is in {vocset}.txt, but has no picture") for id_ in missing]
 
@@ -63,11 +63,11 @@ def _listed(tree: Path, vocset: str) -> set[str]:
     path = _lists(tree) / f"{vocset}.txt"
     if not is_plain(vocset) or not os.path.isfile(path):
         there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
-        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), wanted="one of those")
+        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), expected="one of those")
     ids = {words[0] for words in _words(path)}
     for id_ in sorted(ids):
         if not is_plain(id_):
-            raise ShmDataError(str(path), found=repr(id_), wanted="plain ids, such as 2007_000027")
+            raise ShmDataError(str(path), found=repr(id_), expected="plain ids, such as 2007_000027")
     return ids
 
 

@@ -102,17 +102,17 @@ def _files(source: Path) -> list[tuple[Path, str]]:
         return [(source, source.name)]
     names = find(source)
     if not names:
-        raise ShmDataError(str(source), found="no pictures", wanted="some; videos are given one by one")
+        raise ShmDataError(str(source), found="no pictures", expected="some; videos are given one by one")
     return [(source / name, name) for name in names]
 
 
 def _require_possible(predictor: AnyPredictor, videos: Sequence[Path], wishes: Wishes) -> None:
     """Raises ShmDataError where a video is to be what it cannot be."""
     if videos and "cutout" in wishes.outputs:
-        wanted = "alpha or composite: what OpenCV writes of a video holds no A channel"
-        raise ShmDataError(str(videos[0]), found="a video, and the output cutout", wanted=wanted)
+        expected = "alpha or composite: what OpenCV writes of a video holds no A channel"
+        raise ShmDataError(str(videos[0]), found="a video, and the output cutout", expected=expected)
     if videos and predictor.needs_trimap:
-        raise ShmDataError(str(videos[0]), found="a video", wanted="pictures: this M-Net needs a trimap for each")
+        raise ShmDataError(str(videos[0]), found="a video", expected="pictures: this M-Net needs a trimap for each")
 
 
 def _tasks(
@@ -138,7 +138,7 @@ def _require_no_overwriting(tasks: Sequence[Task]) -> None:
         for path in task.outputs.values():
             if os.path.realpath(path) in sources:
                 given = f"{path}, which is given"
-                raise ShmDataError(f"the matte of {task.source}", found=given, wanted="another --savedir")
+                raise ShmDataError(f"the matte of {task.source}", found=given, expected="another --savedir")
 
 
 def _is_done(task: Task, weights: Path | None) -> bool:
@@ -168,12 +168,16 @@ def _trimaps(files: Sequence[tuple[Path, str]], trimap: Path | None) -> dict[Pat
         return {}
     if not os.path.isdir(trimap):
         if len(files) > 1:
-            raise ShmDataError("--trimap", found=f"one file for {len(files)} pictures", wanted="a folder of trimaps")
+            raise ShmDataError(
+                "--trimap", found=f"one file for {len(files)} pictures", expected="a folder of trimaps"
+            )
         return {files[0][0]: trimap}
     by_name = {name: path for path, name in files}
     if len(by_name) < len(files):
-        raise ShmDataError("--trimap", found="several pictures of one name", wanted="one folder at a time")
+        raise ShmDataError("--trimap", found="several pictures of one name", expected="one folder at a time")
     pairs = pair(list(by_name), find(trimap), TRIMAP_WORDS)
     if pairs.images_left:
-        raise ShmDataError(f"no trimap in {trimap}", found=f"none for {pairs.images_left[0]}", wanted="one for each")
+        raise ShmDataError(
+            f"no trimap in {trimap}", found=f"none for {pairs.images_left[0]}", expected="one for each"
+        )
     return {by_name[name]: trimap / other for name, other in pairs.matched.items()}

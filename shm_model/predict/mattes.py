@@ -58,10 +58,10 @@ class AnyPredictor(ABC):
         if not self.needs_trimap:
             return
         if trimap is None:
-            raise ShmDataError("this checkpoint is an M-Net", found="no trimap", wanted="--trimap")
+            raise ShmDataError("this checkpoint is an M-Net", found="no trimap", expected="--trimap")
         if trimap.shape != image.shape[:2]:
             sizes = f"a {trimap.shape[1]}x{trimap.shape[0]} trimap of a {image.shape[1]}x{image.shape[0]} image"
-            raise ShmDataError("a trimap", found=sizes, wanted="the same size")
+            raise ShmDataError("a trimap", found=sizes, expected="the same size")
 
     def of_many(self, images: Sequence[Array], trimaps: Sequence[Array | None]) -> list[Prediction]:
         """Predicts several images of one size at once, each as it would be alone. They are checked already."""

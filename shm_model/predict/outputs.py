@@ -31,7 +31,7 @@ def background_of(text: str) -> Array:
         pass
     path = Path(text)
     if not path.exists():
-        raise ShmDataError("the background", found=text, wanted="a colour, as #00ff00 or white, or a picture")
+        raise ShmDataError("the background", found=text, expected="a colour, as #00ff00 or white, or a picture")
     return read_image(path)
 
 
@@ -40,17 +40,17 @@ def covering(background: Array, size: Size) -> Array:
     return cover(background, cover_box((background.shape[1], background.shape[0]), size, 0.5, 0.5), size)
 
 
-def rendered(image: Array, alpha: Floats, wanted: Collection[Output], background: Array) -> dict[Output, Array]:
-    """What is wanted of an image (H, W, 3) uint8 with alpha (H, W) float32 in [0, 1], all uint8.
+def rendered(image: Array, alpha: Floats, expected: Collection[Output], background: Array) -> dict[Output, Array]:
+    """What is expected of an image (H, W, 3) uint8 with alpha (H, W) float32 in [0, 1], all uint8.
 
     The alpha is (H, W), the cut-out (H, W, 4), the composite (H, W, 3) over the middle of a background (h, w, 3)
     uint8. The colours of the latter two are freed of the old background.
     """
     matte = np.rint(alpha * 255).astype(np.uint8)
     made: dict[Output, Array] = {"alpha": matte}
-    if {"cutout", "composite"} & set(wanted):
+    if {"cutout", "composite"} & set(expected):
         colours = estimate(image, matte)
         made["cutout"] = np.dstack([colours, matte])
-        if "composite" in wanted:
+        if "composite" in expected:
             made["composite"] = blend(colours, matte, covering(background, (matte.shape[1], matte.shape[0])))
-    return {kind: made[kind] for kind in wanted}
+    return {kind: made[kind] for kind in expected}

@@ -82,7 +82,7 @@ def _predicted(predictor: AnyPredictor, read: Iterable[_Read | str], batch: int)
 
 
 def _write(background: Array, predicted: _Predicted | str) -> str:
-    """Writes what is wanted of a picture; gives its fault, or nothing."""
+    """Writes what is expected of a picture; gives its fault, or nothing."""
     if isinstance(predicted, str):
         return predicted
     image, outputs = predicted.image, predicted.task.outputs

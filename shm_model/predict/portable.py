@@ -55,14 +55,14 @@ def onnx_predictor_of(path: Path, device: str | None = None) -> OnnxPredictor:
     except OSError as error:
         raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
     except _UNREADABLE as error:
-        raise ShmDataError(str(path), found="no ONNX model that can be run", wanted=_WANTED) from error
+        raise ShmDataError(str(path), found="no ONNX model that can be run", expected=_WANTED) from error
     if device and device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise ShmDataError(
-            "--device", found=f"{device}, which onnxruntime cannot start", wanted="a GPU with CUDA, or cpu"
+            "--device", found=f"{device}, which onnxruntime cannot start", expected="a GPU with CUDA, or cpu"
         )
     told: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     if not {"mode", "longest"} <= set(told) or not told["longest"].isdecimal():
-        raise ShmDataError(str(path), found="another ONNX model", wanted=_WANTED)
+        raise ShmDataError(str(path), found="another ONNX model", expected=_WANTED)
     return OnnxPredictor(session, told["mode"], int(told["longest"]))
 
 
@@ -73,9 +73,9 @@ def _providers(device: str | None) -> list[str | tuple[str, dict[str, str]]]:
     if kind == "cpu" and not number:
         return ["CPUExecutionProvider"]
     if kind != "cuda" or not (number or "0").isdecimal():
-        raise ShmDataError("--device", found=str(device), wanted="cpu, cuda or cuda:1 for an ONNX file")
+        raise ShmDataError("--device", found=str(device), expected="cpu, cuda or cuda:1 for an ONNX file")
     if not gpu:
         raise ShmDataError(
-            "--device", found=f"{device}, and an onnxruntime for CPUs", wanted="onnxruntime-gpu, or cpu"
+            "--device", found=f"{device}, and an onnxruntime for CPUs", expected="onnxruntime-gpu, or cpu"
         )
     return [("CUDAExecutionProvider", {"device_id": number or "0"}), "CPUExecutionProvider"]

@@ -36,12 +36,12 @@ def _with_neighbours(marked: Bools) -> Bools:
 
 
 @njit(nogil=True)
-def _solved(wanted: Bools, sizes: NDArray[np.int64]) -> list[Bools]:
-    """The pixels of each level to be solved: the wanted with their neighbours; below, what these are enlarged from.
+def _solved(needed: Bools, sizes: NDArray[np.int64]) -> list[Bools]:
+    """The pixels of each level to be solved: the needed with their neighbours; below, what these are enlarged from.
 
     Small levels are solved as a whole.
     """
-    levels = [_with_neighbours(wanted)]
+    levels = [_with_neighbours(needed)]
     for level in range(len(sizes) - 2, -1, -1):
         height, width = sizes[level]
         if max(height, width) <= _SMALL:
@@ -149,14 +149,14 @@ def _sweep(photo: Floats, opacity: Floats, solved: Bools, colours: Floats) -> No
 
 
 @njit(float32[:, :, ::1](_IMAGE, _ALPHA, _WANTED, _SIZES), cache=True, nogil=True)
-def separate(image: Array, alpha: Array, wanted: Bools, sizes: NDArray[np.int64]) -> Floats:
-    """F and B (H, W, 6) float32 in [0, 1] of an image (H, W, 3) with alpha (H, W), for the `wanted` pixels (H, W).
+def separate(image: Array, alpha: Array, needed: Bools, sizes: NDArray[np.int64]) -> Floats:
+    """F and B (H, W, 6) float32 in [0, 1] of an image (H, W, 3) with alpha (H, W), for the `needed` pixels (H, W).
 
     `sizes` (L, 2) are the heights and widths of the levels, the last of them H and W. Colours begin as the means of
     what is sure; on each level they are those of the level before, brought into balance with the photo and with their
-    neighbours. Only what a wanted pixel hangs on is looked at, the rest of F and B is undefined.
+    neighbours. Only what a needed pixel hangs on is looked at, the rest of F and B is undefined.
     """
-    solved = _solved(wanted, sizes)
+    solved = _solved(needed, sizes)
     colours = _mean_colours(image, alpha)
     for level in range(len(sizes)):
         shown = _with_neighbours(solved[level])
