@@ -72,7 +72,7 @@ def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[s
     gray = clock("encode alpha and trimap", lambda: [images.encode(pixels) for pixels in (alpha, trimap)])
     twin = folder / f"{photo.stem} gray"
     twin.write_bytes(gray[0])
-    weights = compositing.three_times(alpha)
+    weights = compositing.to_three_channels(alpha)
     canvas = np.empty_like(image)
     for number, place in enumerate(places):
         background = clock("decode", lambda place=place: cv2.imdecode(np.fromfile(place, np.uint8), cv2.IMREAD_COLOR))

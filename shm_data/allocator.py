@@ -9,7 +9,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _OWN_PAGES = 32 * 2**20
 
 
-def keep_freed(most: int) -> None:
+def tune_allocator(most: int) -> None:
     """Tells the C library to keep what is freed, for this process, where it is glibc; another is left alone.
 
     Every thread may have a heap of its own, at the end of which at most so many bytes are kept. Otherwise the arrays

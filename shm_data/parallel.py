@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
-from shm_data.allocator import keep_freed
+from shm_data.allocator import tune_allocator
 
 # Bytes of freed memory that a thread keeps: two pictures of a megapixel. With twice as much, memory grows.
 _KEPT = 2**23
@@ -45,14 +45,14 @@ def spread(
     """
     make_ready()
 
-    def of_each(some: list[Item]) -> list[Result]:
+    def apply_all(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
 
     left = iter(items)
     batches = iter(lambda: list(itertools.islice(left, batch)), [])
     kind = "generator" if ordered else "generator_unordered"
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
-    return itertools.chain.from_iterable(workers(delayed(of_each)(some) for some in batches))
+    return itertools.chain.from_iterable(workers(delayed(apply_all)(some) for some in batches))
 
 
 def make_ready(kept: int = _KEPT) -> None:
@@ -62,7 +62,7 @@ def make_ready(kept: int = _KEPT) -> None:
     `kept` for the next, at most so many bytes a thread.
     """
     cv2.setNumThreads(1)
-    keep_freed(kept)
+    tune_allocator(kept)
 
 
 def workers(jobs: int) -> int:

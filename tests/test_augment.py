@@ -337,19 +337,19 @@ def foreground(name, **more):
 
 def test_partners_are_others_and_were_there_before():
     people = [foreground(f"{person}_{number}") for person in "abcdef" for number in range(3)]
-    people += [foreground("t", trimap="t"), foreground("u", taken_over=True)]
-    chosen = partners.of_each(people, "^[a-z]", lambda name: draws(0, "over", name))
+    people += [foreground("t", trimap="t"), foreground("u", imported=True)]
+    chosen = partners.assign_partners(people, "^[a-z]", lambda name: draws(0, "over", name))
     names = [each.files.name for each in people]
     assert set(chosen) == set(names[3:18])
     for name, partner in chosen.items():
         assert names.index(partner.files.name) < names.index(name) and partner.files.name[0] != name[0]
-    fewer = partners.of_each(people[:8], "^[a-z]", lambda name: draws(0, "over", name))
+    fewer = partners.assign_partners(people[:8], "^[a-z]", lambda name: draws(0, "over", name))
     assert fewer == {name: chosen[name] for name in fewer}
 
 
 def test_where_all_are_one_person_nobody_stands_behind():
     people = [foreground(f"a_{number}") for number in range(5)]
-    assert not partners.of_each(people, "^a", lambda name: draws(0, name))
+    assert not partners.assign_partners(people, "^a", lambda name: draws(0, name))
 
 
 # Plans.

@@ -220,7 +220,7 @@ def test_a_place_tells_other_versions_other_sources_and_another_folder(tmp_path)
     place = Place(
         versions=versions() | {"numpy": "0.1", "absent": "2"},
         roots={"inimg": tmp_path / "photos"},
-        known={photo: dask_executor.Stamp(4, 0, "")},
+        known={photo: dask_executor.Fingerprint(4, 0, "")},
         probe=tmp_path / "probe",
     )
     assert place.lacking() == [

@@ -17,7 +17,7 @@ from shm_data.pixels.compositing import (
     resize_matte,
     resize_nearest,
     resize_straight,
-    three_times,
+    to_three_channels,
 )
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
@@ -41,7 +41,7 @@ def test_blend_takes_alpha_thrice_and_writes_where_it_is_told():
     foreground, background = rng.integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
     alpha = rng.integers(0, 256, (20, 30), dtype=np.uint8)
     room = np.empty_like(foreground)
-    assert blend(foreground, three_times(alpha), background, room) is room
+    assert blend(foreground, to_three_channels(alpha), background, room) is room
     assert np.array_equal(room, blend(foreground, alpha, background))
 
 

@@ -81,7 +81,7 @@ def test_a_pubdir_is_told_apart_by_prefix_and_taken_over(tmp_path):
         _write(tmp_path / f"{name}_matte.png", ALPHA)
         _write(tmp_path / "tri" / f"{name}_trimap.png", (ALPHA // 128 * 127).astype(np.uint8))
     found = scan(CompositeOptions(pubdir=tmp_path, prefix="matte", trimapdir=tmp_path / "tri"))
-    assert [(files.name, files.taken_over) for files in found.files] == [("a", True), ("b", True)]
+    assert [(files.name, files.imported) for files in found.files] == [("a", True), ("b", True)]
     assert found.files[0].alpha == "pubdir/a_matte.png" and found.files[0].trimap == "trimapdir/a_trimap.png"
 
 

@@ -9,13 +9,13 @@ import pytest
 _AGAIN_AND_AGAIN = """
 import resource, sys
 import numpy as np
-from shm_data.allocator import keep_freed
+from shm_data.allocator import tune_allocator
 
 def picture():
     [np.ones(5_000_000, np.uint8) for _ in range(3)]
 
 if sys.argv[1] == "kept":
-    keep_freed(2**26)
+    tune_allocator(2**26)
 picture()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

@@ -176,7 +176,7 @@ def test_exactly_the_pairs_of_a_set_are_found_named_or_recognised(tmp_path, name
     assert len(files) == len(pairs)
     assert {skipped.what.removeprefix(f"{label}/") for skipped in named.skipped} == left
     assert all(
-        f.taken_over == (label == "pubdir") and f.name == f.image.rpartition("/")[2].rpartition(".")[0] for f in files
+        f.imported == (label == "pubdir") and f.name == f.image.rpartition("/")[2].rpartition(".")[0] for f in files
     )
 
 

@@ -143,7 +143,7 @@ def test_originals_come_first_and_cutouts_have_none():
 
 
 def test_what_is_taken_over_gets_no_composites():
-    assert len(planned([foreground("a", taken_over=True)], [], numbg=5, originals=False)) == 1
+    assert len(planned([foreground("a", imported=True)], [], numbg=5, originals=False)) == 1
 
 
 def test_maxsize_caps_the_long_edge():

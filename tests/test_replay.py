@@ -13,7 +13,7 @@ from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.trimap import TrimapRule, at_depths, depths, derive
+from shm_data.pixels.trimap import TrimapRule, depths, derive, trimap_from_distance
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import kind_of
@@ -130,7 +130,7 @@ def test_from_depths_every_rule_gives_what_it_derives(tolerance):
     deep = depths(alpha, tolerance)
     for erode, dilate in [(1, 1), (3, 21), (9, 5), (29, 1), (61, 999)]:
         rule = TrimapRule("euclid", erode, dilate, tolerance)
-        assert np.array_equal(at_depths(alpha, deep, rule), derive(alpha, rule))
+        assert np.array_equal(trimap_from_distance(alpha, deep, rule), derive(alpha, rule))
 
 
 def configured(mode, data, root, **more):

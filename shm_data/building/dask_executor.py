@@ -27,7 +27,7 @@ from distributed.core import rpc
 
 from shm_data.building.build import carry_out, finish
 from shm_data.building.worker import Easel, Link, Order, Outcome, Task, build_task
-from shm_data.dataset.fingerprints import Stamp, changed
+from shm_data.dataset.fingerprints import Fingerprint, changed
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, versions
 from shm_data.dataset.recipes import Recipe
@@ -70,7 +70,7 @@ class Place:
 
     versions: Mapping[str, str]
     roots: Mapping[str, Path]
-    known: Mapping[Path, Stamp]
+    known: Mapping[Path, Fingerprint]
     probe: Path
 
     def lacking(self) -> list[str]:
@@ -304,7 +304,7 @@ def _probe(layout: Layout) -> Iterator[Path]:
 
 def _place(decision: Decision, probe: Path) -> Place:
     manifest = decision.manifest
-    first: dict[str, tuple[Path, Stamp]] = {}
+    first: dict[str, tuple[Path, Fingerprint]] = {}
     for key, stamp in manifest.sources.items():
         root = key.partition("/")[0]
         if root not in first and root in manifest.roots:

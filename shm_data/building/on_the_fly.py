@@ -22,8 +22,8 @@ from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import cover_box, three_times
-from shm_data.pixels.trimap import at_depths, depths
+from shm_data.pixels.compositing import cover_box, to_three_channels
+from shm_data.pixels.trimap import flat_distance, trimap_from_distance
 from shm_data.planning import partners
 from shm_data.planning.plan import augmented, draw_place, of_partner
 from shm_data.sources.types import Foreground, path_of
@@ -69,12 +69,12 @@ class Replay:
     def augmented(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:
         """The recipe with other augmentations in every epoch, of these names only, whatever it records itself.
 
-        What is drawn depends on the plan's seed, the sample and the epoch alone. Behind it stands any other.
+        What is drawn depends on the plan's seed, the sample and the epoch alone. Any other foreground may stand behind it.
         """
         options, foreground = self.manifest.options, self.foregrounds[recipe.foreground]
         numbers = draws(options.seed, "augment", recipe.name, epoch)
         others = draws(options.seed, "over", recipe.name, epoch)
-        partner = partners.draw(others, foreground, self.partners, options.group) if "over" in names else None
+        partner = partners.draw_partner(others, foreground, self.partners, options.group) if "over" in names else None
         return augmented(recipe, numbers, names, foreground, partner)
 
     def scene(self, recipe: Recipe) -> Scene:
@@ -107,18 +107,18 @@ class Replay:
             kept = self._keep(recipe, path)
         planes = np.split(kept, np.cumsum([3, 1]) * width * height)
         colours, alpha = planes[0].reshape(height, width, 3), planes[1].reshape(height, width)
-        prepared = Prepared(colours, colours, alpha, three_times(alpha), None)
+        prepared = Prepared(colours, colours, alpha, to_three_channels(alpha), None)
         if recipe.trimap is None or not self._is_drawn(recipe):
             return prepared, planes[2].reshape(height, width)
-        return prepared, at_depths(alpha, planes[2].view(np.uint16).reshape(height, width), recipe.trimap)
+        return prepared, trimap_from_distance(alpha, planes[2].view(np.uint16).reshape(height, width), recipe.trimap)
 
     def _keep(self, recipe: Recipe, path: Path) -> Array:
-        """Prepares the foreground of a recipe and keeps it: its colours, alpha, and trimap or depths for any."""
+        """Prepare the foreground of a recipe and cache its colours, alpha, and trimap (or distances for any trimap)."""
         prepared = read_prepared(
             self.foregrounds[recipe.foreground], [recipe], self.manifest.options, self.manifest.roots
         )
         last: NDArray[np.generic] = (
-            depths(prepared.alpha, recipe.trimap.tolerance)
+            flat_distance(prepared.alpha, recipe.trimap.tolerance)
             if recipe.trimap is not None and self._is_drawn(recipe)
             else render_trimap(recipe.trimap, prepared)
         )
@@ -158,7 +158,7 @@ def replay_of(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     if not names:
         raise ShmDataError(str(layout.recipes), found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
-    behind = [people[name] for name in sorted(shown) if partners.may_have(people[name])]
+    behind = [people[name] for name in sorted(shown) if partners.can_pair(people[name])]
     starts = np.array(places, np.int64)
     return Replay(layout, manifest, people, names, starts, sorted(used), behind, cache, versions())
 

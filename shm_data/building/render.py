@@ -16,7 +16,7 @@ from shm_data.pixels.compositing import (
     resize_matte,
     resize_nearest,
     resize_straight,
-    three_times,
+    to_three_channels,
 )
 from shm_data.pixels.foreground_colours import estimate
 from shm_data.pixels.placement import over, placed
@@ -73,17 +73,17 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> P
     trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
     if straight:
         colours = resize_straight(pixels.image, pixels.alpha, size)
-        return Prepared(colours, colours, alpha, three_times(alpha), trimap)
+        return Prepared(colours, colours, alpha, to_three_channels(alpha), trimap)
     photo = resize(pixels.image, size)
-    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, three_times(alpha), trimap)
+    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, to_three_channels(alpha), trimap)
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class ReducedBackground:
     """A background photo (H, W, 3) uint8, and by how much it is smaller than the one that recipes speak of."""
 
     pixels: Array
-    by: int = 1
+    factor: int = 1
 
 
 def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Prepared:
@@ -102,10 +102,10 @@ def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Pre
             raise ValueError("a recipe of two foregrounds needs the other")
         figure = over(figure, placed(partner.colours, partner.alpha, recipe.size, done.over))
     colours, alpha = figure
-    return Prepared(prepared.photo, colours, alpha, three_times(alpha), None)
+    return Prepared(prepared.photo, colours, alpha, to_three_channels(alpha), None)
 
 
-def render(recipe: Recipe, prepared: Prepared, background: Behind | None) -> Sample:
+def render(recipe: Recipe, prepared: Prepared, background: ReducedBackground | None) -> Sample:
     """The sample of a recipe, from its foreground as it stands in it and its background."""
     return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
 
@@ -123,7 +123,9 @@ class Mixture:
     background: Array | None
 
 
-def render_image(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Array | None = None) -> Array:
+def render_image(
+    recipe: Recipe, prepared: Prepared, background: ReducedBackground | None, room: Array | None = None
+) -> Array:
     """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
 
     A composite may lie in the `room`, an array of its shape, if there is one: until the next is rendered there.
@@ -131,7 +133,9 @@ def render_image(recipe: Recipe, prepared: Prepared, background: Behind | None, 
     return mix(recipe, prepared, background, room).image
 
 
-def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Array | None = None) -> Mixture:
+def mix(
+    recipe: Recipe, prepared: Prepared, background: ReducedBackground | None, room: Array | None = None
+) -> Mixture:
     """The image of a recipe, as `render_image` gives it, and its colours; in a `room` it lies where B was."""
     done = recipe.augment
     if background is None or recipe.crop is None:
@@ -146,9 +150,9 @@ def mix(recipe: Recipe, prepared: Prepared, background: Behind | None, room: Arr
     return Mixture(image, colours, behind if room is None else None)
 
 
-def _box(crop: Box, recipe: Recipe, background: Behind) -> Box:
+def _box(crop: Box, recipe: Recipe, background: ReducedBackground) -> Box:
     """The crop of a recipe in the background as it was read. Raises ShmDataError where it reaches beyond."""
-    box = crop if background.by == 1 else reduced(crop, background.by)
+    box = crop if background.factor == 1 else reduced(crop, background.factor)
     height, width = background.pixels.shape[:2]
     if height < box[1] + box[3] or width < box[0] + box[2]:
         raise ShmDataError(

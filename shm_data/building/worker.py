@@ -9,7 +9,16 @@ from typing import Literal
 import numpy as np
 
 from shm_data import images
-from shm_data.building.render import Behind, Prepared, Sample, arrange, prepare, render, render_image, render_trimap
+from shm_data.building.render import (
+    Prepared,
+    ReducedBackground,
+    Sample,
+    arrange,
+    prepare,
+    render,
+    render_image,
+    render_trimap,
+)
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe
@@ -178,12 +187,12 @@ def encode_image(pixels: Array, options: CompositeOptions) -> bytes | memoryview
     return images.encode(pixels, options.extension, options.quality or 95)
 
 
-def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> Behind | None:
+def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> ReducedBackground | None:
     """The background of a recipe, no larger than it needs. Raises ShmDataError where it does not decode."""
     if recipe.background is None or recipe.crop is None:
         return None
     pixels, by = images.read_reduced(path_of(recipe.background, roots), reduction(recipe.crop, recipe.size))
-    return Behind(pixels, by)
+    return ReducedBackground(pixels, by)
 
 
 def read_prepared(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Stamp(NamedTuple):
+class Fingerprint(NamedTuple):
     """A file as it was: its size in bytes, when it was written in ns, and the BLAKE2b-128 of its content."""
 
     size: int
@@ -13,14 +13,14 @@ class Stamp(NamedTuple):
     digest: str
 
 
-def stamp(path: Path) -> Stamp:
+def fingerprint_of(path: Path) -> Fingerprint:
     """The stamp of a file. Raises OSError where it cannot be read."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     told = path.stat()
-    return Stamp(told.st_size, told.st_mtime_ns, digest)
+    return Fingerprint(told.st_size, told.st_mtime_ns, digest)
 
 
-def changed(then: Stamp, path: Path, *, verify: bool = False) -> tuple[str, str] | None:
+def changed(then: Fingerprint, path: Path, *, verify: bool = False) -> tuple[str, str] | None:
     """What is found and what was expected, where a file is no longer what it was.
 
     The content is read where the time differs, as after copying, or to `verify` it; else an equal size and time
@@ -30,7 +30,7 @@ def changed(then: Stamp, path: Path, *, verify: bool = False) -> tuple[str, str]
         told = path.stat()
         if told.st_size != then.size:
             return f"{told.st_size} bytes", f"{then.size} bytes as then"
-        if (verify or told.st_mtime_ns != then.time) and stamp(path).digest != then.digest:
+        if (verify or told.st_mtime_ns != then.time) and fingerprint_of(path).digest != then.digest:
             return "other content of the same size", "the content of then"
     except OSError as error:
         return ("nothing" if isinstance(error, FileNotFoundError) else str(error.strerror)), f"{then.size} bytes"

@@ -10,7 +10,7 @@ from shm_data.errors import ShmDataError
 Record = TypeVar("Record", bound=BaseModel)
 
 
-def read_record(path: Path, kind: type[Record], expected: str) -> Record | None:
+def read_json_model(path: Path, kind: type[Record], expected: str) -> Record | None:
     """The record in a file, None where there is none. Raises ShmDataError where it cannot be read, or is another."""
     try:
         return kind.model_validate_json(path.read_bytes())

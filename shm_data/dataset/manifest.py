@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shm_data import __version__
-from shm_data.dataset.fingerprints import Stamp, changed
-from shm_data.dataset.json_model import read_record
+from shm_data.dataset.fingerprints import Fingerprint, changed
+from shm_data.dataset.json_model import read_json_model
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.dataset.recipes import digest_of, read_recipes
 from shm_data.errors import ShmDataError, Skipped, counted
@@ -65,7 +65,7 @@ class Manifest(BaseModel):
     counts: Counts
     notes: tuple[str, ...]
     skipped: dict[str, tuple[str, ...]]
-    sources: dict[str, Stamp]
+    sources: dict[str, Fingerprint]
     fingerprint: str
     digest: str
     foregrounds: tuple[Foreground, ...]
@@ -84,7 +84,7 @@ def read_manifest(layout: Layout) -> Manifest | None:
     Raises ShmDataError where the record is broken or does not fit the recipes, or the folder holds a data set
     without a record.
     """
-    manifest = read_record(layout.manifest, Manifest, "the record as shm-data wrote it")
+    manifest = read_json_model(layout.manifest, Manifest, "the record as shm-data wrote it")
     if manifest is None:
         _refuse_foreign(layout)
         return None
@@ -110,7 +110,7 @@ def refuse_changed_sources(
     Files of the size and time of then are trusted, unless they are to be verified.
     """
 
-    def judge(source: tuple[str, Stamp]) -> str:
+    def judge(source: tuple[str, Fingerprint]) -> str:
         key, then = source
         known = key.partition("/")[0] in roots
         differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
@@ -148,7 +148,7 @@ def _typed(value: object) -> str:
 def fingerprint(found: Found, pool: Pool) -> str:
     """A digest of all sources by name: which files make which foreground, and which backgrounds there are."""
     names = [
-        [[f.name, f.image, f.alpha, f.trimap, f.taken_over, *filter(None, [f.split])] for f in found.files],
+        [[f.name, f.image, f.alpha, f.trimap, f.imported, *filter(None, [f.split])] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
     ]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shm_data.dataset.json_model import read_record
+from shm_data.dataset.json_model import read_json_model
 from shm_data.errors import ShmDataError
 from shm_data.files import is_plain
 
@@ -135,12 +135,12 @@ def table_of(tar: Path) -> Path:
 
 def read_index(root: Path) -> Index | None:
     """The record of a folder of shards, None where there is none. Raises ShmDataError where it is broken."""
-    return read_record(root / INDEX, Index, _WANTED)
+    return read_json_model(root / INDEX, Index, _WANTED)
 
 
 def read_table(tar: Path) -> Table | None:
     """The table of a shard, None where there is none. Raises ShmDataError where it is broken."""
-    return read_record(table_of(tar), Table, _WANTED)
+    return read_json_model(table_of(tar), Table, _WANTED)
 
 
 def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:

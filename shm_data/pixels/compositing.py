@@ -113,18 +113,18 @@ def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
 def blend(foreground: Array, alpha: Array, background: Array, out: Array | None = None) -> Array:
     """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha uint8 of 255.
 
-    Alpha is (H, W), or already `three_times` that, (H, W, 3), which spares doing it for each of many backgrounds.
+    Alpha is (H, W), or (H, W, 3) from `to_three_channels`, computed once for many backgrounds.
     `out`, contiguous, takes I if it is given; that may be the background, of which the place is taken.
     """
     from shm_data.pixels.kernels import blending  # noqa: PLC0415  # numba takes its time to load, and not every job blends
 
     image = np.empty(background.shape, np.uint8) if out is None else out
-    weights = three_times(alpha) if alpha.ndim == 2 else alpha
+    weights = to_three_channels(alpha) if alpha.ndim == 2 else alpha
     blending.blend(_flat(foreground), _flat(weights), _flat(background), _flat(image))
     return image
 
 
-def three_times(alpha: Array) -> Array:
+def to_three_channels(alpha: Array) -> Array:
     """An alpha (H, W) uint8 for each of three channels: (H, W, 3)."""
     return np.asarray(cv2.merge((alpha, alpha, alpha)), np.uint8)
 

@@ -44,10 +44,10 @@ def derive(alpha: Array, rule: TrimapRule) -> Array:
     return trimap
 
 
-def depths(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
-    """How deep each pixel of an alpha (H, W) uint8 lies in its flat region, for `at_depths`; 0 where fractional.
+def flat_distance(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
+    """Return how far each pixel of an alpha (H, W) uint8 is from the end of its flat region, in px; 0 where fractional.
 
-    The distance in px to what is outside of the region, rounded up: so no whole radius is any less or more exact.
+    `trimap_from_distance` compares it with whole radii, so it is rounded up and loses nothing.
     """
     found = np.zeros(alpha.shape, np.float32)
     for region in (alpha >= 255 - tolerance, alpha <= tolerance):
@@ -55,8 +55,8 @@ def depths(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
     return np.minimum(np.ceil(found), 65535).astype(np.uint16)
 
 
-def at_depths(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRule) -> Array:
-    """What `derive` gives for a rule of discs, from the depths for its tolerance: for many rules at little more."""
+def trimap_from_distance(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRule) -> Array:
+    """Return what `derive` does for a rule of discs, from the `flat_distance` for its tolerance: cheap for many rules."""
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
     opaque = alpha >= 128
     trimap[opaque & (deep > rule.erode // 2)] = FOREGROUND

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shm_data import images
-from shm_data.dataset.fingerprints import Stamp, stamp
+from shm_data.dataset.fingerprints import Fingerprint, fingerprint_of
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.dataset.manifest import (
     Counts,
@@ -50,10 +50,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was learnt by reading all that a plan uses: its size, the stamps of the files, broken backgrounds."""
+    """What reading all files of a plan gave: counts, the files' fingerprints, and the broken backgrounds."""
 
     counts: Counts
-    stamps: dict[str, Stamp]
+    fingerprints: dict[str, Fingerprint]
     broken: Mapping[str, Skipped]
 
 
@@ -175,12 +175,12 @@ def _manifest(
         counts=survey.counts,
         notes=tuple(_notes(planned, survey.broken.keys())),
         skipped=skipped,
-        sources=survey.stamps,
+        sources=survey.fingerprints,
         fingerprint=mark,
         digest="",
         foregrounds=planned.foregrounds,
         layouts=dict(planned.layouts),
-        licences=backgrounds.licences(roots, survey.stamps),
+        licences=backgrounds.licences(roots, survey.fingerprints),
     )
 
 
@@ -227,34 +227,36 @@ def _without_foregrounds(pool: Pool, found: Found) -> Pool:
     return replace(pool, backgrounds=usable, skipped=(*pool.skipped, *skipped))
 
 
-def _survey(planned: Planned, known: Mapping[str, Stamp], jobs: int, progress: Progress) -> Survey:
+def _survey(planned: Planned, known: Mapping[str, Fingerprint], jobs: int, progress: Progress) -> Survey:
     """Reads all that the plan uses. What replaces a background that does not decode is tried in turn."""
     files = [(f.files.image, f.files.alpha, f.files.trimap) for f in planned.foregrounds]
     keys = [key for some in files for key in some if key is not None]
     paths = {background.key: background.path for background in planned.backgrounds}
-    stamps: dict[str, Stamp] = dict(known)
+    fingerprints: dict[str, Fingerprint] = dict(known)
     broken: dict[str, Skipped] = {}
     while True:
         counts, used = _count(planned.recipes(broken.keys()))
-        untried = sorted(used - stamps.keys())
+        untried = sorted(used - fingerprints.keys())
         results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True, batch=16)
         tried = list(progress(results, len(untried), "reading backgrounds"))
         faults = {result.what: result for result in tried if isinstance(result, Skipped)}
-        stamps |= {key: result for key, result in zip(untried, tried, strict=True) if isinstance(result, Stamp)}
+        fingerprints |= {
+            key: result for key, result in zip(untried, tried, strict=True) if isinstance(result, Fingerprint)
+        }
         broken |= faults
         if not faults:
             break
-    unread = [key for key in keys if key not in stamps]
-    stamped = spread(lambda key: stamp(path_of(key, planned.roots)), unread, jobs, ordered=True, batch=16)
-    stamps |= zip(unread, stamped, strict=True)
-    return Survey(counts, {key: stamps[key] for key in (*sorted(used), *keys)}, broken)
+    unread = [key for key in keys if key not in fingerprints]
+    stamped = spread(lambda key: fingerprint_of(path_of(key, planned.roots)), unread, jobs, ordered=True, batch=16)
+    fingerprints |= zip(unread, stamped, strict=True)
+    return Survey(counts, {key: fingerprints[key] for key in (*sorted(used), *keys)}, broken)
 
 
-def _try_background(background: tuple[str, Path]) -> Stamp | Skipped:
+def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
     key, path = background
     try:
         images.read_image(path)
-        return stamp(path)
+        return fingerprint_of(path)
     except ShmDataError as error:
         return Skipped(key, without_path(str(error), path))
     except OSError as error:
@@ -335,7 +337,7 @@ def _notes_on_augmenting(planned: Planned, sides: Mapping[str, str]) -> Iterator
     """What was asked for, and cannot be done to a single foreground."""
     options = planned.options
     train = [foreground for foreground in planned.foregrounds if sides[foreground.files.name] == "train"]
-    able = sum(map(partners.may_have, train))
+    able = sum(map(partners.can_pair, train))
     for name, least in (("over", 2), ("place", 1)):
         if name in options.augment and able < least:
             has = f"train has {counted(able, 'foreground')} without a trimap of its own"

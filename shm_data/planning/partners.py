@@ -6,12 +6,12 @@ from shm_data.planning.splits import group_of
 from shm_data.sources.types import Foreground
 
 
-def may_have(foreground: Foreground) -> bool:
+def can_pair(foreground: Foreground) -> bool:
     """Whether a foreground may stand before or behind another: a trimap of somebody's own would no longer fit."""
-    return not foreground.files.taken_over and foreground.files.trimap is None
+    return not foreground.files.imported and foreground.files.trimap is None
 
 
-def draw(
+def draw_partner(
     numbers: Iterator[float], foreground: Foreground, others: Sequence[Foreground], group: str | None
 ) -> Foreground | None:
     """One of the others that is of another `group` (by the pattern of --group), so another person; or None."""
@@ -24,7 +24,7 @@ def draw(
             return other
 
 
-def of_each(
+def assign_partners(
     foregrounds: Iterable[Foreground], group: str | None, numbers: Callable[[str], Iterator[float]]
 ) -> dict[str, Foreground]:
     """The partner of each foreground of one split, by name, with numbers for that name.
@@ -34,9 +34,9 @@ def of_each(
     """
     partners = {}
     earlier: list[Foreground] = []
-    for foreground in filter(may_have, foregrounds):
+    for foreground in filter(can_pair, foregrounds):
         name = foreground.files.name
-        partner = draw(numbers(name), foreground, earlier, group)
+        partner = draw_partner(numbers(name), foreground, earlier, group)
         if partner is not None:
             partners[name] = partner
         earlier.append(foreground)

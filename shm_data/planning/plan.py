@@ -49,7 +49,7 @@ def plan(
             rule = _rule(foreground, size, options, 0)
             recipe = Recipe(f"{unused(name, taken)}{options.extension}", side, name, 0, size, None, None, rule)
             yield _augmented(recipe, options, foreground, None)
-        if foreground.files.taken_over or options.numbg == 0:
+        if foreground.files.imported or options.numbg == 0:
             continue
         chosen = _draw_backgrounds(pools[side], broken[side], options, name)
         for index, (background, place) in enumerate(chosen, 1):
@@ -113,7 +113,7 @@ def splits_to_composite(
     """The splits that need backgrounds."""
     if options.numbg == 0:
         return set()
-    return {sides[foreground.files.name] for foreground in foregrounds if not foreground.files.taken_over}
+    return {sides[foreground.files.name] for foreground in foregrounds if not foreground.files.imported}
 
 
 def split_backgrounds(
@@ -178,7 +178,7 @@ def _partners(
     if "over" not in options.augment:
         return {}
     train = (foreground for foreground in foregrounds if sides[foreground.files.name] == "train")
-    return partners.of_each(train, options.group, lambda name: draws(options.seed, "over", name))
+    return partners.assign_partners(train, options.group, lambda name: draws(options.seed, "over", name))
 
 
 def _stem(key: str) -> str:
@@ -188,7 +188,7 @@ def _stem(key: str) -> str:
 
 def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     """A cut-out has no original photo: what it holds behind its edge is no background."""
-    return foreground.files.taken_over or (options.originals and foreground.files.alpha is not None)
+    return foreground.files.imported or (options.originals and foreground.files.alpha is not None)
 
 
 def _places(pool: Sequence[Background], unusable: AbstractSet[str], side: str) -> set[int]:

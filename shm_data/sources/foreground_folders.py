@@ -33,9 +33,9 @@ def scan(
         skipped += _left(trimap_root, pairs.others_left, "is a trimap of no image")
     else:
         skipped += _left(image_root, mixed.trimaps, f"is a trimap, and --{trimap_root} is not given")
-    taken_over = image_root == "pubdir"
+    imported = image_root == "pubdir"
     files = [
-        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), taken_over)
+        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), imported)
         for image, alpha in alphas.items()
     ]
     return files, skipped

@@ -53,7 +53,7 @@ def scan(
         label = rooms[0]
         if label in roots:
             if label in trees:
-                some, left = published_sets.scan(label, roots[label], trees[label], taken_over=label == "pubdir")
+                some, left = published_sets.scan(label, roots[label], trees[label], imported=label == "pubdir")
             else:
                 some, left = foreground_folders.scan(roots, *rooms, prefix=options.prefix)
             found += some

@@ -109,7 +109,7 @@ def recognised(label: str, root: Path) -> str | None:
     return fitting[0] if fitting else None
 
 
-def scan(label: str, root: Path, name: str, *, taken_over: bool) -> tuple[list[Files], list[Skipped]]:
+def scan(label: str, root: Path, name: str, *, imported: bool) -> tuple[list[Files], list[Skipped]]:
     """The foregrounds in the tree of a known set, each with the split that the set has it in, and what was left out.
 
     Raises ShmDataError where the tree is not there, lacks a half, or a list in it names files outside.
@@ -128,7 +128,7 @@ def scan(label: str, root: Path, name: str, *, taken_over: bool) -> tuple[list[F
             pictures, left = _only_listed(label, root, listed, pictures)
             skipped += left
         for room, some in pictures.items():
-            files, left = _scan_room(label, root, room, some, taken_over=taken_over)
+            files, left = _scan_room(label, root, room, some, imported=imported)
             found += files
             skipped += left
     if not found:
@@ -195,7 +195,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _scan_room(
-    label: str, root: Path, room: Room, pictures: Sequence[str], *, taken_over: bool
+    label: str, root: Path, room: Room, pictures: Sequence[str], *, imported: bool
 ) -> tuple[list[Files], list[Skipped]]:
     """The foregrounds of one room, by the names of their files alone: a set has each once."""
     alphas = {_as_image(alpha, room): alpha for alpha in images.find(root / room.alphas)}
@@ -207,7 +207,7 @@ def _scan_room(
             f"{label}/{room.images}/{image}",
             f"{label}/{room.alphas}/{alphas[alpha]}",
             f"{label}/{room.trimaps}/{trimaps[of_trimaps.matched[image]]}" if image in of_trimaps.matched else None,
-            taken_over,
+            imported,
             room.split,
         )
         for image, alpha in of_alphas.matched.items()

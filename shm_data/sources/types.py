@@ -12,14 +12,14 @@ class Files:
     """The files of one foreground. Keys are ROOT/relative/path.
 
     `name` is the stem of its samples, of which no other foreground has the same. `alpha` is None for a cut-out.
-    `taken_over` marks what is taken over as it is, without composites. `split` is where a published set has it.
+    `imported` marks what is taken over as it is, without composites. `split` is where a published set has it.
     """
 
     name: str
     image: str
     alpha: str | None
     trimap: str | None
-    taken_over: bool = False
+    imported: bool = False
     split: str | None = None
 
 

@@ -12,7 +12,7 @@ _COMPILING = 3.0
 
 
 @contextlib.contextmanager
-def told_if_slow() -> Iterator[None]:
+def warn_if_slow() -> Iterator[None]:
     """Around the loading of loops that are compiled once: logs a line if it takes so long that they must be."""
     message = "compiling loops over pixels: once after an installation, some seconds"
     timer = threading.Timer(_COMPILING, _log.warning, [message])

@@ -2,14 +2,14 @@
 
 import os
 
-from shm_data.dataset.fingerprints import changed, stamp
+from shm_data.dataset.fingerprints import changed, fingerprint_of
 
 
 def write(path, data, time=None):
     path.write_bytes(data)
     if time is not None:
         os.utime(path, ns=(time, time))
-    return stamp(path)
+    return fingerprint_of(path)
 
 
 def test_an_untouched_file_is_what_it_was(tmp_path):
