@@ -1,67 +1,80 @@
-"""What a user did wrong, or what their files lack, in one sentence."""
+"""Faults of a user's input, as fields. Text is made of them only where it is shown."""
 
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+
+# Of many faults so many are shown.
+_SHOWN = 10
 
 
 class ShmDataError(Exception):
-    """A fault of the input: what it is, what was found, what was expected.
+    """A fault of the input: what is wrong, what was found, what was expected, and the file that it is about.
 
-    `ShmDataError("alice.jpg", found="800x600", expected="at most 512x512")` reads
-    "alice.jpg: found 800x600, expected at most 512x512".
+    `ShmDataError(path="alice.jpg", found="800x600", expected="at most 512x512")` reads
+    "alice.jpg: found 800x600, expected at most 512x512"; with `what="is broken"`, "alice.jpg is broken: ...".
+    `faults` are single faults, errors or phrases, that this one sums up; a single one is shown as it is.
     """
 
-    def __init__(self, what: str, *, found: str = "", expected: str = "") -> None:
-        details = [f"found {found}"] * bool(found) + [f"expected {expected}"] * bool(expected)
-        super().__init__(one_line(f"{what}: {', '.join(details)}" if details else what))
+    def __init__(
+        self,
+        what: str = "",
+        *,
+        found: object = "",
+        expected: object = "",
+        path: object = None,
+        faults: Sequence[object] = (),
+    ) -> None:
+        super().__init__(what)
+        self.what, self.found, self.expected = what, str(found), str(expected)
+        self.path = None if path is None else str(path)
+        self.faults = tuple(faults)
 
-    @classmethod
-    def of_many(cls, what: str, faults: Sequence[object]) -> Self:
-        """One fault as it is; of several the first ten, a line each, under `what`."""
-        if len(faults) == 1:
-            return cls(str(faults[0]))
-        more = [f"and {len(faults) - 10} more"] * (len(faults) > 10)
-        fault = cls(what)
-        fault.args = ("\n  ".join([f"{fault}:", *(one_line(str(each)) for each in faults[:10]), *more]),)
-        return fault
+    @property
+    def reason(self) -> str:
+        """The fault without the file that it is about, so that many files can share it."""
+        details = [f"found {self.found}"] * bool(self.found) + [f"expected {self.expected}"] * bool(self.expected)
+        return ": ".join(filter(None, (self.what, ", ".join(details))))
+
+    def __str__(self) -> str:
+        if len(self.faults) == 1:
+            return str(self.faults[0])
+        if self.faults:
+            more = [f"and {len(self.faults) - _SHOWN} more"] * (len(self.faults) > _SHOWN)
+            lines = (one_line(str(fault)) for fault in self.faults[:_SHOWN])
+            return "\n  ".join([f"{one_line(self.what)}:", *lines, *more])
+        if self.path is None:
+            return one_line(self.reason)
+        return one_line(f"{self.path}{' ' if self.what else ': '}{self.reason}")
 
 
 def one_line(text: str) -> str:
-    """The text with what would break the line, or a terminal, as escapes: a file may have any name."""
+    """Return the text with line breaks and control characters as escapes: a file may have any name."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, whose word gets its s unless it is one."""
-    return f"{number} {what}{'s' * (number != 1)}"
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, with an s unless the number is 1."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def without_path(message: str, path: Path) -> str:
-    """The message without the path, so that files with the same fault have the same reason."""
-    bare = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")
-    return bare.replace(f" {str(path)!r}", "").replace(f" {path}", "")
-
-
-# The machine is at fault, not a file: to leave the file out would make another set, for good.
+# The machine is at fault, not a file: skipping the file would change the data set for good.
 MACHINE = frozenset(
     (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
 )
 
 
 class WriteError(ShmDataError):
-    """Nothing can be written any more (full disk, lost permission): the whole work stops."""
+    """Nothing can be written any more (full disk, lost permission): the whole job stops."""
 
 
 class BusyError(ShmDataError):
-    """Another run is at work in the folder, or was a moment ago."""
+    """Another run is using the folder, or was a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that was left out, and why; the reason is a phrase many items can share."""
+    """Something that is not used, and why; the reason is a phrase that many items can share."""
 
     what: str
     why: str

@@ -119,7 +119,7 @@ def _link(twin: Path, path: Path) -> bool:
         # Gone, or there again already: another writes the same sample, and to write is right in either case.
         if error.errno in _NO_LINKS or isinstance(error, FileNotFoundError | FileExistsError):
             return False
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+        raise WriteError(f"cannot be written ({error.strerror or error})", path=path) from error
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def whole_file(path: Path, *, durable: bool = False, suffix: str = "") -> Iterat
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+            raise WriteError(f"cannot be written ({error.strerror or error})", path=path) from error
         raise
 
 
@@ -166,7 +166,7 @@ def locked(root: Path, *, shared: bool = False) -> Iterator[None]:
     try:
         handle = os.open(root, os.O_RDONLY)
     except OSError as error:
-        raise ShmDataError(f"cannot open the folder {root}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be opened ({error.strerror})", path=root) from error
     try:
         _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, root)
         yield
@@ -178,10 +178,10 @@ def _lock(handle: int, kind: int, root: Path) -> None:
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise BusyError(f"{root} is being written to", found="another run", expected="its end") from error
+        raise BusyError("is being written to", path=root, found="another run", expected="its end") from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise ShmDataError(f"cannot lock {root}: {error.strerror}") from error
+            raise ShmDataError(f"cannot be locked ({error.strerror})", path=root) from error
         _log.warning("%s lies on a file system without locks: take care that no two runs write there", root)
 
 
@@ -198,4 +198,4 @@ def make_folders(*folders: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+            raise WriteError(f"cannot be created ({error.strerror or error})", path=folder) from error

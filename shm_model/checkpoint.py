@@ -66,7 +66,7 @@ def load(path: Path) -> Checkpoint:
         or set(plain) != set(Checkpoint.__slots__)
         or not all(isinstance(plain[name], kind) for name, kind in _KINDS.items())
     ):
-        raise ShmDataError(str(path), found="other contents", expected=expected)
+        raise ShmDataError(path=path, found="other contents", expected=expected)
     return Checkpoint(**plain | {"config": config_of(plain["config"], str(path))})
 
 
@@ -96,7 +96,7 @@ def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit, or are not finite."""
     network = _empty(checkpoint.config)
     kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
-    other = ShmDataError(str(path), found="weights of another network", expected=checkpoint.config.mode)
+    other = ShmDataError(path=path, found="weights of another network", expected=checkpoint.config.mode)
     for name, value in checkpoint.network.items():
         if not isinstance(value, Tensor) or value.is_floating_point() != kinds.get(name):
             raise other
@@ -105,7 +105,7 @@ def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
     except RuntimeError as error:
         raise other from error
     if not all(value.isfinite().all() for value in network.state_dict().values()):
-        raise ShmDataError(str(path), found="weights that are not finite", expected="those of a run that went well")
+        raise ShmDataError(path=path, found="weights that are not finite", expected="those of a run that went well")
     return network
 
 

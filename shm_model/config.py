@@ -131,14 +131,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ShmDataError(f"cannot read the configuration {path}: {reason}") from error
+        raise ShmDataError(f"cannot be read ({reason})", path=path) from error
     try:
         values = yaml.load(text, _Plain)
     except _BROKEN as error:
-        raise ShmDataError(str(path), found=f"broken YAML: {_reason(error)}", expected="key: value") from error
+        raise ShmDataError(path=path, found=f"broken YAML: {_reason(error)}", expected="key: value") from error
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
-        raise ShmDataError(str(path), found=found, expected="keys and values")
+        raise ShmDataError(path=path, found=found, expected="keys and values")
     return config_of({str(key): value for key, value in values.items()} | dict(map(_override, overrides)), str(path))
 
 

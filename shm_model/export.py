@@ -58,7 +58,7 @@ def export(checkpoint: Path, out: Path) -> None:
     ShmDataError where the suffix is another or the checkpoint none, and WriteError.
     """
     if out.suffix.lower() not in SUFFIXES:
-        raise ShmDataError(str(out), found=f"the suffix {out.suffix!r}", expected=" or ".join(SUFFIXES))
+        raise ShmDataError(path=out, found=f"the suffix {out.suffix!r}", expected=" or ".join(SUFFIXES))
     if out.suffix.lower() == ".onnx":
         import onnxscript  # noqa: F401, PLC0415  # torch needs it, but would tell so only after a while
     loaded = load(checkpoint)

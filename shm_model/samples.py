@@ -183,7 +183,7 @@ def _in_shards(root: Path, split: str) -> ShardSource:
     index = read_index(root)
     if index is None or not index.complete:
         found = f"no {INDEX}" if index is None else "shards that are not complete"
-        raise ShmDataError(str(root), found=found, expected="a folder that shm-data shards made, to its end")
+        raise ShmDataError(path=root, found=found, expected="a folder that shm-data shards made, to its end")
     shards = [shard for shard in index.shards if shard.split == split]
     rows = [(row, number, offset) for number, shard in enumerate(shards) for row, offset in rows_of(root, shard)]
     if not rows:
@@ -192,6 +192,6 @@ def _in_shards(root: Path, split: str) -> ShardSource:
     whole = len(rows) == getattr(index.counts, split)
     if not whole or [row.place for row, _, _ in rows] != list(range(len(rows))):
         expected = f"each place in {split} once, as it was written"
-        raise ShmDataError(str(root), found="tables that do not fit together", expected=expected)
+        raise ShmDataError(path=root, found="tables that do not fit together", expected=expected)
     places = np.array([(number, offset, *row.sizes) for row, number, offset in rows], np.int64)
     return ShardSource(root, split, [row.name for row, _, _ in rows], [shard.file for shard in shards], places)

@@ -119,7 +119,7 @@ def start(config: Config, place: Place) -> Run:
             run.optimizer.load_state_dict(resumed.optimizer | {"param_groups": groups})
             run.scaler.load_state_dict(resumed.scaler)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise ShmDataError(str(last), found="the state of another optimiser", expected="resume=false") from error
+            raise ShmDataError(path=last, found="the state of another optimiser", expected="resume=false") from error
         run.epoch, run.best, run.step = resumed.epoch, resumed.best, resumed.step
     return run
 

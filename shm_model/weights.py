@@ -32,7 +32,7 @@ _UNREADABLE = (
 
 def read(path: Path | str, expected: str) -> object:
     """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `expected`."""
-    broken = ShmDataError(str(path), found="a file of another kind, or broken", expected=expected)
+    broken = ShmDataError(path=path, found="a file of another kind, or broken", expected=expected)
     try:
         if Path(path).is_fifo() or not _is_sound(path):
             raise broken
@@ -41,9 +41,9 @@ def read(path: Path | str, expected: str) -> object:
             warnings.simplefilter("ignore")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise ShmDataError(f"{path} does not exist") from error
+        raise ShmDataError("does not exist", path=path) from error
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except _UNREADABLE as error:
         raise broken from error
     return content
@@ -71,7 +71,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     if not isinstance(content, dict) or not content:
-        raise ShmDataError(str(path), found=f"a {type(content).__name__} without tensors", expected=expected)
+        raise ShmDataError(path=path, found=f"a {type(content).__name__} without tensors", expected=expected)
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ShmDataError(f"{path}, {key}", found=f"a {type(value).__name__}", expected="a tensor with a name")

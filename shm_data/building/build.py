@@ -144,7 +144,7 @@ def carry_out(
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
         what = f"{len(faults)} of {total} samples could not be made; the others are kept"
-        raise ShmDataError.of_many(what, [f"{outcome.name}: {outcome.fault}" for outcome in faults])
+        raise ShmDataError(what, faults=[f"{outcome.name}: {outcome.fault}" for outcome in faults])
 
 
 def finish(decision: Decision, layout: Layout) -> Manifest:

@@ -87,13 +87,13 @@ class Place:
         yield from (f"{root}: found no such folder" for root in absent)
         for path, then in self.known.items():
             if not any(path.is_relative_to(root) for root in absent) and (differing := changed(then, path)):
-                yield str(ShmDataError(str(path), found=differing[0], expected=differing[1]))
+                yield str(ShmDataError(path=path, found=differing[0], expected=differing[1]))
 
     def _strange_folder(self) -> Iterator[str]:
         folder = self.probe.parent
         if not self.probe.exists():
             found = "another folder" if folder.is_dir() else "no such folder"
-            yield str(ShmDataError(str(folder), found=found, expected="the one that is here"))
+            yield str(ShmDataError(path=folder, found=found, expected="the one that is here"))
             return
         try:
             with tempfile.TemporaryFile(dir=folder):
@@ -141,7 +141,7 @@ class Cluster:
             raise self._gone() from error
         faults = [f"worker {worker}: {_phrase(lacking)}" for worker, lacking in sorted(told.items()) if lacking]
         if faults:
-            raise ShmDataError.of_many(f"workers of {self.address} lack what they need", faults)
+            raise ShmDataError(f"workers of {self.address} lack what they need", faults=faults)
 
     def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
         """Carries the tasks out; those of a worker that is lost are done again by others.

@@ -69,7 +69,8 @@ class Replay:
     def augmented(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:
         """The recipe with other augmentations in every epoch, of these names only, whatever it records itself.
 
-        What is drawn depends on the plan's seed, the sample and the epoch alone. Any other foreground may stand behind it.
+        What is drawn depends on the plan's seed, the sample and the epoch alone. Any other foreground may be its
+        partner.
         """
         options, foreground = self.manifest.options, self.foregrounds[recipe.foreground]
         numbers = draws(options.seed, "augment", recipe.name, epoch)
@@ -113,7 +114,7 @@ class Replay:
         return prepared, trimap_from_distance(alpha, planes[2].view(np.uint16).reshape(height, width), recipe.trimap)
 
     def _keep(self, recipe: Recipe, path: Path) -> Array:
-        """Prepare the foreground of a recipe and cache its colours, alpha, and trimap (or distances for any trimap)."""
+        """Prepare the foreground of a recipe and cache its colours, alpha, and trimap or distances."""
         prepared = read_prepared(
             self.foregrounds[recipe.foreground], [recipe], self.manifest.options, self.manifest.roots
         )
@@ -151,12 +152,12 @@ def replay_of(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     manifest = read_manifest(layout)
     if manifest is None:
         raise ShmDataError(
-            str(root), found="no dataset.json", expected="a folder that shm-data composite or plan made"
+            path=root, found="no dataset.json", expected="a folder that shm-data composite or plan made"
         )
     refuse_changed_sources(manifest, manifest.roots, jobs=jobs, progress=progress)
     names, places, used, shown = _of_split(layout, manifest.counts.samples, split)
     if not names:
-        raise ShmDataError(str(layout.recipes), found=f"no samples in {split}", expected="at least one")
+        raise ShmDataError(path=layout.recipes, found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     behind = [people[name] for name in sorted(shown) if partners.can_pair(people[name])]
     starts = np.array(places, np.int64)

@@ -86,13 +86,13 @@ def complete(savedir: Path) -> Manifest:
     with locked(layout.root):
         decision = recorded(layout)
         if decision is None:
-            raise ShmDataError(str(savedir), found="no dataset.json", expected="a data set begun with --part")
+            raise ShmDataError(path=savedir, found="no dataset.json", expected="a data set begun with --part")
         layout.clear_leftovers()
         missing = [name for _, name in _absent(decision, layout)]
         if missing:
             found = f"{len(missing)} missing: {', '.join(missing[:5])}" + ", ..." * (len(missing) > 5)
             expected = f"all {decision.manifest.counts.samples} samples"
-            raise ShmDataError(str(savedir), found=found, expected=expected)
+            raise ShmDataError(path=savedir, found=found, expected=expected)
         return finish(decision, layout)
 
 

@@ -30,7 +30,7 @@ def write_trimaps(
         raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", expected="a folder outside the alphas")
     found = images.find(inalp)
     if not found:
-        raise ShmDataError(str(inalp), found="no pictures", expected="alphas")
+        raise ShmDataError(path=inalp, found="no pictures", expected="alphas")
     others = _others(found)
     alphas = [name for name in found if name not in others]
     taken: dict[str, int] = {}
@@ -51,7 +51,7 @@ def write_trimaps(
         results = list(progress(spread(attempt, alphas, jobs, ordered=True), len(alphas), "trimaps"))
     faults = [result for result in results if isinstance(result, ShmDataError)]
     if faults:
-        raise ShmDataError.of_many(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults)
+        raise ShmDataError(f"{len(faults)} of {len(alphas)} trimaps could not be made", faults=faults)
     return [f"{name}: {why}" for name, why in others.items()] + [
         f"{alpha}: {remark}" for alpha, remark in (r for r in results if isinstance(r, tuple)) if remark
     ]
@@ -73,6 +73,6 @@ def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions)
     if not os.path.exists(target):
         images.write_png(target, trimap)
     elif not np.array_equal(images.read_gray(target), trimap):
-        raise ShmDataError(str(target), found="another trimap", expected="a new --savedir: nothing is overwritten")
+        raise ShmDataError(path=target, found="another trimap", expected="a new --savedir: nothing is overwritten")
     missing = missing_classes(trimap)
     return f"no {' and no '.join(missing)}" if missing else ""

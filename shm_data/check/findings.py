@@ -4,10 +4,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
-from shm_data.errors import ShmDataError, counted, without_path
+from shm_data.errors import ShmDataError, counted
 
 # So many findings of a kind are told to people; machines are told all.
 _SHOWN = 5
@@ -104,11 +103,9 @@ def is_wrong(findings: Iterable[Finding]) -> bool:
     return any(finding.grave for finding in findings)
 
 
-def of_fault(kind: Kind, what: str, fault: ShmDataError, path: Path, expected: str) -> Finding:
+def of_fault(kind: Kind, what: str, fault: ShmDataError, expected: str) -> Finding:
     """The grave finding that a fault of a file is; `expected` is what is told where the fault does not."""
-    text = without_path(str(fault), path).removeprefix(f"{path}: ")
-    found, _, told = text.removeprefix("found ").partition(", expected ")
-    return error(kind, what, found, told or expected)
+    return error(kind, what, ": ".join(filter(None, (fault.what, fault.found))), fault.expected or expected)
 
 
 def to_json(verdict: Verdict, root: str) -> str:

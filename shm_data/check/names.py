@@ -91,7 +91,7 @@ def is_there(path: Path) -> bool:
 def _require(layout: Layout) -> None:
     if not layout.root.is_dir():
         raise ShmDataError(
-            str(layout.root), found="a file" if layout.root.exists() else "no folder", expected="a data set"
+            path=layout.root, found="a file" if layout.root.exists() else "no folder", expected="a data set"
         )
     if not any(folder.is_dir() for folder in layout.folders):
         expected = "input/, mask/ and trimap/; folders of other names are checked by --inimg and --inalp"
@@ -104,7 +104,7 @@ def _read_record(layout: Layout) -> tuple[Manifest | None, list[Finding]]:
     try:
         return read_manifest(layout), []
     except ShmDataError as fault:
-        return None, [of_fault("record", "dataset.json", fault, layout.manifest, "the record of this set")]
+        return None, [of_fault("record", "dataset.json", fault, "the record of this set")]
 
 
 def _read_planned(layout: Layout, manifest: Manifest | None) -> tuple[dict[str, str] | None, list[Finding]]:
@@ -118,7 +118,7 @@ def _read_planned(layout: Layout, manifest: Manifest | None) -> tuple[dict[str, 
                 findings.append(error("record", recipe.name, "several recipes", "one"))
             planned[recipe.name] = recipe.split
     except ShmDataError as fault:
-        return None, [of_fault("record", "recipes.jsonl", fault, layout.recipes, "a recipe a line")]
+        return None, [of_fault("record", "recipes.jsonl", fault, "a recipe a line")]
     return planned, findings
 
 
@@ -192,4 +192,4 @@ def _files(folder: Path) -> list[str]:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
     except OSError as fault:
-        raise ShmDataError(f"cannot list the folder {folder}: {fault.strerror}") from fault
+        raise ShmDataError(f"cannot be listed ({fault.strerror})", path=folder) from fault

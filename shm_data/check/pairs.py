@@ -70,7 +70,7 @@ def _check_cutout(key: str, path: Path) -> list[Finding]:
     try:
         colours, alpha = images.read_cutout(path)
     except ShmDataError as fault:
-        return [of_fault("unreadable", key, fault, path, "a cut-out")]
+        return [of_fault("unreadable", key, fault, "a cut-out")]
     lossy = images.is_lossy(path)
     return [*faults_of(key, alpha, lossy=lossy), *cutout_faults(key, colours, alpha)]
 
@@ -90,7 +90,7 @@ def _tried(key: str, roots: Mapping[str, Path], read: Callable[[Path], Array]) -
     try:
         return read(path), []
     except ShmDataError as fault:
-        return None, [of_fault("unreadable", key, fault, path, "a whole picture")]
+        return None, [of_fault("unreadable", key, fault, "a whole picture")]
 
 
 def _sizes(key: str, pixels: Array, other_key: str, other: Array) -> list[Finding]:

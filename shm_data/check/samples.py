@@ -120,7 +120,7 @@ def _read_file(path: Path, reader: Callable[[Path, str], _File], before: _File |
     try:
         return replace(reader(path, what), raw=raw)
     except ShmDataError as fault:
-        return _File((of_fault("unreadable", what, fault, path, "a whole picture"),))
+        return _File((of_fault("unreadable", what, fault, "a whole picture"),))
 
 
 def _digest_of_file(path: Path) -> str:

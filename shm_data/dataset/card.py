@@ -95,7 +95,7 @@ def write_card(layout: Layout, text: str) -> None:
     except (FileNotFoundError, IsADirectoryError):  # that a folder cannot be written over, writing it tells
         there = ""
     except OSError as error:
-        raise ShmDataError(f"cannot read {layout.card}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=layout.card) from error
     if there and not _is_untouched(there):
         _log.warning("%s was not written by shm-data, or was changed since: it is kept as it is", layout.card)
     elif there != text:

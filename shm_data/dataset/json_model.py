@@ -17,8 +17,8 @@ def read_json_model(path: Path, kind: type[Record], expected: str) -> Record | N
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except ValidationError as error:
         what = error.errors()[0]
         found = f"{'.'.join(map(str, what['loc']))}: {what['msg']}"
-        raise ShmDataError(str(path), found=found, expected=expected) from error
+        raise ShmDataError(path=path, found=found, expected=expected) from error

@@ -102,11 +102,13 @@ def read_names(root: Path, split: str) -> list[str]:
     try:
         names = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     names = [name for name in (line.rstrip("\r") for line in names) if name]
     for name in names:
         if not is_plain(name):
-            raise ShmDataError(f"{path} names a file outside the data set", found=name, expected="plain file names")
+            raise ShmDataError(
+                "names a file outside the data set", path=path, found=name, expected="plain file names"
+            )
     return names
 
 

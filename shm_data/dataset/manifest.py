@@ -90,7 +90,7 @@ def read_manifest(layout: Layout) -> Manifest | None:
         return None
     if digest_of(layout.recipes, manifest.counts.samples) != manifest.digest:
         raise ShmDataError(
-            str(layout.recipes),
+            path=layout.recipes,
             found="other recipes than dataset.json vouches for",
             expected="the file as it was written",
         )
@@ -120,7 +120,7 @@ def refuse_changed_sources(
     faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
     if faults:
         what = "sources are not what the data set was made of; bring them back, or take another --savedir"
-        raise ShmDataError.of_many(what, [f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
+        raise ShmDataError(what, faults=[f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:

@@ -75,7 +75,7 @@ def _lines(path: Path, count: int | None) -> Iterator[bytes]:
         with path.open("rb") as file:
             yield from itertools.islice(file, count)
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
 
 def to_line(recipe: Recipe) -> str:

@@ -152,14 +152,14 @@ def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
     table = read_table(tar)
     if table is None or table.sha256 != shard.sha256 or len(table.samples) != shard.samples:
         found = "no table" if table is None else "the table of another shard"
-        raise ShmDataError(str(table_of(tar)), found=found, expected=f"that of {shard.samples} samples")
+        raise ShmDataError(path=table_of(tar), found=found, expected=f"that of {shard.samples} samples")
     for row in table.samples:
         yield row, offset
         offset += row.span
     size = size_of(tar)
     if size != shard.bytes or offset + len(END) != shard.bytes:
         found = "no file" if size is None else f"{size} bytes"
-        raise ShmDataError(str(tar), found=found, expected=f"{shard.bytes} bytes as {INDEX} says")
+        raise ShmDataError(path=tar, found=found, expected=f"{shard.bytes} bytes as {INDEX} says")
 
 
 def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[str, bytes]]:
@@ -174,11 +174,11 @@ def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[st
             for member, size in zip(members(split, row)[:3], row.sizes[:3], strict=True):
                 head, data = file.read(tarfile.BLOCKSIZE), file.read(size)
                 if head != header(member, size) or len(data) < size:
-                    raise ShmDataError(str(tar), found="something else", expected=f"{member} of {row.name}")
+                    raise ShmDataError(path=tar, found="something else", expected=f"{member} of {row.name}")
                 pictures.append((member, data))
                 file.seek(filling(size), os.SEEK_CUR)
     except OSError as error:
-        raise ShmDataError(f"cannot read {tar}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=tar) from error
     return pictures
 
 
@@ -189,5 +189,5 @@ def size_of(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     return told.st_size if stat.S_ISREG(told.st_mode) else None

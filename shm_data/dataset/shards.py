@@ -89,7 +89,7 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
     rows = {split: _measured(packed, split, jobs, progress) for split in SPLITS}
     drafts = [draft for split in SPLITS for draft in _drafts(packed, split, rows[split], savedir, maxcount)]
     if not drafts:
-        raise ShmDataError(str(packed.layout.root), found="no samples", expected="at least one")
+        raise ShmDataError(path=packed.layout.root, found="no samples", expected="at least one")
     missing = [draft for draft in drafts if not _is_done(draft)]
     if old is not None and old.complete and not missing:
         return old
@@ -154,7 +154,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
 
 def _packed(layout: Layout) -> Packed:
@@ -163,7 +163,7 @@ def _packed(layout: Layout) -> Packed:
     manifest = read_manifest(layout) if known else None
     if manifest is not None and not manifest.complete:
         found, expected = "a data set that is not complete", "the end of the command that makes it"
-        raise ShmDataError(str(layout.root), found=found, expected=expected)
+        raise ShmDataError(path=layout.root, found=found, expected=expected)
     files = [*map(layout.names_of, SPLITS), *[layout.manifest] * known]
     marks = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
     if manifest is None:
@@ -180,7 +180,7 @@ def _measured(packed: Packed, split: str, jobs: int, progress: Progress) -> list
     results = list(progress(measured, len(names), f"looking at {split}"))
     faults = [result for result in results if isinstance(result, ShmDataError)]
     if faults:
-        raise ShmDataError.of_many(f"{len(faults)} of {len(names)} samples in {split} cannot be packed", faults)
+        raise ShmDataError(f"{len(faults)} of {len(names)} samples in {split} cannot be packed", faults=faults)
     return [result for result in results if isinstance(result, Row)]
 
 
@@ -231,7 +231,7 @@ def _is_done(draft: Draft) -> bool:
         return False
     if table.samples != draft.rows:
         found = "files of other sizes in the data set"
-        raise ShmDataError(str(draft.tar), found=found, expected="those it was made of, or another --savedir")
+        raise ShmDataError(path=draft.tar, found=found, expected="those it was made of, or another --savedir")
     return size_of(draft.tar) == draft.size
 
 

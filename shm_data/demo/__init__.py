@@ -45,7 +45,7 @@ def refuse_other(folder: Path) -> None:
     """Raises ShmDataError where a folder holds anything but an earlier demo: nothing of a user's is overwritten."""
     begun = (folder / "sources" / "truth").is_dir()
     if not begun and any(not path.is_dir() for path in folder.rglob("*")):
-        raise ShmDataError(str(folder), found="other files", expected="a new folder, or one with an earlier demo")
+        raise ShmDataError(path=folder, found="other files", expected="a new folder, or one with an earlier demo")
 
 
 def draw_sources(folder: Path) -> None:

@@ -137,7 +137,7 @@ def read_reduced(path: Path, by: int) -> tuple[Array, int]:
         return read_image(path), 1
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
-        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", expected="a whole picture")
+        raise ShmDataError("cannot be read", path=path, found="pixels that do not decode", expected="a whole picture")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
 
 
@@ -160,7 +160,7 @@ def _opened(path: File) -> Iterator[Image.Image]:
         # Opening a pipe would wait for a writer.
         if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
             found = "a folder" if path.is_dir() else "a pipe or a device"
-            raise ShmDataError(f"cannot read {path}", found=found, expected="a picture file")
+            raise ShmDataError("cannot be read", path=path, found=found, expected="a picture file")
         with Image.open(path if isinstance(path, Path) else path.open("rb"), formats=_FORMATS) as image:
             _refuse_huge(path, *image.size)
             yield image
@@ -174,7 +174,8 @@ def _refuse_huge(path: File, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         megapixels = math.ceil(width * height / 1e5) / 10
         raise ShmDataError(
-            f"cannot read {path}",
+            "cannot be read",
+            path=path,
             found=f"{width}x{height} = {megapixels:g} megapixels",
             expected=f"at most {MOST_PIXELS / 1e6:.1f}",
         )
@@ -212,7 +213,7 @@ def _decoded(data: bytes) -> Image.Image:
 def _read_by_pillow(path: File, image: Image.Image) -> NDArray[np.generic]:
     """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
-        raise ShmDataError(str(path), found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
+        raise ShmDataError(path=path, found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "1":
@@ -238,7 +239,7 @@ def _beyond_pillow(image: Image.Image) -> bool:
 def _read_by_opencv(path: File) -> NDArray[np.generic]:
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ShmDataError(f"cannot read {path}", found="pixels that do not decode", expected="a whole picture")
+        raise ShmDataError("cannot be read", path=path, found="pixels that do not decode", expected="a whole picture")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -272,9 +273,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _unreadable(path: File, error: BaseException) -> ShmDataError:
     if isinstance(error, FileNotFoundError):
-        return ShmDataError(f"{path} does not exist")
+        return ShmDataError("does not exist", path=path)
     if isinstance(error, UnidentifiedImageError):
         kinds = ", ".join(_FORMATS)
-        return ShmDataError(f"cannot read {path} as a picture: it is broken, or no {kinds} that can be read")
+        return ShmDataError(
+            "cannot be read as a picture", path=path, found="a broken or unknown file", expected=f"one of {kinds}"
+        )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ShmDataError(f"cannot read {path} as a picture: {reason or type(error).__name__}")
+    return ShmDataError(f"cannot be read as a picture ({reason or type(error).__name__})", path=path)

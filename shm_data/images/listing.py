@@ -35,13 +35,13 @@ def require_folder(root: Path) -> None:
     """Raises ShmDataError where `root` is not a folder that can be listed and its files looked at."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
-            raise ShmDataError(str(root), found="a file", expected="a folder")
+            raise ShmDataError(path=root, found="a file", expected="a folder")
         os.stat(f"{root}/.")
         os.scandir(root).close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ShmDataError(str(root), found="no folder", expected="a folder") from error
+        raise ShmDataError(path=root, found="no folder", expected="a folder") from error
     except OSError as error:
-        raise ShmDataError(f"cannot look into {root}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be opened ({error.strerror})", path=root) from error
 
 
 def _not_entered(folder: Path, names: list[str], entered: set[str]) -> list[str]:
@@ -70,8 +70,8 @@ def _is_picture(path: Path) -> bool:
     try:
         return path.is_file() or path.is_symlink()
     except OSError as error:
-        raise ShmDataError(f"cannot look at {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be opened ({error.strerror})", path=path) from error
 
 
 def _not_listed(error: OSError) -> None:
-    raise ShmDataError(f"cannot list the folder {error.filename}: {error.strerror}") from error
+    raise ShmDataError(f"cannot be listed ({error.strerror})", path=error.filename) from error

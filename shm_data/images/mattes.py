@@ -42,10 +42,10 @@ def read_cutout(path: Path) -> tuple[Array, Array]:
     """
     pixels = read_channels(path)
     if pixels.shape[2] not in (2, 4):
-        raise ShmDataError(str(path), found="no A channel", expected="an RGBA cut-out, or alphas in --inalp")
+        raise ShmDataError(path=path, found="no A channel", expected="an RGBA cut-out, or alphas in --inalp")
     if pixels[..., -1].min() == 255:
         raise ShmDataError(
-            str(path), found="an A channel of 255 everywhere", expected="a cut-out with its matte in A"
+            path=path, found="an A channel of 255 everywhere", expected="a cut-out with its matte in A"
         )
     colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
@@ -69,7 +69,7 @@ def read_trimap(path: Path) -> Array:
     try:
         return normalise(pixels)
     except ShmDataError as error:
-        raise ShmDataError(f"{path}: {error}") from error
+        raise ShmDataError(error.what, path=path, found=error.found, expected=error.expected) from error
 
 
 def is_gray(channels: Array) -> bool:
@@ -85,7 +85,7 @@ def _gray(path: File, channels: Array, expected: str) -> Array:
     if spread.max() == 0:
         return np.ascontiguousarray(channels[..., 0])
     if not is_gray(channels):
-        raise ShmDataError(str(path), found="a colour picture", expected=expected)
+        raise ShmDataError(path=path, found="a colour picture", expected=expected)
     return cv2.cvtColor(np.ascontiguousarray(channels), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 

@@ -45,7 +45,7 @@ def derive(alpha: Array, rule: TrimapRule) -> Array:
 
 
 def flat_distance(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
-    """Return how far each pixel of an alpha (H, W) uint8 is from the end of its flat region, in px; 0 where fractional.
+    """Return how far each pixel of an alpha (H, W) uint8 is from the end of its flat region, in px; 0 if fractional.
 
     `trimap_from_distance` compares it with whole radii, so it is rounded up and loses nothing.
     """
@@ -56,7 +56,7 @@ def flat_distance(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
 
 
 def trimap_from_distance(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRule) -> Array:
-    """Return what `derive` does for a rule of discs, from the `flat_distance` for its tolerance: cheap for many rules."""
+    """Return what `derive` does for a rule of discs, from `flat_distance` for its tolerance: cheap for many rules."""
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
     opaque = alpha >= 128
     trimap[opaque & (deep > rule.erode // 2)] = FOREGROUND

@@ -23,7 +23,7 @@ from shm_data.dataset.manifest import (
     write_manifest,
 )
 from shm_data.dataset.recipes import Recipe, read_recipes, write_recipes
-from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, counted, without_path
+from shm_data.errors import MACHINE, BusyError, ShmDataError, Skipped, counted
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.planning import partners
@@ -258,7 +258,7 @@ def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
         images.read_image(path)
         return fingerprint_of(path)
     except ShmDataError as error:
-        return Skipped(key, without_path(str(error), path))
+        return Skipped(key, error.reason)
     except OSError as error:
         if error.errno in MACHINE:
             raise

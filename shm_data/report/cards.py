@@ -9,7 +9,7 @@ import numpy as np
 
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.recipes import Recipe
-from shm_data.errors import ShmDataError, without_path
+from shm_data.errors import ShmDataError
 from shm_data.images import encode, read_alpha, read_gray, read_image
 from shm_data.parallel import Progress, spread
 from shm_data.pixels.arrays import Array
@@ -70,7 +70,7 @@ def _tried(path: Path, read: Callable[[Path], Array], faults: dict[str, str], wh
     try:
         return read(path)
     except ShmDataError as error:
-        faults[what] = without_path(str(error), path)
+        faults[what] = error.reason
         return None
 
 

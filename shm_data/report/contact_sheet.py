@@ -51,7 +51,7 @@ def sheet_of(root: Path, count: int = 12) -> Array:
     names = {split: read_names(root, split) for split in SPLITS}
     counts = {split: len(listed) for split, listed in names.items()}
     if not any(counts.values()):
-        raise ShmDataError(str(root), found="no samples", expected="a data set with at least one")
+        raise ShmDataError(path=root, found="no samples", expected="a data set with at least one")
     chosen = places(counts, count)
     rows = [_read(root, names[split][place], split) for split in SPLITS for place in chosen[split]]
     return contact_sheet(rows, header(counts))

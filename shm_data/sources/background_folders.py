@@ -33,7 +33,7 @@ def pictures(root: Path) -> list[str]:
     """The pictures below `root`, as sorted relative paths. Raises ShmDataError where there is none."""
     names = images.find(root)
     if not names:
-        raise ShmDataError(str(root), found="no pictures", expected="background photos")
+        raise ShmDataError(path=root, found="no pictures", expected="background photos")
     return names
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shm_data.errors import ShmDataError, Skipped, without_path
+from shm_data.errors import ShmDataError, Skipped
 from shm_data.images import read_size
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import background_folders, coco, voc
@@ -131,5 +131,5 @@ def _read(entry: _Entry) -> Background | Skipped:
     try:
         size = read_size(entry.path)
     except ShmDataError as error:
-        return Skipped(entry.key, without_path(str(error), entry.path))
+        return Skipped(entry.key, error.reason)
     return Background(entry.key, entry.path, size) if min(size) >= MIN_EDGE else Skipped(entry.key, _TINY)

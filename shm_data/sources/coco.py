@@ -132,7 +132,7 @@ def _shown(root: Path) -> dict[str, bool]:
     paths = _annotations(root)
     if not paths:
         expected = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
-        raise ShmDataError(str(root), found="no annotations", expected=expected)
+        raise ShmDataError(path=root, found="no annotations", expected=expected)
     shown: dict[str, bool] = {}
     for path in paths:
         for name, person in _read(path):
@@ -145,16 +145,16 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
         with path.open("rb") as file:
             yield from _verdicts(file)
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except KeyError as error:
         raise ShmDataError(
-            str(path), found=f"an entry without a proper {error}", expected="COCO annotations"
+            path=path, found=f"an entry without a proper {error}", expected="COCO annotations"
         ) from error
     except ijson.JSONError as error:
         found = f"broken JSON ({_first_line(error)})"
-        raise ShmDataError(str(path), found=found, expected="COCO annotations") from error
+        raise ShmDataError(path=path, found=found, expected="COCO annotations") from error
     except (ValueError, OverflowError) as error:
-        raise ShmDataError(str(path), found=str(error), expected="COCO annotations") from error
+        raise ShmDataError(path=path, found=str(error), expected="COCO annotations") from error
 
 
 def _first_line(error: Exception) -> str:

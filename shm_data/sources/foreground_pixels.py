@@ -29,7 +29,9 @@ def tolerance_of(alpha: Array, path: Path) -> int:
     highest = int(alpha.max())
     if highest <= 1:
         found = "only 0" if highest == 0 else "only 0 and 1"
-        raise ShmDataError(f"the matte {path}", found=found, expected="0 for background to 255 for foreground")
+        raise ShmDataError(
+            "cannot be used as a matte", path=path, found=found, expected="0 for background to 255 for foreground"
+        )
     return LOSSY_TOLERANCE if highest < 255 or images.is_lossy(path) else 0
 
 

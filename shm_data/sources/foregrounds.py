@@ -100,7 +100,7 @@ def inspect_all(
     shown = list(progress(results, len(found.files), "reading foregrounds"))
     bad = [str(result) for result in shown if isinstance(result, ShmDataError)]
     if bad:
-        raise ShmDataError.of_many(f"{len(bad)} of {len(shown)} foregrounds cannot be used", bad)
+        raise ShmDataError(f"{len(bad)} of {len(shown)} foregrounds cannot be used", faults=bad)
     return [result for result in shown if isinstance(result, Foreground)]
 
 

@@ -186,11 +186,11 @@ def _listed(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     names = sorted({line.strip() for line in lines if line.strip()})
     for name in names:
         if not is_plain(name):
-            raise ShmDataError(str(path), found=repr(name), expected="plain file names")
+            raise ShmDataError(path=path, found=repr(name), expected="plain file names")
     return names
 
 

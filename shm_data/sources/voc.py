@@ -32,10 +32,10 @@ def trees(root: Path) -> list[Path]:
     found = [root] if (root / PHOTOS).is_dir() else []
     found = found or sorted(path.parent for level in ("*", "*/*") for path in root.glob(f"{level}/{PHOTOS}"))
     if not found and root.name == PHOTOS:
-        raise ShmDataError(str(root), found=f"{PHOTOS} itself", expected="the folder above it")
+        raise ShmDataError(path=root, found=f"{PHOTOS} itself", expected="the folder above it")
     if not found:
         there = _some(sorted(os.listdir(root)), "an empty folder")
-        raise ShmDataError(str(root), found=there, expected=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
+        raise ShmDataError(path=root, found=there, expected=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
     return found
 
 
@@ -67,7 +67,7 @@ def _listed(tree: Path, vocset: str) -> set[str]:
     ids = {words[0] for words in _words(path)}
     for id_ in sorted(ids):
         if not is_plain(id_):
-            raise ShmDataError(str(path), found=repr(id_), expected="plain ids, such as 2007_000027")
+            raise ShmDataError(path=path, found=repr(id_), expected="plain ids, such as 2007_000027")
     return ids
 
 

@@ -92,7 +92,7 @@ def _predict(
             except ShmDataError as error:
                 faults.append(told(task.source, error))
     if faults:
-        raise ShmDataError.of_many(f"{len(faults)} of {len(tasks)} could not be predicted", faults)
+        raise ShmDataError(f"{len(faults)} of {len(tasks)} could not be predicted", faults=faults)
     return Outcome(done, counts, 0)
 
 
@@ -102,7 +102,7 @@ def _files(source: Path) -> list[tuple[Path, str]]:
         return [(source, source.name)]
     names = find(source)
     if not names:
-        raise ShmDataError(str(source), found="no pictures", expected="some; videos are given one by one")
+        raise ShmDataError(path=source, found="no pictures", expected="some; videos are given one by one")
     return [(source / name, name) for name in names]
 
 

@@ -53,16 +53,16 @@ def onnx_predictor_of(path: Path, device: str | None = None) -> OnnxPredictor:
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=_providers(device))
     except OSError as error:
-        raise ShmDataError(f"cannot read {path}: {error.strerror}") from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except _UNREADABLE as error:
-        raise ShmDataError(str(path), found="no ONNX model that can be run", expected=_WANTED) from error
+        raise ShmDataError(path=path, found="no ONNX model that can be run", expected=_WANTED) from error
     if device and device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise ShmDataError(
             "--device", found=f"{device}, which onnxruntime cannot start", expected="a GPU with CUDA, or cpu"
         )
     told: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     if not {"mode", "longest"} <= set(told) or not told["longest"].isdecimal():
-        raise ShmDataError(str(path), found="another ONNX model", expected=_WANTED)
+        raise ShmDataError(path=path, found="another ONNX model", expected=_WANTED)
     return OnnxPredictor(session, told["mode"], int(told["longest"]))
 
 

@@ -48,7 +48,7 @@ class Predictor(AnyPredictor):
         except torch.OutOfMemoryError as error:
             count, _, height, width = images.shape
             sizes = f"too little memory for {count} of {width}x{height} at once"
-            raise ShmDataError(str(self.device), found=sizes, expected="a smaller --batch or --longest") from error
+            raise ShmDataError(path=self.device, found=sizes, expected="a smaller --batch or --longest") from error
         if self.half and not bool(torch.from_numpy(alpha).isfinite().all()):
             raise ShmDataError("half precision", found="a matte that is not finite", expected="no --half")
         return alpha, found

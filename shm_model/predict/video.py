@@ -71,7 +71,7 @@ def clip_of(path: Path) -> Clip:
     with _opened(path) as capture:
         rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if not 0 < rate <= _FASTEST:
-        raise ShmDataError(f"cannot read {path}", found=f"{rate:g} frames a second", expected="a video")
+        raise ShmDataError("cannot be read", path=path, found=f"{rate:g} frames a second", expected="a video")
     return Clip(path, rate, max(0, int(count)) if math.isfinite(count) else 0)
 
 
@@ -90,7 +90,7 @@ def frames(clip: Clip) -> Iterator[Array]:
             yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if count == 0 or count < (1 - _MISCOUNTED) * clip.count - 1:
         found = f"{count} of {clip.count} frames that can be read"
-        raise ShmDataError(f"cannot read {clip.path}", found=found, expected="a whole video")
+        raise ShmDataError("cannot be read", path=clip.path, found=found, expected="a whole video")
 
 
 def predict_video(predictor: AnyPredictor, task: Task, background: Array, batch: int, progress: Progress) -> int:
@@ -130,13 +130,15 @@ def _rendered(expected: Sequence[Output], background: Array, predicted: tuple[Ar
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     if not _begins_like_one(path):
-        raise ShmDataError(f"cannot read {path}", found="no video", expected="MP4, MOV, AVI, MKV, WebM or the like")
+        raise ShmDataError(
+            "cannot be read", path=path, found="no video", expected="MP4, MOV, AVI, MKV, WebM or the like"
+        )
     try:
         # From the root: FFmpeg would take what stands before a colon for a protocol.
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     except (UnicodeEncodeError, TypeError, cv2.error) as error:
         raise ShmDataError(
-            f"cannot read {path}", found="a name that is not UTF-8", expected="another name"
+            "cannot be read", path=path, found="a name that is not UTF-8", expected="another name"
         ) from error
     try:
         if not capture.isOpened():
