@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from shm_data import images
 from shm_data.parallel import make_ready
 from shm_data.pixels import compositing
-from shm_data.pixels.foreground_colours import estimate
-from shm_data.pixels.trimap import TrimapRule, derive, width_for
+from shm_data.pixels.foreground_colours import estimate_foreground
+from shm_data.pixels.trimap import TrimapRule, derive_trimap, kernel_width
 
 Pixels = NDArray[Any]
 Result = TypeVar("Result")
@@ -66,9 +66,9 @@ def measure(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -
 def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[str, ...], folder: Path) -> None:
     matte = photo.parents[1] / "alphas" / f"{photo.stem}.png"
     image, alpha = clock("read foreground", lambda: (cv2.imread(str(photo)), cv2.imread(str(matte), 0)))
-    colours = clock("estimate", lambda: estimate(np.ascontiguousarray(image[..., ::-1]), alpha))
-    width = width_for(alpha.shape[::-1], "auto")
-    trimap = clock("trimap", lambda: derive(alpha, TrimapRule("euclid", width, width)))
+    colours = clock("estimate", lambda: estimate_foreground(np.ascontiguousarray(image[..., ::-1]), alpha))
+    width = kernel_width(alpha.shape[::-1], "auto")
+    trimap = clock("trimap", lambda: derive_trimap(alpha, TrimapRule("euclid", width, width)))
     gray = clock("encode alpha and trimap", lambda: [images.encode(pixels) for pixels in (alpha, trimap)])
     twin = folder / f"{photo.stem} gray"
     twin.write_bytes(gray[0])

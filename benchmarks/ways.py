@@ -27,7 +27,7 @@ from shm_data.files import make_folders
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import fit, resize, resize_matte, resize_nearest
-from shm_data.pixels.trimap import BACKGROUND, FOREGROUND, UNKNOWN, derive
+from shm_data.pixels.trimap import BACKGROUND, FOREGROUND, UNKNOWN, derive_trimap
 from shm_data.planning.plan import trimap_rule
 from shm_data.sources import backgrounds
 
@@ -140,7 +140,7 @@ def binarised(alpha: Array) -> Array:
 
 def ours(alpha: Array) -> Array:
     """The trimap (H, W) of an alpha (H, W) uint8 as `shm-data` derives it by default."""
-    return derive(alpha, trimap_rule("", (alpha.shape[1], alpha.shape[0]), 0, TrimapOptions()))
+    return derive_trimap(alpha, trimap_rule("", (alpha.shape[1], alpha.shape[0]), 0, TrimapOptions()))
 
 
 def write_tests(root: Path, folder: Path) -> None:

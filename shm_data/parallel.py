@@ -65,7 +65,7 @@ def make_ready(kept: int = _KEPT) -> None:
     tune_allocator(kept)
 
 
-def workers(jobs: int) -> int:
+def count_workers(jobs: int) -> int:
     """How many threads `jobs` stands for: -1 is one a core."""
     count: int = effective_n_jobs(jobs)
     return count

@@ -17,7 +17,7 @@ from shm_data.errors import ShmDataError
 from shm_data.images import read_image, read_trimap, write_png
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.predict import Predictor
 from shm_model.predict.outputs import covering
 
@@ -64,7 +64,7 @@ def page(predictor: Predictor, folder: Path) -> gradio.Blocks:
         image = read_image(Path(photo))
         prediction = predictor(image, None if trimap is None else read_trimap(Path(trimap)))
         alpha = np.rint(prediction.alpha * 255).astype(np.uint8)
-        cutout = Cutout(estimate(image, alpha), alpha)
+        cutout = Cutout(estimate_foreground(image, alpha), alpha)
         shown = _written(folder, "trimap", prediction.trimap), _written(folder, "alpha", alpha)
         return *shown, cutout, *over(cutout, *background)
 

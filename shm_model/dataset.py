@@ -15,8 +15,8 @@ from shm_data.errors import ShmDataError
 from shm_data.parallel import make_ready
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
-from shm_data.pixels.foreground_colours import separate
-from shm_data.pixels.trimap import CLASSES, TrimapRule, derive
+from shm_data.pixels.foreground_colours import separate_colours
+from shm_data.pixels.trimap import CLASSES, TrimapRule, derive_trimap
 from shm_model.augment import (
     Matrix,
     Square,
@@ -86,7 +86,7 @@ class TrainingSet(Dataset[Item | ShmDataError]):
         scene = _recoloured(_cut(scene, square, self.config.mnet_size), colours)
         scene = _turned(scene, *draw_turn(generator))
         erode, dilate = draw_widths(generator)
-        labels = labels_of(derive(scene.alpha, TrimapRule("euclid", erode, dilate)))
+        labels = labels_of(derive_trimap(scene.alpha, TrimapRule("euclid", erode, dilate)))
         return {"labels": labels} | _patch(scene)
 
     def _for_both(self, generator: Any, scene: Scene, colours: Matrix | None) -> Item:
@@ -200,7 +200,7 @@ def _with_colours(scene: Scene, change: Callable[[Array], Array]) -> Scene:
 def _patch(scene: Scene) -> Item:
     """What M-Net's loss needs: the colours that the patch mixes are estimated where they are not known."""
     if scene.foreground is None or scene.background is None:
-        foreground, background = separate(scene.image, scene.alpha)
+        foreground, background = separate_colours(scene.image, scene.alpha)
     else:
         foreground, background = scene.foreground, scene.background
     return {

@@ -15,7 +15,7 @@ from small import photo
 
 from shm_data import images
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.checkpoint import Checkpoint, save
 from shm_model.config import config_of
 from shm_model.mnet import MNet
@@ -88,7 +88,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tnet):
 def test_a_photo_becomes_a_cut_out_that_can_be_downloaded(tnet, tmp_path):
     images.write_png(tmp_path / "photo.png", PHOTO)
     alpha = np.rint(predictor_of(tnet, torch.device("cpu"))(PHOTO).alpha * 255).astype(np.uint8)
-    cutout = Cutout(estimate(PHOTO, alpha), alpha)
+    cutout = Cutout(estimate_foreground(PHOTO, alpha), alpha)
     with served(tnet) as address, opened(address) as tab:
         page = tab.page
         page.set_input_files("input[type=file] >> nth=0", tmp_path / "photo.png")

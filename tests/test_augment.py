@@ -26,11 +26,20 @@ from shm_data.draws import draws
 from shm_data.errors import ShmDataError
 from shm_data.options import Augment, CompositeOptions
 from shm_data.pixels import augmentations
-from shm_data.pixels.augmentations import RANGES, Augmentation, blurred, drawn, noisy, recompressed, shadowed, tinted
+from shm_data.pixels.augmentations import (
+    RANGES,
+    Augmentation,
+    blurred,
+    draw_augmentation,
+    noisy,
+    recompressed,
+    shadowed,
+    tinted,
+)
 from shm_data.pixels.compositing import blend, cover
-from shm_data.pixels.foreground_colours import estimate
-from shm_data.pixels.placement import over, placed
-from shm_data.pixels.trimap import TrimapRule, derive
+from shm_data.pixels.foreground_colours import estimate_foreground
+from shm_data.pixels.placement import composite_over, place_in_frame
+from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_data.planning import partners
 from shm_data.planning.plan import augmented
 from shm_data.report.contact_sheet import sheet_of
@@ -68,8 +77,8 @@ def test_the_names_are_the_same_everywhere():
 @given(st.lists(numbers, min_size=40, max_size=40), st.sets(st.sampled_from(EVERY)))
 def test_each_draws_for_itself(some, names):
     """Which others are asked for changes nothing of one; and all that is drawn lies in its range."""
-    alone = {name: drawn(iter(some), [name], partner="q") for name in names}
-    together = drawn(iter(some), names, partner="q") or Augmentation()
+    alone = {name: draw_augmentation(iter(some), [name], partner="q") for name in names}
+    together = draw_augmentation(iter(some), names, partner="q") or Augmentation()
     for name in EVERY:
         values = getattr(together, name)
         assert values == getattr(alone.get(name) or Augmentation(), name)
@@ -78,7 +87,10 @@ def test_each_draws_for_itself(some, names):
 
 
 def test_half_of_the_samples_have_each():
-    some = [drawn(draws(0, "augment", "p", index), EVERY, partner="q") or Augmentation() for index in range(2000)]
+    some = [
+        draw_augmentation(draws(0, "augment", "p", index), EVERY, partner="q") or Augmentation()
+        for index in range(2000)
+    ]
     for name in EVERY:
         assert 0.45 < np.mean([getattr(each, name) is not None for each in some]) < 0.55
 
@@ -93,7 +105,9 @@ def test_half_of_the_samples_have_each():
     ],
 )
 def test_only_what_suits_a_sample_is_drawn(told, left):
-    some = [drawn(draws(0, "augment", "p", index), EVERY, **{"partner": "q"} | told) for index in range(200)]
+    some = [
+        draw_augmentation(draws(0, "augment", "p", index), EVERY, **{"partner": "q"} | told) for index in range(200)
+    ]
     plain = [augmentations.to_plain(each) for each in some if each]
     assert {name for each in plain for name in each} == set(left) | ({"partner"} if "over" in left else set())
     assert all(("partner" in each) == ("over" in each) for each in plain)
@@ -251,7 +265,7 @@ def test_one_over_the_other_is_by_the_formula(seed):
     values = np.random.default_rng(seed).integers(0, 256, (2, 60, 80, 4), dtype=np.uint8)
     values[..., 3][:, :20] = [[[0]], [[255]]]
     front, back = ((each[..., :3], np.ascontiguousarray(each[..., 3])) for each in values)
-    colours, alpha = over(front, back)
+    colours, alpha = composite_over(front, back)
     summed, exact = mixed(front, back)
     assert np.abs(alpha - 255 * exact[..., 0]).max() <= 0.5
     some = exact[..., 0] > 0
@@ -263,16 +277,16 @@ def test_who_is_opaque_hides_and_who_is_not_there_shows():
     front, back = (photo(1), matte(1)), (photo(2), matte(2))
     opaque, nothing = np.full_like(front[1], 255), np.zeros_like(front[1])
     for made, expected in (
-        (over((front[0], opaque), back), (front[0], opaque)),
-        (over(front, (back[0], nothing)), front),
-        (over((front[0], nothing), (back[0], opaque)), (back[0], opaque)),
+        (composite_over((front[0], opaque), back), (front[0], opaque)),
+        (composite_over(front, (back[0], nothing)), front),
+        (composite_over((front[0], nothing), (back[0], opaque)), (back[0], opaque)),
     ):
         assert all(map(np.array_equal, made, expected))
 
 
 def test_two_are_composited_as_one_after_the_other():
     front, back, scene = (photo(1), matte(1)), (photo(2), matte(4)), photo(3)
-    colours, alpha = over(front, back)
+    colours, alpha = composite_over(front, back)
     at_once = blend(colours, alpha, scene)
     in_turn = blend(*front, blend(*back, scene))
     assert np.abs(at_once.astype(int) - in_turn).max() <= 2
@@ -295,7 +309,7 @@ places = st.tuples(st.floats(0.6, 1.2), st.floats(0, 1, exclude_max=True), st.fl
 def test_a_side_that_cuts_somebody_still_does(cut, place, size):
     """A shoulder that the photo cut off would float, and the network learn that people end in straight lines."""
     before = figure(*cut)[1]
-    after = placed(*figure(*cut), size, place)[1]
+    after = place_in_frame(*figure(*cut), size, place)[1]
     assert after.shape == size[::-1]
     for side in (np.s_[:, 0], np.s_[:, -1], np.s_[0], np.s_[-1]):
         assert after[side].any() or not before[side].any()
@@ -304,7 +318,7 @@ def test_a_side_that_cuts_somebody_still_does(cut, place, size):
 @settings(max_examples=60, deadline=None)
 @given(places)
 def test_who_has_room_is_whole_and_moves_anywhere(place):
-    after = placed(*figure(20, 10, 40, 30), (64, 48), place)[1]
+    after = place_in_frame(*figure(20, 10, 40, 30), (64, 48), place)[1]
     rows, columns = np.nonzero(after > 127)
     assert abs(np.ptp(rows) + 1 - 20 * place[0]) <= 2 and abs(np.ptp(columns) + 1 - 20 * place[0]) <= 2
     room = 64 - np.ptp(columns) - 1, 48 - np.ptp(rows) - 1
@@ -314,7 +328,7 @@ def test_who_has_room_is_whole_and_moves_anywhere(place):
 @settings(max_examples=30, deadline=None)
 @given(places)
 def test_colours_go_with_their_alpha(place):
-    colours, alpha = placed(*figure(20, 10, 40, 30), (64, 48), place)
+    colours, alpha = place_in_frame(*figure(20, 10, 40, 30), (64, 48), place)
     inside = colours[alpha == 255]
     assert (inside[:, 0] >= 58).all() and (inside[:, 0] <= 119).all() and (inside[:, 2] == 9).all()
     assert (inside[:, 1] >= 38).all() and (inside[:, 1] <= 119).all()
@@ -322,12 +336,12 @@ def test_colours_go_with_their_alpha(place):
 
 def test_nothing_is_scaled_that_is_not_seen():
     """Somebody cut on both sides, in a frame that is sixty times as wide."""
-    colours, alpha = placed(*figure(0, 100, 50, 2000, (2000, 50)), (3000, 40), (1.0, 0.5, 0.5))
+    colours, alpha = place_in_frame(*figure(0, 100, 50, 2000, (2000, 50)), (3000, 40), (1.0, 0.5, 0.5))
     assert colours.shape == (40, 3000, 3) and (alpha == 255).all()
 
 
 def test_where_nobody_is_nobody_is_placed():
-    colours, alpha = placed(photo(1), np.zeros((48, 64), np.uint8), (30, 40), (0.7, 0.3, 0.9))
+    colours, alpha = place_in_frame(photo(1), np.zeros((48, 64), np.uint8), (30, 40), (0.7, 0.3, 0.9))
     assert colours.shape == (40, 30, 3) and not alpha.any()
 
 
@@ -400,7 +414,7 @@ def test_a_partner_is_of_the_same_split_and_one_for_all_samples(sources, tmp_pat
 
 def test_a_trimap_of_ones_own_keeps_its_alpha(sources, tmp_path):
     (sources / "trimaps").mkdir()
-    images.write_png(sources / "trimaps" / "p1.png", derive(matte(1), TrimapRule("euclid", 5, 5)))
+    images.write_png(sources / "trimaps" / "p1.png", derive_trimap(matte(1), TrimapRule("euclid", 5, 5)))
     composite(options_of(sources, intri=sources / "trimaps", trainsplit=1, numbg=20), tmp_path / "set")
     recipes = recipes_in(tmp_path / "set")
     own = [recipe for recipe in recipes if recipe.foreground == "p1"]
@@ -485,9 +499,11 @@ def test_each_sample_is_made_in_the_order_of_a_camera(sources, tmp_path):
         people = {name: figure_of(sources, name) for name in (recipe.foreground, recipe.partner) if name}
         front, alpha = people[recipe.foreground]
         if done.place:
-            front, alpha = placed(front, alpha, recipe.size, done.place)
+            front, alpha = place_in_frame(front, alpha, recipe.size, done.place)
         if done.over:
-            front, alpha = over((front, alpha), placed(*people[recipe.partner], recipe.size, done.over))
+            front, alpha = composite_over(
+                (front, alpha), place_in_frame(*people[recipe.partner], recipe.size, done.over)
+            )
         if recipe.background is None:
             image = tinted(
                 images.read_image(sources / "photos" / f"{recipe.foreground}.png"), done.gamma, done.colour
@@ -506,7 +522,7 @@ def test_each_sample_is_made_in_the_order_of_a_camera(sources, tmp_path):
 
 def figure_of(sources, name):
     alpha = images.read_alpha(sources / "alphas" / f"{name}.png")
-    return estimate(images.read_image(sources / "photos" / f"{name}.png"), alpha), alpha
+    return estimate_foreground(images.read_image(sources / "photos" / f"{name}.png"), alpha), alpha
 
 
 @pytest.mark.parametrize("link", ["auto", "copy"])
@@ -517,7 +533,7 @@ def test_samples_share_their_files_but_for_those_with_an_alpha_of_their_own(sour
         alpha, original = images.read_gray(mask), images.read_alpha(sources / "alphas" / f"{recipe.foreground}.png")
         assert np.array_equal(alpha, original) == (not recipe.has_own_alpha)
         assert mask.stat().st_nlink == 1 or not recipe.has_own_alpha
-        assert np.array_equal(images.read_gray(trimap), derive(alpha, recipe.trimap))
+        assert np.array_equal(images.read_gray(trimap), derive_trimap(alpha, recipe.trimap))
 
 
 def test_a_partner_whose_photo_is_gone_costs_only_the_samples_before_it(sources, tmp_path, monkeypatch):

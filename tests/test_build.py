@@ -24,7 +24,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import locked
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.compositing import blend, cover
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.planning.decide import decide, record
 from shm_data.report.contact_sheet import sheet_of
 from shm_data.sources.types import Pixels, path_of
@@ -63,7 +63,7 @@ def test_each_sample_is_what_its_recipe_says(sources, tmp_path):
         expected = original
         if recipe.background:
             background = images.read_image(path_of(recipe.background, manifest.roots))
-            expected = blend(estimate(original, alpha), alpha, cover(background, recipe.crop, recipe.size))
+            expected = blend(estimate_foreground(original, alpha), alpha, cover(background, recipe.crop, recipe.size))
         assert np.array_equal(images.read_image(layout.input / recipe.name), expected)
 
 

@@ -24,7 +24,7 @@ from shm_data.dataset.layout import Layout, read_names
 from shm_data.dataset.recipes import to_line
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.pixels.trimap import TrimapRule, derive
+from shm_data.pixels.trimap import TrimapRule, derive_trimap
 
 SIZE = (96, 128)
 RULE = TrimapRule("euclid", 5, 5)
@@ -75,7 +75,7 @@ def composites(layout, split="train"):
 def write(layout, name, image=None, alpha=None, trimap=None):
     """Puts other pixels into a sample; a new alpha gets its own trimap."""
     if alpha is not None and trimap is None:
-        trimap = derive(alpha, RULE)
+        trimap = derive_trimap(alpha, RULE)
     for path, pixels in zip(layout.sample(name), (image, alpha, trimap), strict=True):
         if pixels is not None:
             images.write_png(path, pixels)
@@ -189,7 +189,7 @@ def put_a_photo_in_the_place_of_a_trimap(layout):
 
 def shrink_a_trimap(layout):
     name = composites(layout)[0]
-    write(layout, name, trimap=derive(matte(0), RULE))
+    write(layout, name, trimap=derive_trimap(matte(0), RULE))
     return [("size", name, True)]
 
 
@@ -287,7 +287,7 @@ def take_the_alpha_of_somebody_else(layout):
     some = [recipe for recipe in recipes(layout) if recipe.background]
     other = next(recipe for recipe in some if recipe.foreground != some[0].foreground)
     alpha = images.read_alpha(layout.mask / other.name)
-    write(layout, some[0].name, alpha=alpha, trimap=derive(alpha, some[0].trimap))
+    write(layout, some[0].name, alpha=alpha, trimap=derive_trimap(alpha, some[0].trimap))
     return [("foreground", some[0].name, True)]
 
 
@@ -420,12 +420,12 @@ def noise(layout, name):
     flat = (alpha == 0) | (alpha == 255)
     grain = np.random.default_rng(0).integers(0, 4, SIZE)
     noisy = np.where(flat, np.abs(alpha.astype(int) - grain), alpha).astype(np.uint8)
-    write(layout, name, alpha=noisy, trimap=derive(alpha, RULE))
+    write(layout, name, alpha=noisy, trimap=derive_trimap(alpha, RULE))
 
 
 def maximum(layout, name):
     alpha = np.minimum(images.read_alpha(layout.mask / name), 254)
-    write(layout, name, alpha=alpha, trimap=derive(alpha, replace(RULE, tolerance=5)))
+    write(layout, name, alpha=alpha, trimap=derive_trimap(alpha, replace(RULE, tolerance=5)))
 
 
 def holes(layout, name):
@@ -491,7 +491,7 @@ def test_the_fault_of_an_alpha_is_told_once_for_all_its_samples(ours):
         if recipe.foreground == "p2":
             alpha = matte(2, SIZE)
             alpha[48, 64] = 0
-            write(ours, recipe.name, alpha=alpha, trimap=derive(alpha, recipe.trimap))
+            write(ours, recipe.name, alpha=alpha, trimap=derive_trimap(alpha, recipe.trimap))
     assert found(ours) == [("holes", "p2.png", False)]
 
 
@@ -543,7 +543,7 @@ def pairs(sources, **more):
 def test_nothing_is_found_in_good_folders(large):
     (large / "trimaps").mkdir()
     for number in range(4):
-        images.write_png(large / "trimaps" / f"p{number}.png", derive(matte(number, SIZE), RULE))
+        images.write_png(large / "trimaps" / f"p{number}.png", derive_trimap(matte(number, SIZE), RULE))
     verdict = check_pairs(large / "photos", large / "alphas", large / "trimaps")
     assert verdict.findings == () and verdict.counts == {"foregrounds": 4}
 
@@ -591,8 +591,8 @@ def test_cut_outs_with_premultiplied_colours_are_found_and_straight_ones_are_not
 def test_a_trimap_of_ones_own_is_checked_against_its_alpha(large):
     (large / "trimaps").mkdir()
     for number in range(3):
-        images.write_png(large / "trimaps" / f"p{number}.png", derive(matte(number, SIZE), RULE))
-    images.write_png(large / "trimaps" / "p3.png", turned_over(derive(matte(3, SIZE), RULE)))
+        images.write_png(large / "trimaps" / f"p{number}.png", derive_trimap(matte(number, SIZE), RULE))
+    images.write_png(large / "trimaps" / "p3.png", turned_over(derive_trimap(matte(3, SIZE), RULE)))
     assert pairs(large, intri=large / "trimaps") == [("trimap", "intri/p3.png", True)]
 
 

@@ -11,7 +11,7 @@ from shm_data import images
 from shm_data.check import check_pairs
 from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte
 from shm_data.check.trimaps import trimap_faults
-from shm_data.pixels.trimap import TrimapRule, derive, normalise
+from shm_data.pixels.trimap import TrimapRule, derive_trimap, normalise_trimap
 
 # Image, alpha: mattes by hand or by networks, with soft edges, whose flat areas are flat.
 CLEAN = {
@@ -156,14 +156,14 @@ def test_a_derived_trimap_is_what_its_rule_makes_and_no_wider_nor_narrower(metho
     rules = {width: TrimapRule(method, width, width) for width in (1, 5, 9)}
     for width, rule in rules.items():
         for other, other_rule in rules.items():
-            faults = trimap_faults("", derive(alpha, other_rule), alpha, rule)
+            faults = trimap_faults("", derive_trimap(alpha, other_rule), alpha, rule)
             assert [finding.grave for finding in faults] == ([] if width == other else [True])
 
 
 def test_a_pixel_here_and_there_may_be_drawn_by_another_version():
     alpha = matte(1, (96, 128))
     rule = TrimapRule("euclid", 5, 5)
-    trimap = derive(alpha, rule)
+    trimap = derive_trimap(alpha, rule)
     trimap[np.nonzero(trimap == 255)[0][0], np.nonzero(trimap == 255)[1][0]] = 128
     assert [finding.grave for finding in trimap_faults("", trimap, alpha, rule)] == [False]
 
@@ -173,4 +173,4 @@ def test_a_trimap_of_another_convention_is_read_and_told(realdata):
     stored, alpha = images.read_gray(lemur / "lemur_trimap.png"), images.read_alpha(lemur / "lemur_alpha.png")
     findings = trimap_faults("", stored, alpha)
     assert [(finding.found, finding.grave) for finding in findings] == [("the values 102", False)]
-    assert trimap_faults("", normalise(stored), alpha) == []
+    assert trimap_faults("", normalise_trimap(stored), alpha) == []

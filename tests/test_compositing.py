@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from shm_data.pixels.compositing import (
     blend,
+    choose_reduction,
     cover,
     cover_box,
     fit,
-    reduced,
-    reduction,
+    reduce_box,
     resize,
     resize_matte,
     resize_nearest,
@@ -77,8 +77,8 @@ def test_a_background_read_smaller_still_holds_its_box_and_no_less_than_is_neede
     background, size, across, down, share
 ):
     box = cover_box(background, size, across, down, share)
-    by = reduction(box, size)
-    x, y, width, height = reduced(box, by)
+    by = choose_reduction(box, size)
+    x, y, width, height = reduce_box(box, by)
     assert x + width <= -(-background[0] // by) and y + height <= -(-background[1] // by)
     assert by in (1, 2, 4, 8)
     assert by == 1 or (width >= size[0] - 1 and height >= size[1] - 1)

@@ -9,7 +9,7 @@ import pytest
 from shm_data import demo
 from shm_data.images import read_alpha, read_image, read_size
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 
 DRAWN = ("amara", "edith", "june", "mateo")
 
@@ -72,7 +72,7 @@ def test_estimated_colours_composite_like_the_true_ones(sources: Path, name: str
     background = np.full_like(photo, (20, 200, 90))
     soft = (alpha > 0) & (alpha < 255)
     expected = blend(truth, alpha, background)[soft]
-    freed = _psnr(blend(estimate(photo, alpha), alpha, background)[soft], expected)
+    freed = _psnr(blend(estimate_foreground(photo, alpha), alpha, background)[soft], expected)
     spilled = _psnr(blend(photo, alpha, background)[soft], expected)
     assert freed >= 38
     assert freed > spilled + 6  # the old background differs enough to be seen where it is not removed

@@ -9,7 +9,7 @@ import pytest
 from shm_data import images
 from shm_data.parallel import spread
 from shm_data.pixels.compositing import blend, cover, cover_box
-from shm_data.pixels.foreground_colours import estimate, separate
+from shm_data.pixels.foreground_colours import estimate_foreground, separate_colours
 
 
 def _psnr(one, other, where):
@@ -37,7 +37,7 @@ def test_known_colours_on_an_old_background_reach_38_db_on_a_new_one(lemur, old,
     photo = blend(colours, alpha, lemur[old])
     truth = blend(colours, alpha, lemur[new])
     fractional = (alpha > 0) & (alpha < 255)
-    reached = _psnr(blend(estimate(photo, alpha), alpha, lemur[new]), truth, fractional)
+    reached = _psnr(blend(estimate_foreground(photo, alpha), alpha, lemur[new]), truth, fractional)
     plain = _psnr(blend(photo, alpha, lemur[new]), truth, fractional)
     assert reached >= 38
     assert reached > plain + 5
@@ -52,7 +52,7 @@ def test_a_picture_of_one_tile_has_the_colours_that_pymatting_finds(lemur, top, 
     fractional = (alpha > 0) & (alpha < 255)
     assert fractional.mean() > 0.4
     theirs = estimate_foreground_ml((photo / 255).astype("f4"), (alpha / 255).astype("f4"), return_background=True)
-    for ours, other in zip(separate(photo, alpha), theirs, strict=True):
+    for ours, other in zip(separate_colours(photo, alpha), theirs, strict=True):
         differences = np.abs(ours.astype(float) - other * 255)[fractional]
         assert differences.mean() < 0.35  # a quarter of a level is rounding
         assert np.quantile(differences, 0.98) < 0.51
@@ -61,12 +61,12 @@ def test_a_picture_of_one_tile_has_the_colours_that_pymatting_finds(lemur, top, 
 def test_the_photo_is_kept_where_alpha_is_255(lemur):
     photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
     opaque = lemur["alpha"] == 255
-    assert np.array_equal(estimate(photo, lemur["alpha"])[opaque], photo[opaque])
+    assert np.array_equal(estimate_foreground(photo, lemur["alpha"])[opaque], photo[opaque])
 
 
 def test_both_colours_mixed_again_give_the_photo(lemur):
     photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
-    foreground, background = separate(photo, lemur["alpha"])
+    foreground, background = separate_colours(photo, lemur["alpha"])
     assert np.array_equal(background[lemur["alpha"] == 0], photo[lemur["alpha"] == 0])
     assert _psnr(blend(foreground, lemur["alpha"], background), photo, lemur["alpha"] >= 0) > 40
 
@@ -76,27 +76,27 @@ def test_what_is_far_from_an_edge_decides_nothing_about_it(lemur):
     size = (680 * 4, 440 * 3)
     image, alpha = np.zeros((size[1], size[0], 3), np.uint8), np.zeros(size[::-1], np.uint8)
     image[:440, :680], alpha[:440, :680] = photo, lemur["alpha"]
-    first = estimate(image, alpha)
+    first = estimate_foreground(image, alpha)
     image[-440:, -680:] = photo
-    assert np.array_equal(estimate(image, alpha)[:440, :680], first[:440, :680])
+    assert np.array_equal(estimate_foreground(image, alpha)[:440, :680], first[:440, :680])
 
 
 @pytest.mark.parametrize("value", [1, 100, 254])
 def test_a_picture_without_anything_sure_is_estimated_as_a_whole(value):
     photo = np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    assert estimate(photo, np.full((300, 200), value, np.uint8)).shape == photo.shape
+    assert estimate_foreground(photo, np.full((300, 200), value, np.uint8)).shape == photo.shape
 
 
 def test_a_binary_alpha_needs_no_estimate():
     photo = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     alpha = np.where(np.eye(9) > 0, 255, 0).astype(np.uint8)
-    assert np.array_equal(estimate(photo, alpha), photo)
+    assert np.array_equal(estimate_foreground(photo, alpha), photo)
 
 
 def test_estimates_made_at_once_are_the_same_as_one_by_one(lemur):
     photo = blend(lemur["colours"], lemur["alpha"], lemur["beach"])
-    alone = estimate(photo, lemur["alpha"])
-    together = spread(lambda _: estimate(photo, lemur["alpha"]), range(6), jobs=3)
+    alone = estimate_foreground(photo, lemur["alpha"])
+    together = spread(lambda _: estimate_foreground(photo, lemur["alpha"]), range(6), jobs=3)
     assert all(np.array_equal(other, alone) for other in together)
 
 
@@ -116,7 +116,7 @@ class Slow:  # an import that takes its time, as compiling does
 sys.meta_path.insert(0, Slow())
 compiling._COMPILING = 0.1
 image, alpha = np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 100, np.uint8)
-threads = [threading.Thread(target=foreground.estimate, args=(image, alpha)) for _ in range(3)]
+threads = [threading.Thread(target=foreground.estimate_foreground, args=(image, alpha)) for _ in range(3)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 """

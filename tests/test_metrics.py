@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from shm_data import images
-from shm_data.pixels.trimap import TrimapRule, derive
+from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_model.metrics import Scores, class_iou, conn, grad, mad, mse, sad, scores
 
 METRICS = (sad, mse, mad, grad, conn)
@@ -91,7 +91,7 @@ def real(realdata):
     truth = cv2.resize(alpha, (150, 100), interpolation=cv2.INTER_AREA)
     prediction = cv2.GaussianBlur(np.roll(truth, (1, 2), (0, 1)), (0, 0), 1.5)
     prediction[10:14, 10:15] = 200  # something that hangs in the air
-    return prediction, truth, derive(truth, TrimapRule("euclid", 9, 9))
+    return prediction, truth, derive_trimap(truth, TrimapRule("euclid", 9, 9))
 
 
 def test_the_third_party_vector(vector):

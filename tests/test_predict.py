@@ -16,7 +16,7 @@ from shm_data import images
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import locked
 from shm_data.pixels.compositing import blend, fit, resize
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.place import device_named
 from shm_model.predict import Predictor, Wishes, predict_files
 from shm_model.predict import video as videos
@@ -162,7 +162,7 @@ def test_a_composite_has_the_colours_of_the_cutout_over_the_background():
     image, alpha, behind = photo(1), matte(1).astype(np.float32) / 255, covering(photo(2, (80, 40)), (64, 48))
     made = rendered(image, alpha, ("composite", "cutout", "alpha"), behind)
     assert np.array_equal(made["alpha"], matte(1)) and np.array_equal(made["cutout"][..., 3], matte(1))
-    assert np.array_equal(made["cutout"][..., :3], estimate(image, matte(1)))
+    assert np.array_equal(made["cutout"][..., :3], estimate_foreground(image, matte(1)))
     assert np.array_equal(made["composite"], blend(made["cutout"][..., :3].copy(), matte(1), behind))
     assert list(rendered(image, alpha, ("alpha",), behind)) == ["alpha"]
 

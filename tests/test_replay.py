@@ -13,7 +13,7 @@ from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.trimap import TrimapRule, depths, derive, trimap_from_distance
+from shm_data.pixels.trimap import TrimapRule, depths, derive_trimap, trimap_from_distance
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import kind_of
@@ -61,7 +61,7 @@ def test_the_colours_of_a_scene_are_those_that_its_image_mixes(sources, tmp_path
 
 def test_a_trimap_of_ones_own_is_replayed(sources, tmp_path):
     (sources / "trimaps").mkdir()
-    own = derive(matte(0), TrimapRule("euclid", 7, 3))
+    own = derive_trimap(matte(0), TrimapRule("euclid", 7, 3))
     for number in range(4):
         images.write_png(sources / "trimaps" / f"p{number}.png", own)
     record_plan(options_of(sources, intri=sources / "trimaps", trimap="random"), tmp_path / "plan")
@@ -130,7 +130,7 @@ def test_from_depths_every_rule_gives_what_it_derives(tolerance):
     deep = depths(alpha, tolerance)
     for erode, dilate in [(1, 1), (3, 21), (9, 5), (29, 1), (61, 999)]:
         rule = TrimapRule("euclid", erode, dilate, tolerance)
-        assert np.array_equal(trimap_from_distance(alpha, deep, rule), derive(alpha, rule))
+        assert np.array_equal(trimap_from_distance(alpha, deep, rule), derive_trimap(alpha, rule))
 
 
 def configured(mode, data, root, **more):

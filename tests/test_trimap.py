@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from shm_data import images
 from shm_data.errors import ShmDataError
-from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, derive, lacking, missing_classes, normalise, width_for
+from shm_data.pixels.trimap import (
+    LOSSY_TOLERANCE,
+    TrimapRule,
+    derive_trimap,
+    kernel_width,
+    missing_classes,
+    missing_classes_by,
+    normalise_trimap,
+)
 
 RULES = [TrimapRule(method, 9, 15) for method in ("euclid", "ellipse")]
 
@@ -36,7 +44,7 @@ def test_euclid_is_the_definition(seed, erode, dilate):
     coarse = rng.choice(np.array([0, 0, 0, 90, 255, 255], np.uint8), (4, 5))
     alpha = np.kron(coarse, np.ones((7, 6), np.uint8))
     rule = TrimapRule("euclid", erode, dilate)
-    assert np.array_equal(derive(alpha, rule), _truth(alpha, rule))
+    assert np.array_equal(derive_trimap(alpha, rule), _truth(alpha, rule))
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,7 +57,7 @@ def test_euclid_is_the_definition(seed, erode, dilate):
 def test_euclid_is_what_a_distance_transform_tells_at_any_radius(seed, shape, radius, share):
     draw = np.random.default_rng(seed)
     alpha = np.where(draw.random(shape) < share, 0, 255).astype(np.uint8)
-    trimap = derive(alpha, TrimapRule("euclid", 2 * radius + 1, 1))
+    trimap = derive_trimap(alpha, TrimapRule("euclid", 2 * radius + 1, 1))
     deep = cv2.distanceTransform((alpha == 255).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > radius
     assert np.array_equal(trimap == 255, deep if (alpha == 0).any() else np.ones(shape, bool))
 
@@ -59,7 +67,7 @@ def test_the_band_reaches_half_the_width_to_every_side(rule):
     alpha = np.zeros((101, 101), np.uint8)
     alpha[:, 50:] = 255
     for view in (lambda a: a, lambda a: a[:, ::-1], lambda a: a.T, lambda a: a.T[::-1]):
-        trimap = derive(view(alpha).copy(), rule)
+        trimap = derive_trimap(view(alpha).copy(), rule)
         inside = (view(alpha) == 255) & (trimap == 128)
         outside = (view(alpha) == 0) & (trimap == 128)
         assert inside.sum() == 101 * (rule.erode // 2)
@@ -69,22 +77,22 @@ def test_the_band_reaches_half_the_width_to_every_side(rule):
 @pytest.mark.parametrize("method", ["euclid", "ellipse"])
 def test_the_border_of_the_picture_erodes_nothing(method):
     whole = np.full((30, 40), 255, np.uint8)
-    assert (derive(whole, TrimapRule(method, 21, 21)) == 255).all()
-    assert (derive(0 * whole, TrimapRule(method, 21, 21)) == 0).all()
+    assert (derive_trimap(whole, TrimapRule(method, 21, 21)) == 255).all()
+    assert (derive_trimap(0 * whole, TrimapRule(method, 21, 21)) == 0).all()
 
 
 @pytest.mark.parametrize("method", ["euclid", "ellipse"])
 def test_wider_bands_hold_narrower_ones(method):
     alpha, before = _disc(), None
     for width in (1, 3, 9, 21, 41):
-        unknown = derive(alpha, TrimapRule(method, width, width)) == 128
+        unknown = derive_trimap(alpha, TrimapRule(method, width, width)) == 128
         assert before is None or (unknown | ~before).all()
         before = unknown
 
 
 def test_the_two_kernels_nearly_agree():
     alpha = _disc()
-    euclid, ellipse = (derive(alpha, TrimapRule(method, 25, 25)) for method in ("euclid", "ellipse"))
+    euclid, ellipse = (derive_trimap(alpha, TrimapRule(method, 25, 25)) for method in ("euclid", "ellipse"))
     assert np.mean(euclid != ellipse) < 0.02
 
 
@@ -92,20 +100,20 @@ def test_tolerance_calls_noise_flat():
     alpha = _disc()
     noisy = np.where(alpha == 0, 3, np.where(alpha == 255, 252, alpha)).astype(np.uint8)
     exact, tolerant = TrimapRule("euclid", 9, 9), TrimapRule("euclid", 9, 9, LOSSY_TOLERANCE)
-    assert (derive(noisy, exact) == 128).all()
-    assert np.mean(derive(noisy, tolerant) != derive(alpha, exact)) < 0.01
+    assert (derive_trimap(noisy, exact) == 128).all()
+    assert np.mean(derive_trimap(noisy, tolerant) != derive_trimap(alpha, exact)) < 0.01
 
 
 @pytest.mark.parametrize("unknown", [102, 127, 128])
 def test_conventions_are_normalised(unknown):
     trimap = np.array([[0, unknown, 255]], np.uint8)
-    assert normalise(trimap).tolist() == [[0, 128, 255]]
-    assert normalise(np.array([[0, 1, 2]], np.uint8)).tolist() == [[0, 128, 255]]
+    assert normalise_trimap(trimap).tolist() == [[0, 128, 255]]
+    assert normalise_trimap(np.array([[0, 1, 2]], np.uint8)).tolist() == [[0, 128, 255]]
 
 
 def test_a_matte_is_not_taken_for_a_trimap(realdata):
     with pytest.raises(ShmDataError, match="many gray levels"):
-        normalise(images.read_alpha(realdata / "fg" / "pymatting_lemur" / "lemur_alpha.png"))
+        normalise_trimap(images.read_alpha(realdata / "fg" / "pymatting_lemur" / "lemur_alpha.png"))
 
 
 def test_missing_classes_are_named():
@@ -120,13 +128,13 @@ def test_what_a_trimap_lacks_is_told_without_deriving_it(seed, width, method):
     draw = np.random.default_rng(seed)
     alpha = np.kron(draw.choice([0, 0, 128, 255], draw.integers(1, 6, 2)), np.ones((9, 9))).astype(np.uint8)
     rule = TrimapRule(method, width, width)
-    assert lacking(alpha, rule) == missing_classes(derive(alpha, rule))
+    assert missing_classes_by(alpha, rule) == missing_classes(derive_trimap(alpha, rule))
 
 
 def test_auto_width_is_odd_and_grows_with_the_picture():
-    widths = [width_for((long, 90), "auto") for long in (100, 800, 1250, 4000)]
+    widths = [kernel_width((long, 90), "auto") for long in (100, 800, 1250, 4000)]
     assert widths == [3, 17, 25, 81]
-    assert width_for((4000, 3000), 7) == 7
+    assert kernel_width((4000, 3000), 7) == 7
 
 
 REAL_MATTES = [
@@ -145,7 +153,7 @@ REAL_MATTES = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.method)
 def test_every_fractional_pixel_of_real_mattes_is_unknown(realdata, name, rule):
     alpha = images.read_alpha(realdata / "fg" / name)
-    trimap = derive(alpha, rule)
+    trimap = derive_trimap(alpha, rule)
     assert set(np.unique(trimap)) <= {0, 128, 255}
     assert (trimap[(alpha > 0) & (alpha < 255)] == 128).all()
     assert (alpha[trimap == 255] == 255).all()
@@ -154,7 +162,7 @@ def test_every_fractional_pixel_of_real_mattes_is_unknown(realdata, name, rule):
 
 def test_real_trimaps_of_every_convention_are_read(realdata):
     for name in ("pymatting_lemur/lemur_trimap.png", "bluestyle97_shm/sample_trimap.png"):
-        trimap = normalise(images.read_gray(realdata / "fg" / name))
+        trimap = normalise_trimap(images.read_gray(realdata / "fg" / name))
         assert missing_classes(trimap) == ()
     for file in sorted((realdata / "fg" / "alphamatting_gt27" / "trimap" / "Trimap1").iterdir()):
-        assert missing_classes(normalise(images.read_gray(file))) == ()
+        assert missing_classes(normalise_trimap(images.read_gray(file))) == ()

@@ -25,7 +25,7 @@ from shm_data.dataset.recipes import Recipe, read_recipes
 from shm_data.errors import ShmDataError
 from shm_data.files import locked, make_folders
 from shm_data.options import CompositeOptions
-from shm_data.parallel import Progress, quiet, spread, workers
+from shm_data.parallel import Progress, count_workers, quiet, spread
 from shm_data.planning.decide import Decision, decide, record
 from shm_data.sources.types import Foreground
 
@@ -55,7 +55,7 @@ class Threads:
     @property
     def hands(self) -> int:
         """How many there are."""
-        return workers(self.jobs)
+        return count_workers(self.jobs)
 
     def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
         """Carries the tasks out."""

@@ -11,16 +11,16 @@ from shm_data.pixels.compositing import (
     Size,
     blend,
     cover,
-    reduced,
+    reduce_box,
     resize,
     resize_matte,
     resize_nearest,
     resize_straight,
     to_three_channels,
 )
-from shm_data.pixels.foreground_colours import estimate
-from shm_data.pixels.placement import over, placed
-from shm_data.pixels.trimap import TrimapRule, derive
+from shm_data.pixels.foreground_colours import estimate_foreground
+from shm_data.pixels.placement import composite_over, place_in_frame
+from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_data.sources.types import Pixels
 
 
@@ -75,7 +75,9 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> P
         colours = resize_straight(pixels.image, pixels.alpha, size)
         return Prepared(colours, colours, alpha, to_three_channels(alpha), trimap)
     photo = resize(pixels.image, size)
-    return Prepared(photo, estimate(photo, alpha) if estimated else photo, alpha, to_three_channels(alpha), trimap)
+    return Prepared(
+        photo, estimate_foreground(photo, alpha) if estimated else photo, alpha, to_three_channels(alpha), trimap
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,11 @@ def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Pre
         return prepared
     figure = prepared.colours, prepared.alpha
     if done.place is not None:
-        figure = placed(*figure, recipe.size, done.place)
+        figure = place_in_frame(*figure, recipe.size, done.place)
     if done.over is not None:
         if partner is None:
             raise ValueError("a recipe of two foregrounds needs the other")
-        figure = over(figure, placed(partner.colours, partner.alpha, recipe.size, done.over))
+        figure = composite_over(figure, place_in_frame(partner.colours, partner.alpha, recipe.size, done.over))
     colours, alpha = figure
     return Prepared(prepared.photo, colours, alpha, to_three_channels(alpha), None)
 
@@ -152,7 +154,7 @@ def mix(
 
 def _box(crop: Box, recipe: Recipe, background: ReducedBackground) -> Box:
     """The crop of a recipe in the background as it was read. Raises ShmDataError where it reaches beyond."""
-    box = crop if background.factor == 1 else reduced(crop, background.factor)
+    box = crop if background.factor == 1 else reduce_box(crop, background.factor)
     height, width = background.pixels.shape[:2]
     if height < box[1] + box[3] or width < box[0] + box[2]:
         raise ShmDataError(
@@ -166,7 +168,7 @@ def _box(crop: Box, recipe: Recipe, background: ReducedBackground) -> Box:
 def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:
     """The trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
     if rule is not None:
-        return derive(prepared.alpha, rule)
+        return derive_trimap(prepared.alpha, rule)
     if prepared.trimap is None:
         raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
     return prepared.trimap

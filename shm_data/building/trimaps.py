@@ -11,7 +11,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import clear_leftovers, locked, make_folders, unused
 from shm_data.options import TrimapOptions
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.pixels.trimap import derive, missing_classes
+from shm_data.pixels.trimap import derive_trimap, missing_classes
 from shm_data.planning.plan import trimap_rule
 from shm_data.sources.foregrounds import tolerance_of
 from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
@@ -69,7 +69,7 @@ def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions)
     """Writes one trimap; what should be known about it, or nothing."""
     alpha = images.read_alpha(source)
     height, width = alpha.shape
-    trimap = derive(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
+    trimap = derive_trimap(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
     if not os.path.exists(target):
         images.write_png(target, trimap)
     elif not np.array_equal(images.read_gray(target), trimap):

@@ -26,7 +26,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import write_bytes, write_twin
 from shm_data.options import CompositeOptions
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import fit, reduction
+from shm_data.pixels.compositing import choose_reduction, fit
 from shm_data.pixels.trimap import TrimapRule
 from shm_data.planning.plan import of_partner
 from shm_data.sources import foregrounds
@@ -191,7 +191,7 @@ def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> ReducedBackgro
     """The background of a recipe, no larger than it needs. Raises ShmDataError where it does not decode."""
     if recipe.background is None or recipe.crop is None:
         return None
-    pixels, by = images.read_reduced(path_of(recipe.background, roots), reduction(recipe.crop, recipe.size))
+    pixels, by = images.read_reduced(path_of(recipe.background, roots), choose_reduction(recipe.crop, recipe.size))
     return ReducedBackground(pixels, by)
 
 

@@ -13,7 +13,7 @@ from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions, FolderLayout
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import same_shape
+from shm_data.pixels.compositing import same_aspect
 from shm_data.sources.foregrounds import layout_notes, scan
 from shm_data.sources.types import Files, path_of
 
@@ -99,6 +99,6 @@ def _sizes(key: str, pixels: Array, other_key: str, other: Array) -> list[Findin
     if (height, width) == (other_height, other_width):
         return []
     found = f"{other_width}x{other_height} for {key} of {width}x{height}"
-    if same_shape((width, height), (other_width, other_height)):
+    if same_aspect((width, height), (other_width, other_height)):
         return [warning("size", other_key, found, "the same size, or --resize-alpha")]
     return [error("size", other_key, f"another shape: {found}", "the same size")]

@@ -11,9 +11,9 @@ from shm_data.pixels.trimap import (
     FOREGROUND,
     LOSSY_TOLERANCE,
     TrimapRule,
-    derive,
+    derive_trimap,
     missing_classes,
-    normalise,
+    normalise_trimap,
 )
 
 # A share of pixels that a rescaled or hand-drawn trimap may have on the wrong side: real ones have none.
@@ -30,7 +30,7 @@ def trimap_faults(what: str, stored: Array, alpha: Array, rule: TrimapRule | Non
     than the soft edge: that is a warning.
     """
     try:
-        trimap = normalise(stored)
+        trimap = normalise_trimap(stored)
     except ShmDataError:
         return [error("trimap", what, "many gray levels", "0, 128 and 255")]
     strange = sorted(set(np.flatnonzero(np.bincount(stored.ravel(), minlength=256)).tolist()) - set(CLASSES))
@@ -67,7 +67,7 @@ def _known_but_soft(trimap: Array, alpha: Array) -> float:
 
 
 def _derived(what: str, trimap: Array, alpha: Array, rule: TrimapRule) -> list[Finding]:
-    differing = float(np.mean(trimap != derive(alpha, rule)))
+    differing = float(np.mean(trimap != derive_trimap(alpha, rule)))
     if differing == 0:
         return []
     found = f"{differing:.2%} of the pixels other than its recipe makes of alpha"

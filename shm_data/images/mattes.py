@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shm_data.errors import ShmDataError
 from shm_data.images.decoding import File, read_channels
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise
+from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise_trimap
 
 # Rounding and JPEG chroma may part the channels of a gray picture by this much.
 _GRAY_TOLERANCE = 12
@@ -67,7 +67,7 @@ def read_trimap(path: Path) -> Array:
     """
     pixels = read_gray(path)
     try:
-        return normalise(pixels)
+        return normalise_trimap(pixels)
     except ShmDataError as error:
         raise ShmDataError(error.what, path=path, found=error.found, expected=error.expected) from error
 

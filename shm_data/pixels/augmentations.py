@@ -79,7 +79,7 @@ class Augmentation:
         return self.over is not None or self.place is not None
 
 
-def drawn(
+def draw_augmentation(
     numbers: Iterator[float],
     names: Collection[str],
     *,

@@ -27,13 +27,13 @@ def cover_box(background: Size, size: Size, across: float, down: float, share: f
     return x, y, width, height
 
 
-def reduction(box: Box, size: Size) -> int:
+def choose_reduction(box: Box, size: Size) -> int:
     """By how much, 1, 2, 4 or 8, a background may be read smaller, and its box still be no smaller than `size`."""
     room = min(box[2] // size[0], box[3] // size[1])
     return next(by for by in (8, 4, 2, 1) if by <= max(1, room))
 
 
-def reduced(box: Box, by: int) -> Box:
+def reduce_box(box: Box, by: int) -> Box:
     """The box in a background that was read at 1/`by` of its size, in whole pixels."""
     x, y = box[0] // by, box[1] // by
     return x, y, max(1, (box[0] + box[2]) // by - x), max(1, (box[1] + box[3]) // by - y)
@@ -56,7 +56,7 @@ def fit(size: Size, longest: int | None) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def same_shape(one: Size, other: Size) -> bool:
+def same_aspect(one: Size, other: Size) -> bool:
     """Whether two sizes differ in their scale only, up to rounding."""
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_SHAPE
 

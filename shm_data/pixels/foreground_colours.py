@@ -19,7 +19,7 @@ _SMALLEST = 4
 _SMALLEST_MARGIN = 32
 
 
-def estimate(image: Array, alpha: Array) -> Array:
+def estimate_foreground(image: Array, alpha: Array) -> Array:
     """The foreground colours F (H, W, 3) uint8 of an image (H, W, 3) uint8 with alpha (H, W) uint8.
 
     Multi-level estimation (Germer et al., "Fast Multi-Level Foreground Estimation", ICPR 2020). Where alpha is 255
@@ -28,10 +28,10 @@ def estimate(image: Array, alpha: Array) -> Array:
     return _kept_or_estimated(image, alpha, 1)[0]
 
 
-def separate(image: Array, alpha: Array) -> tuple[Array, Array]:
+def separate_colours(image: Array, alpha: Array) -> tuple[Array, Array]:
     """The colours F and B (H, W, 3) uint8 that an image (H, W, 3) uint8 mixes by its alpha (H, W) uint8.
 
-    Both are estimated together, as in `estimate`; where alpha is 0 or 255 both are the photo.
+    Both are estimated together, as in `estimate_foreground`; where alpha is 0 or 255 both are the photo.
     """
     foreground, background = _kept_or_estimated(image, alpha, 2)
     return foreground, background

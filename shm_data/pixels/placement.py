@@ -13,7 +13,7 @@ from shm_data.pixels.trimap import LOSSY_TOLERANCE
 _CUT = 26
 
 
-def placed(colours: Array, alpha: Array, size: Size, place: tuple[float, ...]) -> tuple[Array, Array]:
+def place_in_frame(colours: Array, alpha: Array, size: Size, place: tuple[float, ...]) -> tuple[Array, Array]:
     """Colours (H, W, 3) and alpha (H, W), both uint8, in a frame of `size` (width, height).
 
     The place is (scale, across, down): at scale 1 the picture is as high as the frame, and from 0 to 1 the figure,
@@ -34,7 +34,7 @@ def placed(colours: Array, alpha: Array, size: Size, place: tuple[float, ...]) -
     return shown.astype(np.uint8, copy=False), np.pad(resize_matte(alpha, new), margins)
 
 
-def over(front: tuple[Array, Array], back: tuple[Array, Array]) -> tuple[Array, Array]:
+def composite_over(front: tuple[Array, Array], back: tuple[Array, Array]) -> tuple[Array, Array]:
     """One foreground over another: colours (H, W, 3) and alpha (H, W), uint8, of both together.
 
     A = 1 - (1 - a) (1 - b) and F = (a F_a + (1 - a) b F_b) / A (Porter and Duff, "Compositing Digital Images",

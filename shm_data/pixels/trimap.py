@@ -31,7 +31,7 @@ class TrimapRule:
     tolerance: int = 0
 
 
-def derive(alpha: Array, rule: TrimapRule) -> Array:
+def derive_trimap(alpha: Array, rule: TrimapRule) -> Array:
     """The trimap (H, W) uint8 in {0, 128, 255} of an alpha (H, W) uint8.
 
     Foreground is the erosion of alpha == 255 and background the erosion of alpha == 0 (up to the tolerance):
@@ -56,7 +56,7 @@ def flat_distance(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
 
 
 def trimap_from_distance(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRule) -> Array:
-    """Return what `derive` does for a rule of discs, from `flat_distance` for its tolerance: cheap for many rules."""
+    """Return the trimap of `derive_trimap` from `flat_distance`, for a rule of discs: cheap for many rules."""
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
     opaque = alpha >= 128
     trimap[opaque & (deep > rule.erode // 2)] = FOREGROUND
@@ -64,7 +64,7 @@ def trimap_from_distance(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRul
     return trimap
 
 
-def width_for(size: tuple[int, int], requested: int | Literal["auto"]) -> int:
+def kernel_width(size: tuple[int, int], requested: int | Literal["auto"]) -> int:
     """The kernel width in px for a picture of `size` (width, height): as requested, or by the size of the picture.
 
     "auto" is a radius of 1 % of the long edge. At 1250 px this is the 25 px kernel that portrait benchmarks use;
@@ -73,7 +73,7 @@ def width_for(size: tuple[int, int], requested: int | Literal["auto"]) -> int:
     return 2 * max(1, round(max(size) / 100)) + 1 if requested == "auto" else requested
 
 
-def normalise(pixels: Array) -> Array:
+def normalise_trimap(pixels: Array) -> Array:
     """A trimap of any convention, (H, W) uint8, as {0, 128, 255}.
 
     The unknown value may be anything between (102, 127, 128 ...), and {0, 1, 2} stands for the classes in order.
@@ -93,7 +93,7 @@ def normalise(pixels: Array) -> Array:
     return trimap
 
 
-def lacking(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
+def missing_classes_by(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
     """The names of the classes that the trimap of an alpha (H, W) uint8 lacks.
 
     Where there is fractional alpha, and a square of the kernel's width in either region, it need not be derived.
@@ -102,7 +102,7 @@ def lacking(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
     flat = (alpha >= 255 - rule.tolerance).astype(np.uint8), (alpha <= rule.tolerance).astype(np.uint8)
     if not (flat[0] | flat[1]).all() and all(cv2.erode(region, square).any() for region in flat):
         return ()
-    return missing_classes(derive(alpha, rule))
+    return missing_classes(derive_trimap(alpha, rule))
 
 
 def missing_classes(trimap: Array) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from shm_data.draws import draws
 from shm_data.errors import ShmDataError, counted
 from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.pixels.augmentations import drawn
+from shm_data.pixels.augmentations import draw_augmentation
 from shm_data.pixels.compositing import Size, cover_box, fit
-from shm_data.pixels.trimap import TrimapRule, width_for
+from shm_data.pixels.trimap import TrimapRule, kernel_width
 from shm_data.planning import partners
 from shm_data.planning.splits import group_of, of_groups, split
 from shm_data.sources.types import Background, Foreground
@@ -79,7 +79,7 @@ def augmented(
     """
     behind = None if partner is None else partner.files.name
     photo, own = recipe.background is None, recipe.trimap is None
-    augment, rule = drawn(numbers, names, photo=photo, own_trimap=own, partner=behind), recipe.trimap
+    augment, rule = draw_augmentation(numbers, names, photo=photo, own_trimap=own, partner=behind), recipe.trimap
     if rule is not None:
         both = (foreground, partner) if augment is not None and augment.over is not None else (foreground,)
         rule = replace(rule, tolerance=max(each.tolerance for each in both if each is not None))
@@ -146,7 +146,7 @@ def split_backgrounds(
 
 def trimap_rule(name: str, size: Size, tolerance: int, options: TrimapOptions, index: int = 0) -> TrimapRule:
     """The rule for the trimap of a sample; `random` draws both widths from 1 to the size, each for itself."""
-    width = width_for(size, options.trimap_size)
+    width = kernel_width(size, options.trimap_size)
     if options.trimap != "random":
         return TrimapRule(options.trimap, width, width, tolerance)
     drawn = itertools.islice(draws(options.seed, "trimap", name, index), 2)

@@ -14,7 +14,7 @@ from shm_data.images import encode, read_alpha, read_gray, read_image
 from shm_data.parallel import Progress, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import fit, resize, resize_nearest
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.trimap import BACKGROUND, FOREGROUND
 from shm_data.report.facts import Facts
 
@@ -124,4 +124,4 @@ def _cutout(image: Array, alpha: Array, edge: int) -> Array:
     """The foreground (H, W, 4) freed of its background."""
     size = fit(image.shape[1::-1], edge)
     small, matte = resize(image, size), resize(alpha, size)
-    return np.dstack((estimate(small, matte), matte))
+    return np.dstack((estimate_foreground(small, matte), matte))

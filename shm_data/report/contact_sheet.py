@@ -12,7 +12,7 @@ from shm_data.errors import ShmDataError, counted
 from shm_data.images import read_alpha, read_gray, read_image
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size, blend, resize, resize_nearest
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.trimap import BACKGROUND, UNKNOWN
 
 Colour = tuple[int, int, int]
@@ -120,7 +120,7 @@ def _place(sheet: Array, row: Row, corner: tuple[int, int]) -> None:
 def _panels(row: Row) -> tuple[Array, ...]:
     row = fitted(row)
     image, alpha = row.image, row.alpha
-    cutout = blend(estimate(image, alpha), alpha, _checkerboard(image.shape[1::-1]))
+    cutout = blend(estimate_foreground(image, alpha), alpha, _checkerboard(image.shape[1::-1]))
     return image, _coloured(image, row.trimap), np.repeat(alpha[..., None], 3, axis=2), cutout
 
 

@@ -7,8 +7,8 @@ from shm_data import images
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import fit, resize_matte, resize_nearest, same_shape
-from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, lacking, missing_classes, width_for
+from shm_data.pixels.compositing import fit, resize_matte, resize_nearest, same_aspect
+from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, kernel_width, missing_classes, missing_classes_by
 from shm_data.sources.types import Files, Foreground, Pixels, path_of
 
 
@@ -41,8 +41,8 @@ def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple
         return missing_classes(pixels.trimap)
     height, width = pixels.alpha.shape
     size = fit((width, height), options.maxsize)
-    band = width_for(size, options.trimap_size)
-    return lacking(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance))
+    band = kernel_width(size, options.trimap_size)
+    return missing_classes_by(resize_matte(pixels.alpha, size), TrimapRule("euclid", band, band, tolerance))
 
 
 def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False) -> Pixels:
@@ -76,7 +76,7 @@ def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path,
     (height, width), (other_height, other_width) = image.shape[:2], other.shape
     if (height, width) == (other_height, other_width):
         return False
-    alike = same_shape((width, height), (other_width, other_height))
+    alike = same_aspect((width, height), (other_width, other_height))
     if allowed and alike:
         return True
     expected = "the same size, or --resize-alpha" if alike else "the same size"

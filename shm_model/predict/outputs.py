@@ -11,7 +11,7 @@ from shm_data.errors import ShmDataError
 from shm_data.images import read_image
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size, blend, cover, cover_box
-from shm_data.pixels.foreground_colours import estimate
+from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.predict.mattes import Floats
 
 Output = Literal["alpha", "cutout", "composite"]
@@ -49,7 +49,7 @@ def rendered(image: Array, alpha: Floats, expected: Collection[Output], backgrou
     matte = np.rint(alpha * 255).astype(np.uint8)
     made: dict[Output, Array] = {"alpha": matte}
     if {"cutout", "composite"} & set(expected):
-        colours = estimate(image, matte)
+        colours = estimate_foreground(image, matte)
         made["cutout"] = np.dstack([colours, matte])
         if "composite" in expected:
             made["composite"] = blend(colours, matte, covering(background, (matte.shape[1], matte.shape[0])))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.images import read_image, read_trimap, write_png
-from shm_data.parallel import Progress, workers
+from shm_data.parallel import Progress, count_workers
 from shm_data.pixels.arrays import Array
 from shm_model.predict.mattes import AnyPredictor, Floats
 from shm_model.predict.outputs import Output, rendered
@@ -44,7 +44,7 @@ def predict_pictures(
 
     Neighbours of one size are predicted together, up to `batch`. Raises WriteError where nothing can be written.
     """
-    threads = workers(-1)
+    threads = count_workers(-1)
     read = ahead(partial(_read, predictor), tasks, threads)
     predicted = _predicted(predictor, read, batch)
     written = ahead(partial(_write, background), predicted, threads)

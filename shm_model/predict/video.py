@@ -15,7 +15,7 @@ import numpy as np
 
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import whole_file
-from shm_data.parallel import Progress, workers
+from shm_data.parallel import Progress, count_workers
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size
 from shm_model.predict.mattes import AnyPredictor, Floats
@@ -103,7 +103,7 @@ def predict_video(predictor: AnyPredictor, task: Task, background: Array, batch:
     source = frames(clip)
     read = takewhile(lambda frame: frame is not None, ahead(lambda _: next(source, None), repeat(None), 1))
     predicted = _predicted(predictor, (frame for frame in read if frame is not None), batch)
-    made = ahead(partial(_rendered, tuple(task.outputs), background), predicted, workers(-1))
+    made = ahead(partial(_rendered, tuple(task.outputs), background), predicted, count_workers(-1))
     count = 0
     with contextlib.ExitStack() as stack:
         write: dict[Output, Callable[[Array], None]] = {}
