@@ -106,7 +106,7 @@ import sys, threading, time
 
 import numpy as np
 import shm_data.pixels.foreground_colours as foreground
-from shm_data.pixels.kernels import compiling
+from shm_data.pixels import compiling
 
 class Slow:  # an import that takes its time, as compiling does
     def find_spec(self, name, path=None, target=None):

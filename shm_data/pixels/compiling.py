@@ -1,4 +1,4 @@
-"""Tells why it takes long: something is being compiled."""
+"""Says why it takes long: loops are being compiled."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ _COMPILING = 3.0
 
 @contextlib.contextmanager
 def warn_if_slow() -> Iterator[None]:
-    """Around the loading of loops that are compiled once: logs a line if it takes so long that they must be."""
+    """Log a line if the loading of compiled loops takes so long that they must be being compiled."""
     message = "compiling loops over pixels: once after an installation, some seconds"
     timer = threading.Timer(_COMPILING, _log.warning, [message])
     timer.start()
