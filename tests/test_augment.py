@@ -19,7 +19,7 @@ from shm_data.building.build import composite, record_plan
 from shm_data.building.on_the_fly import replay_of
 from shm_data.building.parts import Part, composite_part
 from shm_data.check import check_dataset
-from shm_data.check.names import leaks
+from shm_data.check.index import leaks
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.recipes import from_line, read_recipes, to_line
 from shm_data.draws import draws

@@ -19,7 +19,7 @@ from cli.data import data
 from shm_data import images
 from shm_data.building.build import composite
 from shm_data.check import KINDS, check_dataset, check_pairs, to_json, to_lines
-from shm_data.check.names import recipes_of
+from shm_data.check.index import recipes_of
 from shm_data.dataset.layout import Layout, read_names
 from shm_data.dataset.recipes import to_line
 from shm_data.errors import ShmDataError
@@ -93,7 +93,7 @@ def test_nothing_is_found_in_a_good_set(ours):
     verdict = check_dataset(ours.root, deep=100)
     assert verdict.findings == () and not verdict.wrong
     assert verdict.counts == {"samples": 16, "train": 12, "val": 4, "foregrounds": 4}
-    assert verdict.unchecked == ("other photos of one person in both splits (made without --group)",)
+    assert [each.kind for each in verdict.unchecked] == ["leak"]  # without --group
     assert to_lines(verdict)[-1] == "16 samples (12 train, 4 val, 4 foregrounds): nothing wrong"
 
 
@@ -108,11 +108,7 @@ def test_nothing_is_found_in_a_good_set_of_another_kind(large, tmp_path, more):
 def test_nothing_is_found_in_a_good_set_of_others_and_what_it_lacks_is_told(theirs):
     verdict = check_dataset(theirs.root, deep=3)
     assert verdict.findings == () and verdict.counts["foregrounds"] == 4
-    assert verdict.unchecked == (
-        "backgrounds that the splits share (no recipes.jsonl)",
-        "groups that the splits share (no dataset.json)",
-        "samples against their sources (no dataset.json)",
-    )
+    assert [each.kind for each in verdict.unchecked] == ["leak", "leak", "rerender"]
 
 
 def test_any_number_of_jobs_finds_the_same(theirs):
@@ -449,7 +445,7 @@ def alpha_in_both_splits(layout, name):
     relist(layout, "val", [*read_names(layout.root, "val"), name])
 
 
-def lookalike(layout, name):
+def near_duplicate(layout, name):
     image, alpha = images.read_image(layout.input / name), images.read_alpha(layout.mask / name)
     smaller = (
         np.ascontiguousarray(cv2.resize(p[:, ::-1], (100, 75), interpolation=cv2.INTER_AREA)) for p in (image, alpha)
@@ -482,8 +478,9 @@ def test_a_fault_in_a_set_of_others_is_found_and_nothing_else(theirs, plant):
 
 
 def test_a_copy_that_is_smaller_and_mirrored_is_found_in_the_other_split(theirs):
-    lookalike(theirs, composites(theirs)[0])
-    assert found(theirs) == [("lookalike", "twin.png", True)]
+    near_duplicate(theirs, composites(theirs)[0])
+    assert found(theirs) == [("near_duplicate", "twin.png", True)]
+    assert check_dataset(theirs.root).findings[0].other == f"{composites(theirs)[0].partition('_')[0]}.png"
 
 
 def test_the_fault_of_an_alpha_is_told_once_for_all_its_samples(ours):
@@ -528,8 +525,8 @@ def test_a_source_that_is_gone_is_no_fault_of_the_set_and_is_told(large, ours):
     (large / "alphas" / "p1.png").unlink()
     verdict = check_dataset(ours.root, deep=100)
     assert verdict.findings == ()
-    assert verdict.unchecked[-1].startswith("4 of 16 samples against their sources (")
-    assert "p1.png does not exist" in verdict.unchecked[-1]
+    assert verdict.unchecked[-1].kind == "rerender"
+    assert "4 of 16 samples" in verdict.unchecked[-1].phrase and "p1.png" in verdict.unchecked[-1].phrase
 
 
 # Folders before a set is made of them.
@@ -640,6 +637,7 @@ def test_machines_get_one_json_object_and_nothing_else(theirs):
             "found": "no file",
             "expected": "a file for each sample",
             "grave": True,
+            "other": "",
         }
     ]
 

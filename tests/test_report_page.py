@@ -170,23 +170,22 @@ def test_every_kind_of_finding_in_a_damaged_set_has_a_picture(ours):
 @pytest.mark.parametrize(
     ("finding", "names"),
     [
-        (("leak", "b.png", "the foreground king of spades of a.png in train"), ("b.png", "a.png")),
-        (("leak", "b.png", "the alpha of man of war.png in train"), ("b.png", "man of war.png")),
-        (("lookalike", "b.png", "nearly the foreground of a.png in train (3% differs)"), ("b.png", "a.png")),
-        (("unreadable", "mask/b.png", "cannot read"), ("b.png",)),
-        (("missing", "trimap/c.png", "no file"), ("c.jpg",)),
-        (("orphan", "input/c.png", "a file of no sample"), ()),
-        (("list", "train.txt", "no file"), ()),
+        (("leak", "b.png", "a.png"), ("b.png", "a.png")),
+        (("leak", "b.png", "man of war.png"), ("b.png", "man of war.png")),
+        (("near_duplicate", "b.png", "gone.png"), ("b.png",)),
+        (("unreadable", "mask/b.png", ""), ("b.png",)),
+        (("missing", "trimap/c.png", ""), ("c.jpg",)),
+        (("orphan", "input/c.png", ""), ()),
+        (("list", "train.txt", ""), ()),
     ],
 )  # fmt: skip
 def test_a_finding_leads_to_the_samples_it_is_about(tmp_path, finding, names):
-    kind, what, found = finding
+    kind, what, other = finding
     splits = dict.fromkeys(["a.png", "b.png", "man of war.png", "c.jpg"], "train")
-    assert flagged._names(Finding(kind, what, found, "", grave=True), Layout(tmp_path), splits) == names
+    assert flagged._names(Finding(kind, what, "", "", grave=True, other=other), Layout(tmp_path), splits) == names
 
 
 def test_a_pair_that_is_nearly_the_same_is_shown_side_by_side(sources, tmp_path):
-    """The words by which the other one is found are those of the check."""
     layout = built(sources, tmp_path / "set", trainsplit=1.0, originals=True, numbg=0)
     twin, other = read_names(layout.root, "train")[:2]
     for one, two in zip(layout.sample(twin), layout.sample(other), strict=True):
@@ -200,7 +199,7 @@ def test_a_pair_that_is_nearly_the_same_is_shown_side_by_side(sources, tmp_path)
     write_names(layout.root, "train", [twin])
     write_names(layout.root, "val", [other])
     groups = flagged.groups_of(check_dataset(layout.root), layout, {twin: "train", other: "val"})
-    pictured = next(group.pictured for group in groups if group.kind == "lookalike")
+    pictured = next(group.pictured for group in groups if group.kind == "near_duplicate")
     assert pictured[0][1] == (other, twin)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from shm_data import images
 from shm_data.building import build, worker
 from shm_data.building.render import Sample
-from shm_data.check.findings import Finding, error, warning
-from shm_data.check.names import recipes_of
+from shm_data.check.findings import Finding, Unchecked, error, warning
+from shm_data.check.index import recipes_of
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, versions
 from shm_data.dataset.recipes import Recipe
@@ -29,8 +29,8 @@ _LOSSY = 6
 
 def rerender(
     layout: Layout, manifest: Manifest, count: int, jobs: int = -1, progress: Progress = quiet
-) -> tuple[list[Finding], list[str]]:
-    """Makes `count` samples of a plan again: where those on disk differ; and what could not be made, in a phrase."""
+) -> tuple[list[Finding], list[Unchecked]]:
+    """Make `count` samples of a plan again; return where those on disk differ, and what could not be made."""
     decision = Decision(manifest, lambda: recipes_of(layout, manifest), recorded=True, found=manifest)
     recipes = build.some_recipes(decision, count)
     results = spread(partial(_compare, layout, manifest), recipes, jobs, ordered=True)
@@ -43,7 +43,8 @@ def rerender(
             findings += result
     if not faults:
         return findings, []
-    return findings, [f"{len(faults)} of {len(recipes)} samples against their sources ({faults[0]})"]
+    phrase = f"{len(faults)} of {len(recipes)} samples against their sources ({faults[0]})"
+    return findings, [Unchecked("rerender", phrase)]
 
 
 def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding] | ShmDataError:

@@ -11,14 +11,14 @@ import numpy as np
 
 from shm_data import images
 from shm_data.check.findings import Finding, error, is_wrong, of_fault, warning
-from shm_data.check.lookalikes import fingerprint
+from shm_data.check.index import DatasetIndex, is_there, recipes_of
 from shm_data.check.mattes import faults_of, looks_like_matte, swapped
-from shm_data.check.names import Book, is_there, recipes_of
 from shm_data.check.trimaps import trimap_faults
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.near_duplicates import perceptual_hashes
 
 # So many samples are one task: enough that the first of a foreground, read again for each, costs little.
 _PART = 32
@@ -71,17 +71,17 @@ class _Sample:
     trimap: _File
 
 
-def tasks_of(layout: Layout, book: Book) -> Iterator[Task]:
+def tasks_of(layout: Layout, index: DatasetIndex) -> Iterator[Task]:
     """All samples of a data set: first those with recipes, by foreground, then the others."""
-    planned = book.planned or {}
+    planned = index.planned or {}
     if planned:
-        for _, recipes in itertools.groupby(recipes_of(layout, book.manifest), key=lambda recipe: recipe.foreground):
-            listed = (recipe for recipe in recipes if recipe.name in book.splits)
+        for _, recipes in itertools.groupby(recipes_of(layout, index.manifest), key=lambda recipe: recipe.foreground):
+            listed = (recipe for recipe in recipes if recipe.name in index.splits)
             model = None
             while part := tuple(itertools.islice(listed, _PART)):
                 model = model or min(part, key=lambda recipe: (recipe.has_own_alpha, recipe.augment is not None))
                 yield Task(tuple(recipe.name for recipe in part), {recipe.name: recipe for recipe in part}, model)
-    others = (name for name in book.splits if name not in planned)
+    others = (name for name in index.splits if name not in planned)
     while names := tuple(itertools.islice(others, _PART)):
         yield Task(names, {}, None)
 
@@ -184,7 +184,7 @@ def _judge(sample: _Sample, before: _Sample | None, model: _Sample | None) -> Ou
     key = sample.mask.digest if sample.recipe is None else sample.recipe.foreground
     if not new_mask:
         return Outcome(sample.name, tuple(findings), key, sample.mask.digest)
-    hashes = None if fitting is None else fingerprint(fitting, alpha)
+    hashes = None if fitting is None else perceptual_hashes(fitting, alpha)
     return Outcome(sample.name, tuple(findings), key, sample.mask.digest, tuple(of_alpha), hashes)
 
 

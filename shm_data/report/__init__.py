@@ -3,8 +3,8 @@
 from itertools import chain
 from pathlib import Path
 
-from shm_data.check.dataset import check_book
-from shm_data.check.names import read_book
+from shm_data.check.dataset import check_index
+from shm_data.check.index import read_index
 from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
@@ -29,13 +29,13 @@ def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: 
     if out is not None and not out.parent.is_dir():
         raise ShmDataError(f"--out {out}", found=f"no folder {out.parent}", expected="a folder that is there")
     layout, out = Layout(root), out or root / "report.html"
-    book = read_book(layout)
-    verdict = check_book(layout, book, jobs=jobs, progress=progress)
-    seed = 0 if book.manifest is None else book.manifest.options.seed
-    samples, groups = sampled(book.splits, seed), groups_of(verdict, layout, book.splits)
+    index = read_index(layout)
+    verdict = check_index(layout, index, jobs=jobs, progress=progress)
+    seed = 0 if index.manifest is None else index.manifest.options.seed
+    samples, groups = sampled(index.splits, seed), groups_of(verdict, layout, index.splits)
     names = dict.fromkeys(chain(samples, *(group.names() for group in groups)))
-    facts = facts_of(layout, book, names.keys(), progress)
+    facts = facts_of(layout, index, names.keys(), progress)
     shown = Shown(samples, groups, cards_of(layout, facts, names, jobs, progress))
-    measured = measure(layout, drawn(book.splits, seed, _MEASURED), jobs, progress)
+    measured = measure(layout, drawn(index.splits, seed, _MEASURED), jobs, progress)
     write_bytes(out, to_html(facts, verdict, measured, shown).encode("utf-8", "backslashreplace"))
     return out

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shm_data.check.names import Book, recipes_of
+from shm_data.check.index import DatasetIndex, recipes_of
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe
@@ -63,13 +63,13 @@ class Facts:
     tally: Tally | None
 
 
-def facts_of(layout: Layout, book: Book, names: AbstractSet[str], progress: Progress) -> Facts:
+def facts_of(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progress: Progress) -> Facts:
     """The facts of a data set, with the recipes of the samples in `names`; recipes are read one by one."""
-    sides = Counter(book.splits.values())
+    sides = Counter(index.splits.values())
     counts = {split: sides[split] for split in (*SPLITS, "") if split or sides[split]}
     name = Path(os.path.realpath(layout.root)).name
-    tally = None if book.planned is None else _tally(layout, book, names, progress)
-    return Facts(name, book.manifest, book.splits, counts, _disk(layout), tally)
+    tally = None if index.planned is None else _tally(layout, index, names, progress)
+    return Facts(name, index.manifest, index.splits, counts, _disk(layout), tally)
 
 
 def drawn(names: Iterable[str], seed: int, count: int) -> list[str]:
@@ -88,13 +88,13 @@ def sampled(splits: Mapping[str, str], seed: int) -> list[str]:
     ]
 
 
-def _tally(layout: Layout, book: Book, names: AbstractSet[str], progress: Progress) -> Tally:
+def _tally(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progress: Progress) -> Tally:
     tally = Tally()
-    pattern = None if book.manifest is None else book.manifest.options.group
-    recipes = progress(recipes_of(layout, book.manifest), len(book.planned or ()), "reading recipes")
+    pattern = None if index.manifest is None else index.manifest.options.group
+    recipes = progress(recipes_of(layout, index.manifest), len(index.planned or ()), "reading recipes")
     for recipe in recipes:
-        if recipe.name in book.splits:
-            side = book.splits[recipe.name]
+        if recipe.name in index.splits:
+            side = index.splits[recipe.name]
             tally.sizes[recipe.size] += 1
             tally.foregrounds[side].add(recipe.foreground)
             tally.groups[side].add(group_of(recipe.foreground, pattern))

@@ -1,6 +1,5 @@
 """What a check found, in groups to be shown: the words of all, and the pictures of some."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -71,22 +70,14 @@ def _pictured(
 
 def _names(finding: Finding, layout: Layout, splits: Mapping[str, str]) -> tuple[str, ...]:
     """The samples that a finding is about, or the path of a file that belongs to none."""
-    folder, _, file = finding.what.rpartition("/")
-    if folder:
-        owner = _owner(folder, file, splits)
+    if finding.folder:
+        owner = _owner(finding.folder, PurePosixPath(finding.what).name, splits)
         if owner:
             return (owner,)
-        return (finding.what,) if (layout.root / folder / file).is_file() else ()
+        return (finding.what,) if (layout.root / finding.what).is_file() else ()
     if finding.what not in splits:
         return ()
-    return (finding.what, *_other(finding.found, splits))
-
-
-def _other(found: str, splits: Mapping[str, str]) -> tuple[str, ...]:
-    """The sample of train that one of val is too near to: what is found ends with "of NAME in train"."""
-    words = found.rpartition(" in train")[0]
-    names = (words[match.end() :] for match in re.finditer(" of ", words))
-    return tuple(name for name in names if name in splits)[:1]
+    return (finding.what, finding.other) if finding.other in splits else (finding.what,)
 
 
 def _owner(folder: str, file: str, splits: Mapping[str, str]) -> str | None:

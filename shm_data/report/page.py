@@ -130,7 +130,7 @@ def _side(facts: Facts, split: str) -> Iterator[str]:
 
 
 def _verdict_on_leaks(facts: Facts, verdict: Verdict) -> str:
-    leaks = [finding for finding in verdict.findings if finding.kind in ("leak", "lookalike")]
+    leaks = [finding for finding in verdict.findings if finding.kind in ("leak", "near_duplicate")]
     if leaks:
         told = "".join(f"<li>{_told(finding)}</li>" for finding in leaks[:5])
         more = f'<p><a href="#check">All {number(len(leaks))}</a></p>' if len(leaks) > 5 else ""
@@ -140,7 +140,7 @@ def _verdict_on_leaks(facts: Facts, verdict: Verdict) -> str:
     asked = ["foreground", "near copy of one"]
     asked += ["background"] if facts.tally is not None else []
     asked += ["group"] if facts.manifest is not None and facts.manifest.options.group else []
-    missed = [phrase for phrase in verdict.unchecked if "splits" in phrase]
+    missed = [each.phrase for each in verdict.unchecked if each.kind == "leak"]
     tail = "".join(f"<li>Not checked: {text(phrase)}.</li>" for phrase in missed)
     words = "Train and val share no " + ", no ".join(asked)
     return f'<div class="notice good"><h3>{words}</h3>{f"<ul>{tail}</ul>" * bool(tail)}</div>'
@@ -153,7 +153,7 @@ def _told(finding: Finding) -> str:
 def _check(verdict: Verdict, shown: Shown) -> str:
     lead = "What <code>shm-data check</code> says of every file."
     groups = "".join(_group(group, shown.cards) for group in shown.groups)
-    lists = [("Checked", verdict.checked), ("Not checked", verdict.unchecked)]
+    lists = [("Checked", verdict.checked), ("Not checked", [each.phrase for each in verdict.unchecked])]
     told = "".join(f"<div><h3>{name}</h3>{_some(what)}</div>" for name, what in lists)
     body = groups or '<div class="notice good"><h3>Nothing wrong found</h3></div>'
     return section("check", "Check", lead, f'{body}<div class="pair">{told}</div>')
@@ -179,8 +179,7 @@ def _group(group: Group, cards: Mapping[str, Card]) -> str:
 
 def _words(finding: Finding, name: str) -> str:
     """What was found in a sample, or in which of its files; of the other one of a pair, that it is."""
-    folder = finding.what.rpartition("/")[0]
-    other = name != finding.what and not folder
+    folder, other = finding.folder, name == finding.other
     return f'<p class="words">{"to compare" if other else text(f"{folder}: " * bool(folder) + finding.found)}</p>'
 
 

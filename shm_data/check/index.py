@@ -17,7 +17,7 @@ from shm_data.planning.splits import group_of
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class DatasetIndex:
     """What a data set says of itself.
 
     `splits` has the split of each sample by name, in the order of the lists ("" where no list tells). `planned` has
@@ -30,7 +30,7 @@ class Book:
     findings: tuple[Finding, ...]
 
 
-def read_book(layout: Layout) -> Book:
+def read_index(layout: Layout) -> DatasetIndex:
     """Reads lists, record, recipes and folders, and compares them. Raises ShmDataError where there is no data set."""
     _require(layout)
     manifest, findings = _read_record(layout)
@@ -47,7 +47,7 @@ def read_book(layout: Layout) -> Book:
     if absent:
         splits |= {name: split for name, split in _there(layout, planned).items() if name not in splits}
     findings += _of_folders(layout, splits.keys() | (planned or {}).keys())
-    return Book(splits, planned, manifest, tuple(findings))
+    return DatasetIndex(splits, planned, manifest, tuple(findings))
 
 
 def recipes_of(layout: Layout, manifest: Manifest | None) -> Iterator[Recipe]:
@@ -64,9 +64,9 @@ def leaks(recipes: Iterable[Recipe], splits: Mapping[str, str], pattern: str | N
             for thing in _ingredients(recipe, pattern):
                 first[thing].setdefault(split, recipe.name)
     return [
-        error("leak", names["val"], f"the {kind} {thing} of {names['train']} in train", f"no {kind} in both splits")
+        error("leak", val, f"the {kind} {thing} of {train} in train", f"no {kind} in both splits", train)
         for (kind, thing), names in first.items()
-        if len(names) > 1
+        if (train := names.get("train")) and (val := names.get("val"))
     ]
 
 

@@ -36,7 +36,7 @@ _AT_ONCE = 128
 _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
 
 
-def fingerprint(image: Array, alpha: Array) -> Array | None:
+def perceptual_hashes(image: Array, alpha: Array) -> Array | None:
     """The hashes (10, 32) uint8 of a foreground: the whole, cut in four ways, and each mirrored.
 
     `image` is (H, W, 3) uint8, `alpha` (H, W) uint8. Hashed are the shades of gray over gray, within the frame of
@@ -51,7 +51,7 @@ def fingerprint(image: Array, alpha: Array) -> Array | None:
     return np.stack([_hash(_cut(turned, *cut)) for turned in (small, small[:, ::-1]) for cut in _CUTS])
 
 
-def lookalikes(ones: Array, others: Array) -> list[tuple[int, int, float]]:
+def near_duplicates(ones: Array, others: Array) -> list[tuple[int, int, float]]:
     """For each of `others` (M, 10, 32) uint8 that is like some of `ones` (N, 10, 32) uint8: which is most, and how.
 
     Told are the place in `ones`, the place in `others` and the distance, the share of bits that differ, at most

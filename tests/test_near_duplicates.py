@@ -8,8 +8,8 @@ import pytest
 from test_check_mattes import CLEAN
 
 from shm_data import images
-from shm_data.check.lookalikes import ALIKE, fingerprint, lookalikes
 from shm_data.pixels.compositing import blend, cover, cover_box
+from shm_data.pixels.near_duplicates import ALIKE, near_duplicates, perceptual_hashes
 
 PEOPLE = ("p_51c916fc", "p_bc5cfad1", "p_bd6af989", "dim", "aisegment")
 
@@ -22,7 +22,7 @@ def people(realdata):
 
 
 def stack(pictures):
-    return np.stack([fingerprint(image, alpha) for image, alpha in pictures])
+    return np.stack([perceptual_hashes(image, alpha) for image, alpha in pictures])
 
 
 def scaled(image, alpha, by):
@@ -61,12 +61,14 @@ COPIES = {
 def test_a_copy_is_known_again_and_nobody_else_is(people, copy):
     originals = stack(people.values())
     copies = stack(COPIES[copy](*pair) for pair in people.values())
-    assert [(one, other) for one, other, _ in lookalikes(originals, copies)] == [(n, n) for n in range(len(people))]
+    assert [(one, other) for one, other, _ in near_duplicates(originals, copies)] == [
+        (n, n) for n in range(len(people))
+    ]
 
 
 def test_people_cut_by_the_border_are_known_again_when_five_percent_are_cut_off(people):
     some = [pair for name, pair in people.items() if name in PEOPLE and name != "p_51c916fc"]
-    found = lookalikes(stack(some), stack(cropped(*pair, 0.05) for pair in some))
+    found = near_duplicates(stack(some), stack(cropped(*pair, 0.05) for pair in some))
     assert [(one, other) for one, other, _ in found] == [(n, n) for n in range(len(some))]
 
 
@@ -77,7 +79,7 @@ def test_a_composite_is_known_again_whatever_it_stands_before(people, realdata):
         background, size = images.read_image(path), alpha.shape[::-1]
         box = cover_box(background.shape[1::-1], size, 0.5, 0.5)
         composites.append((blend(image, alpha, cover(background, box, size)), alpha))
-    found = lookalikes(stack(people.values()), stack(composites))
+    found = near_duplicates(stack(people.values()), stack(composites))
     assert [(one, other) for one, other, _ in found] == [(n, n) for n in range(len(people))]
 
 
@@ -88,8 +90,8 @@ def test_different_people_are_far_apart(people):
         assert (bits[one] != bits[other, :1]).mean(axis=1).min() > 1.5 * ALIKE
 
 
-def test_a_blank_alpha_has_no_fingerprint():
-    assert fingerprint(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8)) is None
+def test_a_blank_alpha_has_no_hashes():
+    assert perceptual_hashes(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8)) is None
 
 
 def test_the_bands_find_what_comparing_all_pairs_would():
@@ -102,7 +104,7 @@ def test_the_bands_find_what_comparing_all_pairs_would():
         noise = np.packbits(generator.random(256) < 0.1)
         noise[0] &= 127
         others[place, 0] = ones[2 * place, place % 10] ^ noise
-    found = lookalikes(ones, others)
+    found = near_duplicates(ones, others)
     assert [(one, other) for one, other, _ in found] == [(2 * place, place) for place in range(200)]
     assert max(distance for *_, distance in found) <= ALIKE
 
@@ -113,5 +115,5 @@ def test_of_several_the_nearest_is_told():
     near, far = base.copy(), base.copy()
     near[..., 31] ^= 1
     far[..., 20:24] ^= 15
-    found = lookalikes(np.concatenate([far, near]), base)
+    found = near_duplicates(np.concatenate([far, near]), base)
     assert found == [(1, 0, 1 / 255)]
