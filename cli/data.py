@@ -7,7 +7,7 @@ import click
 
 from cli.entry import run, say
 from cli.look import preview, report
-from cli.options import FOLDER, build_options, jobs, layout, plan_options, trimap_options
+from cli.options import PATH, build_options, from_table, jobs, plan_options, trimap_options
 from shm_data import __version__
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def composite(**options: Any) -> None:
 
 
 @data.command()
-@click.option("--pubdir", type=FOLDER, help="Folder of photos and alphas mixed, taken over as they are.")
-@click.option("--trimapdir", type=FOLDER, help="Folder of the trimaps of --pubdir.")
-@plan_options(numbg=100)
+@plan_options(numbg=100, published=True)
 @build_options
 def prepare(**options: Any) -> None:
     """Take over a published set (--pubdir), composite your own photos (--inimg), or both in one."""
@@ -43,7 +41,7 @@ def prepare(**options: Any) -> None:
 
 @data.command()
 @plan_options(numbg=20)
-@click.option("--savedir", type=FOLDER, required=True, help="Where the plan is written.")
+@click.option("--savedir", type=PATH, required=True, help="Where the plan is written.")
 def plan(savedir: Path, jobs: int, **options: Any) -> None:
     """Write down what composite would make, and make nothing of it: training can read such a plan (data=recipes).
 
@@ -59,7 +57,7 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
 
 
 @data.command()
-@click.argument("dataset", type=FOLDER)
+@click.argument("dataset", type=PATH)
 def finish(dataset: Path) -> None:
     """Write the lists of a data set that was made in parts, once all are there."""
     from shm_data.building.parts import complete
@@ -70,8 +68,8 @@ def finish(dataset: Path) -> None:
 
 
 @data.command()
-@click.option("--inalp", type=FOLDER, required=True, help="Folder of alphas.")
-@click.option("--savedir", type=FOLDER, required=True, help="Where the trimaps go, one PNG for each alpha.")
+@click.option("--inalp", type=PATH, required=True, help="Folder of alphas.")
+@click.option("--savedir", type=PATH, required=True, help="Where the trimaps go, one PNG for each alpha.")
 @trimap_options
 @jobs
 def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
@@ -86,13 +84,9 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
 
 
 @data.command()
-@click.argument("dataset", type=FOLDER, required=False)
+@click.argument("dataset", type=PATH, required=False)
 @click.option("--deep", type=click.IntRange(min=0), default=0, metavar="N", help="Make N samples again and compare.")
-@click.option("--inimg", type=FOLDER, help="Instead: folder of photos, or of RGBA cut-outs if --inalp is not given.")
-@click.option("--inalp", type=FOLDER, help="Folder of their alphas, paired by name.")
-@click.option("--intri", type=FOLDER, help="Folder of their trimaps.")
-@click.option("--prefix", help="Word before or after the names of the alphas.  [default: alpha, matte, mask]")
-@layout
+@from_table("inimg", "inalp", "intri", "prefix", "layout")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
 @jobs
 def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool, **folders: Any) -> None:
@@ -119,8 +113,8 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
 
 
 @data.command()
-@click.option("--data", "dataset", type=FOLDER, required=True, help="The data set, complete.")
-@click.option("--savedir", type=FOLDER, required=True, help="Where the shards go.")
+@click.option("--data", "dataset", type=PATH, required=True, help="The data set, complete.")
+@click.option("--savedir", type=PATH, required=True, help="Where the shards go.")
 @click.option(
     "--maxcount", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples in a shard, at most."
 )
@@ -138,10 +132,10 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PATH)
 @jobs
 def demo(folder: Path, jobs: int) -> None:
-    """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
+    """Draw a small set of sources in PATH, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
     from shm_data.building.build import composite as build
     from shm_data.dataset.manifest import summary

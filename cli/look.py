@@ -6,14 +6,12 @@ from typing import Any
 import click
 
 from cli.entry import say
-from cli.options import FOLDER, jobs, plan_options
-
-_FILE = click.Path(path_type=Path)
+from cli.options import PATH, jobs, plan_options
 
 
 @click.command()
-@click.argument("dataset", type=FOLDER)
-@click.option("--out", type=_FILE, help="Where the page goes.  [default: DATASET/report.html]")
+@click.argument("dataset", type=PATH)
+@click.option("--out", type=PATH, help="Where the page goes.  [default: DATASET/report.html]")
 @jobs
 def report(dataset: Path, out: Path | None, jobs: int) -> None:
     """Write a page about DATASET: one file, to be opened in a browser.
@@ -29,7 +27,7 @@ def report(dataset: Path, out: Path | None, jobs: int) -> None:
 @click.command()
 @plan_options(numbg=20)
 @click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="About so many samples.")
-@click.option("--out", type=_FILE, required=True, help="Where the sheet goes, a PNG.")
+@click.option("--out", type=PATH, required=True, help="Where the sheet goes, a PNG.")
 def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
     """Draw a contact sheet of what `composite` would make with the same options, and write nothing else."""
     from cli.progress import show

@@ -1,130 +1,142 @@
-"""The choices a user makes, checked at birth and saved with their results."""
+"""The choices a user makes, checked at birth and saved with their results. `option_table` has their defaults."""
 
-import re
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shm_data.errors import ShmDataError
+from shm_data.option_table import TABLE, Augment, FolderLayout, ForegroundColours, ImageFormat, TrimapMethod
+
+__all__ = ["Augment", "CompositeOptions", "FolderLayout", "TrimapOptions"]
 
 
-def _odd(width: int | Literal["auto"]) -> int | Literal["auto"]:
-    if width != "auto" and width % 2 == 0:
-        raise ValueError(f"an odd width such as {width + 1}, since even kernels shift the trimap")
-    return width
+def _default(name: str) -> Any:
+    """Return the field of an option, with its default from the table."""
+    option = TABLE[name]
+    return Field(default=() if option.repeated else option.default)
 
 
-def _regex(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"a regular expression ({error})") from error
-    return pattern
-
-
-def _licences(told: Any) -> Any:
-    """NAME=TEXT, as often as it was given, as a dictionary."""
-    if isinstance(told, dict):
-        return told
-    pairs = [[part.strip() for part in each.split("=", 1)] for each in told]
+def _licences(given: Any) -> Any:
+    """Return NAME=TEXT of a repeated option as a dictionary."""
+    if isinstance(given, dict):
+        return given
+    pairs = [[part.strip() for part in each.split("=", 1)] for each in given]
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise ValueError("a source and its licence as NAME=TEXT, such as 'inimg=CC BY 4.0'")
     return dict(pairs)
 
 
+def _once(names: tuple[Augment, ...]) -> tuple[Augment, ...]:
+    """Return each name once, in the order of the table: the order in which they are typed decides nothing."""
+    return tuple(name for name in get_args(Augment) if name in names)
+
+
 class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def checked(cls, **values: Any) -> Self:
-        """The options from plain values. Raises ShmDataError that names the option, what it is and should be."""
+        """Return the options from plain values. Raises ShmDataError with the option, what was found and expected."""
         try:
             return cls(**values)
         except ValidationError as error:
-            if not error.errors()[0]["loc"]:
-                raise ShmDataError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-            first = error.errors()[-1]  # of a choice between kinds of value the last kind is the most general
-            option = "--" + str(first["loc"][0]).replace("_", "-")
-            raise ShmDataError(option, found=repr(first["input"]), expected=_plain(first["msg"])) from error
+            raise _fault(error) from error
+
+    @field_validator("*")
+    @classmethod
+    def _as_in_table(cls, value: Any, info: ValidationInfo) -> Any:
+        if expected := TABLE[str(info.field_name)].expected(value):
+            raise ValueError(expected)
+        return value
+
+
+def _fault(error: ValidationError) -> ShmDataError:
+    """Return pydantic's first fault with our fields."""
+    first = error.errors()[0]
+    if not first["loc"]:
+        return ShmDataError(_plain(first["msg"]))
+    # Of a value that may be of several types there is a fault for each; the last type is the most general.
+    last = [each for each in error.errors() if each["loc"][:1] == first["loc"][:1]][-1]
+    name = str(last["loc"][0])
+    if name not in TABLE:
+        near = difflib.get_close_matches(name, TABLE, n=1)
+        return ShmDataError("an option", found=name, expected=near[0] if near else f"one of {', '.join(TABLE)}")
+    return ShmDataError(TABLE[name].flag, found=repr(last["input"]), expected=_plain(last["msg"]))
 
 
 def _plain(message: str) -> str:
-    """pydantic's message as the object of "expected"."""
-    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return message[:1].lower() + message[1:]
-
-
-# How a folder of foregrounds is read: as a known set, as cut-outs, or as the set that it certainly is, if it is one.
-FolderLayout = Literal[
-    "auto", "cutouts",
-    "composition1k", "distinctions646", "aim500", "p3m", "ppm100", "aisegment", "alphamatting",
-]  # fmt: skip
-
-
-# What may be done to samples so that they look more like photos; shm_data.pixels.augmentations tells how.
-Augment = Literal["blur", "shadow", "gamma", "colour", "noise", "jpeg", "over", "place"]
-
-
-def _once(names: tuple[Augment, ...]) -> tuple[Augment, ...]:
-    """Each name once, in one order: how they are typed decides nothing."""
-    return tuple(name for name in get_args(Augment) if name in names)
+    """Return pydantic's message as the object of "expected"."""
+    message = message.removeprefix("Value error, ")
+    text = message.removeprefix("Input should be ")
+    return text if text == message else text[:1].lower() + text[1:]
 
 
 class TrimapOptions(_Options):
     """How trimaps are derived from alphas."""
 
-    trimap: Literal["euclid", "ellipse", "random"] = "euclid"
-    trimap_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=999)], AfterValidator(_odd)] = "auto"
-    seed: int = 0
+    trimap: TrimapMethod = _default("trimap")
+    trimap_size: Literal["auto"] | int = _default("trimap_size")
+    seed: int = _default("seed")
 
 
 class CompositeOptions(TrimapOptions):
-    """Everything that decides what a data set will hold. Where it is made, and by how many workers, does not."""
+    """Everything that decides what a data set will hold. Its folder and the number of workers are not among it."""
 
-    inimg: Path | None = None
-    inalp: Path | None = None
-    intri: Path | None = None
-    pubdir: Path | None = None
-    trimapdir: Path | None = None
-    prefix: Annotated[str, Field(min_length=1)] | None = None
-    resize_alpha: bool = False
-    layout: FolderLayout = "auto"
+    inimg: Path | None = _default("inimg")
+    inalp: Path | None = _default("inalp")
+    intri: Path | None = _default("intri")
+    pubdir: Path | None = _default("pubdir")
+    trimapdir: Path | None = _default("trimapdir")
+    prefix: str | None = _default("prefix")
+    resize_alpha: bool = _default("resize_alpha")
+    layout: FolderLayout = _default("layout")
 
-    vocroot: tuple[Path, ...] = ()
-    vocset: str | None = None
-    cocoroot: tuple[Path, ...] = ()
-    bgdir: tuple[Path, ...] = ()
-    people: bool = False
+    vocroot: tuple[Path, ...] = _default("vocroot")
+    vocset: str | None = _default("vocset")
+    cocoroot: tuple[Path, ...] = _default("cocoroot")
+    bgdir: tuple[Path, ...] = _default("bgdir")
+    people: bool = _default("people")
 
-    numbg: Annotated[int, Field(ge=0)] = 20
-    originals: bool = True
-    foreground: Literal["estimate", "photo"] = "estimate"
-    maxsize: Annotated[int, Field(ge=16)] | None = None
-    format: Literal["png", "jpg", "webp"] = "png"
-    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    numbg: int = _default("numbg")
+    originals: bool = _default("originals")
+    foreground: ForegroundColours = _default("foreground")
+    maxsize: int | None = _default("maxsize")
+    format: ImageFormat = _default("format")
+    quality: int | None = _default("quality")
 
-    augment: Annotated[tuple[Augment, ...], AfterValidator(_once)] = ()
+    augment: Annotated[tuple[Augment, ...], AfterValidator(_once)] = _default("augment")
 
-    trainsplit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
-    group: Annotated[str, AfterValidator(_regex)] | None = None
+    trainsplit: float = _default("trainsplit")
+    group: str | None = _default("group")
 
     license: Annotated[dict[str, str], BeforeValidator(_licences)] = {}
 
     @model_validator(mode="after")
-    def _needs_company(self) -> Self:
-        """Options that would silently do nothing without another."""
-        needs = {"inalp": "inimg", "intri": "inimg", "trimapdir": "pubdir", "vocset": "vocroot"}
-        for name, other in needs.items():
-            if getattr(self, name) is not None and not getattr(self, other):
-                raise ValueError(f"--{name} needs --{other}")
+    def _has_what_it_needs(self) -> Self:
+        """Refuse options that would do nothing without another."""
+        for name in type(self).model_fields:
+            option = TABLE[name]
+            if option.needs and getattr(self, name) is not None and not getattr(self, option.needs):
+                raise ValueError(f"{option.flag} needs {TABLE[option.needs].flag}")
         if self.quality is not None and self.format == "png":
             raise ValueError("--quality needs --format jpg or webp: PNG loses nothing")
         return self
 
     @model_validator(mode="after")
     def _layout_finds_pairs(self) -> Self:
-        """Options that would say otherwise than a layout where alphas and trimaps are."""
+        """Refuse options that contradict a layout, which says where alphas and trimaps are."""
         if self.layout == "auto":
             return self
         cutouts, label = self.layout == "cutouts", self.layout_of
@@ -134,15 +146,15 @@ class CompositeOptions(TrimapOptions):
         alone = self.inimg is None or self.pubdir is None  # else the word may be meant for the other folder
         for name in (*others, *["prefix"] * alone):
             if getattr(self, name) is not None:
-                raise ValueError(f"--layout {self.layout} finds what belongs together by itself: leave out --{name}")
+                raise ValueError(f"--layout {self.layout} finds pairs by itself: leave out {TABLE[name].flag}")
         return self
 
     @property
     def layout_of(self) -> Literal["inimg", "pubdir"]:
-        """Which folder of foregrounds `layout` speaks of, where there are two."""
+        """Return which folder of foregrounds `layout` describes where two are given."""
         return "inimg" if self.pubdir is None or self.layout == "cutouts" else "pubdir"
 
     @property
     def extension(self) -> str:
-        """How the names of the images end, and so of the samples."""
+        """Return how the names of the images end, and so those of the samples."""
         return f".{self.format}"

@@ -72,10 +72,10 @@ def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--numbg", "-1"], "--numbg: found -1, expected greater than or equal to 0"),
+        (["--numbg", "-1"], "--numbg: found -1, expected at least 0"),
         (["--trimap-size", "4"], "--trimap-size: found '4', expected an odd width such as 5"),
         (["--trimap-size", "big"], "--trimap-size: found 'big', expected a valid integer"),
-        (["--trainsplit", "1.5"], "--trainsplit: found 1.5, expected less than or equal to 1"),
+        (["--trainsplit", "1.5"], "--trainsplit: found 1.5, expected 0 to 1"),
         (["--group", "("], "--group: found '(', expected a regular expression"),
         (["--numbg", "many"], "'many' is not a valid integer"),
         (["--inimg", "/absent"], "/absent: found no folder, expected a folder"),
@@ -84,7 +84,7 @@ def test_dry_run_writes_nothing_and_shows_recipes(sources, tmp_path):
         (["--vocroot", "/absent"], "/absent: found no folder"),
         (["--vocset", "trainval"], "--vocset needs --vocroot"),
         (["--trainsplit", "nan"], "--trainsplit: found nan, expected a finite number"),
-        (["--trimap-size", "100001"], "--trimap-size: found '100001', expected less than or equal to 999"),
+        (["--trimap-size", "100001"], "--trimap-size: found '100001', expected 1 to 999 or auto"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_1(sources, tmp_path, arguments, message):
