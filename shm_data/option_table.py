@@ -1,6 +1,6 @@
 """Every option of a data set, once: the options of the commands and the checks in `options` come from this table.
 
-Standard library only, so that `--help` is fast. A new option is one entry here and one field in `options`.
+It loads neither numpy nor pydantic, so `--help` is fast. A new option is one entry here and one field in `options`.
 """
 
 import re
@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from shm_data.pixels.augmentations import AUGMENTATIONS
+
 # How a folder of foregrounds is read: as a published set, as cut-outs, or as the set that its tree certainly is.
 FolderLayout = Literal[
     "auto", "cutouts",
     "composition1k", "distinctions646", "aim500", "p3m", "ppm100", "aisegment", "alphamatting",
 ]  # fmt: skip
-
-# Augmentations, in the order in which recipes hold them; see shm_data.pixels.augmentations.
-Augment = Literal["blur", "shadow", "gamma", "colour", "noise", "jpeg", "over", "place"]
 
 TrimapMethod = Literal["euclid", "ellipse", "random"]
 ForegroundColours = Literal["estimate", "photo"]
@@ -172,7 +171,7 @@ _SET = (
         str,
         "Make half of the train samples look more like photos, in this way; give it once for each way. "
         "See docs/augmentations.md.",
-        choices=get_args(Augment),
+        choices=tuple(AUGMENTATIONS),
         repeated=True,
     ),
     Option("trainsplit", float, "Share of the foregrounds and backgrounds that goes to train.", 0.8, low=0, high=1),

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from shm_data.errors import ShmDataError
-from shm_data.option_table import TABLE, Augment, FolderLayout, ForegroundColours, ImageFormat, TrimapMethod
+from shm_data.option_table import TABLE, FolderLayout, ForegroundColours, ImageFormat, TrimapMethod
 
 __all__ = ["Augment", "CompositeOptions", "FolderLayout", "TrimapOptions"]
 
@@ -38,9 +38,19 @@ def _licences(given: Any) -> Any:
     return dict(pairs)
 
 
+def _registered(name: str) -> str:
+    if expected := TABLE["augment"].expected((name,)):
+        raise ValueError(expected)
+    return name
+
+
+# The name of an augmentation.
+Augment = Annotated[str, AfterValidator(_registered)]
+
+
 def _once(names: tuple[Augment, ...]) -> tuple[Augment, ...]:
     """Return each name once, in the order of the table: the order in which they are typed decides nothing."""
-    return tuple(name for name in get_args(Augment) if name in names)
+    return tuple(name for name in TABLE["augment"].choices if name in names)
 
 
 class _Options(BaseModel):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.augmentations import turned
+from shm_data.pixels.effects import hue_saturation_matrix
 from shm_data.pixels.trimap import UNKNOWN
 
 Matrix = NDArray[np.float64]
@@ -68,7 +68,7 @@ def draw_colours(generator: random.Random, strength: float) -> Matrix:
     Linear, so that a mixture of two colours stays the mixture of theirs, by the same alpha.
     """
     hue, saturation, brightness = (strength * (2 * generator.random() - 1) for _ in range(3))
-    mixed: Matrix = (1 + brightness / 2) * turned(math.pi * hue, saturation)
+    mixed: Matrix = (1 + brightness / 2) * hue_saturation_matrix(math.pi * hue, saturation)
     return mixed
 
 

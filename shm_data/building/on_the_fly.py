@@ -22,6 +22,7 @@ from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.augmentations import need_partner
 from shm_data.pixels.compositing import cover_box, to_three_channels
 from shm_data.pixels.trimap import flat_distance, trimap_from_distance
 from shm_data.planning import partners
@@ -75,7 +76,9 @@ class Replay:
         options, foreground = self.manifest.options, self.foregrounds[recipe.foreground]
         numbers = draws(options.seed, "augment", recipe.name, epoch)
         others = draws(options.seed, "over", recipe.name, epoch)
-        partner = partners.draw_partner(others, foreground, self.partners, options.group) if "over" in names else None
+        partner = (
+            partners.draw_partner(others, foreground, self.partners, options.group) if need_partner(names) else None
+        )
         return augmented(recipe, numbers, names, foreground, partner)
 
     def scene(self, recipe: Recipe) -> Scene:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
-from shm_data.pixels import augmentations
+from shm_data.pixels import effects
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import (
     Box,
@@ -19,7 +19,6 @@ from shm_data.pixels.compositing import (
     to_three_channels,
 )
 from shm_data.pixels.foreground_colours import estimate_foreground
-from shm_data.pixels.placement import composite_over, place_in_frame
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_data.sources.types import Pixels
 
@@ -96,14 +95,8 @@ def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Pre
     done = recipe.augment
     if done is None or not recipe.has_own_alpha:
         return prepared
-    figure = prepared.colours, prepared.alpha
-    if done.place is not None:
-        figure = place_in_frame(*figure, recipe.size, done.place)
-    if done.over is not None:
-        if partner is None:
-            raise ValueError("a recipe of two foregrounds needs the other")
-        figure = composite_over(figure, place_in_frame(partner.colours, partner.alpha, recipe.size, done.over))
-    colours, alpha = figure
+    behind = None if partner is None else (partner.colours, partner.alpha)
+    colours, alpha = effects.augment_person((prepared.colours, prepared.alpha), recipe.size, done, behind)
     return Prepared(prepared.photo, colours, alpha, to_three_channels(alpha), None)
 
 
@@ -141,14 +134,14 @@ def mix(
     """The image of a recipe, as `render_image` gives it, and its colours; in a `room` it lies where B was."""
     done = recipe.augment
     if background is None or recipe.crop is None:
-        return Mixture(prepared.photo if done is None else augmentations.of_photo(prepared.photo, done), None, None)
+        return Mixture(prepared.photo if done is None else effects.augment_photo(prepared.photo, done), None, None)
     behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room)
     if done is None:
         image = blend(prepared.colours, prepared.weights, behind, room)
         return Mixture(image, prepared.colours, behind if room is None else None)
-    colours = augmentations.of_foreground(prepared.colours, done)
-    behind = augmentations.of_background(behind, prepared.alpha, done)
-    image = augmentations.of_image(blend(colours, prepared.weights, behind, room), done)
+    colours = effects.augment_foreground(prepared.colours, done)
+    behind = effects.augment_background(behind, prepared.alpha, done)
+    image = effects.augment_image(blend(colours, prepared.weights, behind, room), done)
     return Mixture(image, colours, behind if room is None else None)
 
 

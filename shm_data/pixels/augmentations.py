@@ -1,82 +1,188 @@
-"""What makes a composite look more like a photo of one camera: drawn once, recorded in the recipe, and applied. Pure.
+"""The registry of augmentations: what makes a composite look more like a photo of one camera.
 
-docs/augmentations.md tells where the ranges come from.
+A new augmentation is one entry at the end of `_KINDS`, so that the numbers of the others stay as they are. Draws,
+recipes, options and the table in docs/augmentations.md follow from it. Nothing here needs numpy: `effects` has the
+functions on pixels.
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from shm_data.errors import ShmDataError
-from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import blend, resize
-
-# From where to where the numbers of each are drawn, uniformly; integers where both ends are. Lengths are shares of
-# the long edge, the hue is one of the whole circle. New ones come last: so the numbers of the others stay.
-RANGES: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "blur": ((0.002, 0.01),),  # sigma
-    "shadow": ((0.1, 0.3), (-0.08, 0.08), (-0.04, 0.08), (0.01, 0.03)),  # strength, across, down, sigma
-    "gamma": ((0.8, 1.25),),
-    "colour": ((-0.1, 0.1), (-0.1, 0.1), (-0.15, 0.15), (-0.02, 0.02)),  # brightness, contrast, saturation, hue
-    "noise": ((1.0, 10.0), (0, 2**32 - 1)),  # sigma in levels, and what the grains are drawn from
-    "jpeg": ((70, 95),),  # quality
-    "over": ((0.7, 1.0), (0.0, 1.0), (0.0, 1.0)),  # of the one behind, as arrange.placed takes them
-    "place": ((0.6, 1.2), (0.0, 1.0), (0.0, 1.0)),  # the same of the sample's own foreground
-}
-
-# What a recipe may hold, of this version or another: whatever the functions below can do.
-_POSSIBLE: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "blur": ((0.0, 1.0),),
-    "shadow": ((0.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
-    "gamma": ((0.01, 100.0),),
-    "colour": ((-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0)),
-    "noise": ((0.0, 255.0), (0, 2**32 - 1)),
-    "jpeg": ((1, 100),),
-    "over": ((0.1, 10.0), (0.0, 1.0), (0.0, 1.0)),
-    "place": ((0.1, 10.0), (0.0, 1.0), (0.0, 1.0)),
-}
-
-# What suits an untouched photo: the others need to know what was composited.
-_OF_PHOTO = frozenset(("gamma", "colour", "noise", "jpeg"))
-
-# What changes alpha: a trimap of somebody's own would no longer fit.
-_OF_ALPHA = frozenset(("over", "place"))
-
-# A Gaussian is taken at a scale at which it is no wider than this, in px; by then the scale makes no difference.
-_WIDEST = 4.0
-
-# Rows of noise that are drawn at a time: so it needs little memory.
-_ROWS = 64
-
+# (lowest, highest) of each number; integers where both ends are integers.
+Ranges = tuple[tuple[float, float], ...]
 Numbers = tuple[float, ...]
+
+# What an augmentation applies to, in this order:
+#   "person"      colours and alpha: apply((colours, alpha), size, numbers, partner) -> (colours, alpha)
+#   "background"  before the blend: apply(background, alpha, numbers) -> background
+#   "light"       foreground and background alike: apply(light, numbers) -> light, an `effects.Light`
+#   "image"       after the blend: apply(image, numbers) -> image
+Stage = Literal["person", "background", "light", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationKind:
+    """One kind of augmentation: `ranges` are drawn from, uniformly; a recipe may hold any `possible` numbers.
+
+    Lengths are shares of the long edge. `needs_partner` is true where a second person is composited. `does`, `drawn`
+    and `source` are the columns of the table in docs/augmentations.md.
+    """
+
+    name: str
+    stage: Stage
+    ranges: Ranges
+    possible: Ranges
+    apply: Callable[..., Any]
+    does: str
+    drawn: str
+    source: str
+    needs_partner: bool = False
+
+    @property
+    def changes_alpha(self) -> bool:
+        """Whether alpha changes, so that a user's own trimap no longer fits."""
+        return self.stage == "person"
+
+    @property
+    def suits_photos(self) -> bool:
+        """Whether it can be applied to an untouched photo, whose background is not known."""
+        return self.stage in ("light", "image")
+
+
+def _effect(name: str) -> Callable[..., Any]:
+    """Return the function of this name in `effects`, which is imported with its first call."""
+
+    def apply(*arguments: Any) -> Any:
+        from shm_data.pixels import effects  # noqa: PLC0415  # numpy takes its time to load, and --help needs names only
+
+        return getattr(effects, name)(*arguments)
+
+    return apply
+
+
+_KINDS = (
+    AugmentationKind(
+        "blur",
+        "background",
+        ranges=((0.002, 0.01),),  # sigma
+        possible=((0.0, 1.0),),
+        apply=_effect("blur_background"),
+        does="the background is out of focus, by a Gaussian",
+        drawn="sigma 0.2 to 1 % of the long edge",
+        source="GFM [1]: box kernels of 20 to 60 px, whose sigma is 0.4 to 1.1 % at 1600 px",
+    ),
+    AugmentationKind(
+        "shadow",
+        "background",
+        ranges=((0.1, 0.3), (-0.08, 0.08), (-0.04, 0.08), (0.01, 0.03)),  # strength, to the right, down, sigma
+        possible=((0.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
+        apply=_effect("cast_shadow"),
+        does="the person's alpha, moved and blurred, darkens the background",
+        drawn="strength 0.1 to 0.3; moved by up to 8 % of the long edge to the sides, from 4 % up to 8 % down; "
+        "sigma 1 to 3 %",
+        source="BackgroundMattingV2 [2]: strength up to 0.3, moved by up to 20 %, blurred by 20 to 39 px at 256 to "
+        "512 px",
+    ),
+    AugmentationKind(
+        "gamma",
+        "light",
+        ranges=((0.8, 1.25),),
+        possible=((0.01, 100.0),),
+        apply=_effect("change_gamma"),
+        does="a gamma curve",
+        drawn="0.8 to 1.25",
+        source="Background Matting [3]: normal around 1, with sigma 0.12",
+    ),
+    AugmentationKind(
+        "colour",
+        "light",
+        ranges=((-0.1, 0.1), (-0.1, 0.1), (-0.15, 0.15), (-0.02, 0.02)),  # brightness, contrast, saturation, hue
+        possible=((-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0)),  # hue as a share of the colour circle
+        apply=_effect("change_colours"),
+        does="brightness, contrast, saturation, hue",
+        drawn="up to 10 %, 10 %, 15 % either way; 7 degrees",
+        source="BackgroundMattingV2 [2]: 15 %, 15 %, 15 %; 18 degrees",
+    ),
+    AugmentationKind(
+        "noise",
+        "image",
+        ranges=((1.0, 10.0), (0, 2**32 - 1)),  # sigma in levels, seed of the grains
+        possible=((0.0, 255.0), (0, 2**32 - 1)),
+        apply=_effect("add_noise"),
+        does="Gaussian noise in each channel, clipped",
+        drawn="sigma 1 to 10 levels",
+        source="GFM [1]: sigma 10; BackgroundMattingV2 [2]: up to 7.65",
+    ),
+    AugmentationKind(
+        "jpeg",
+        "image",
+        ranges=((70, 95),),  # quality
+        possible=((1, 100),),
+        apply=_effect("recompress"),
+        does="compressed and read again, its colours at half the resolution",
+        drawn="quality 70 to 95",
+        source="Mask Guided Matting [4] does it; the range is ours",
+    ),
+    AugmentationKind(
+        "over",
+        "person",
+        ranges=((0.7, 1.0), (0.0, 1.0), (0.0, 1.0)),  # scale and position of the partner, see `place_in_frame`
+        possible=((0.1, 10.0), (0.0, 1.0), (0.0, 1.0)),
+        apply=_effect("put_partner_behind"),
+        does="another person of train stands behind",
+        drawn="that picture is 0.7 to 1 times as high as the frame, anywhere in it",
+        source="GCA-Matting [5]",
+        needs_partner=True,
+    ),
+    AugmentationKind(
+        "place",
+        "person",
+        ranges=((0.6, 1.2), (0.0, 1.0), (0.0, 1.0)),  # scale and position of the person, see `place_in_frame`
+        possible=((0.1, 10.0), (0.0, 1.0), (0.0, 1.0)),
+        apply=_effect("place_person"),
+        does="the person is scaled, and stands elsewhere in the frame",
+        drawn="the picture is 0.6 to 1.2 times as high as the frame, anywhere in it",
+        source="MODNet [6]: 0.75 to 1.5; BackgroundMattingV2 [2]: 0.4 to 1, moved by 10 %",
+    ),
+)
+
+# Every kind by its name, in the order in which numbers are drawn and recipes hold them.
+AUGMENTATIONS: dict[str, AugmentationKind] = {kind.name: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is done to one sample, by the numbers that RANGES describes; None is not done.
+    """What is done to one sample: names of kinds and their numbers, in the order of the registry.
 
-    `partner` is the name of the foreground that stands behind it.
+    `partner` is the name of the foreground that stands behind, None where nobody does.
     """
 
-    blur: Numbers | None = None
-    shadow: Numbers | None = None
-    gamma: Numbers | None = None
-    colour: Numbers | None = None
-    noise: Numbers | None = None
-    jpeg: Numbers | None = None
-    over: Numbers | None = None
-    place: Numbers | None = None
+    steps: tuple[tuple[str, Numbers], ...] = ()
     partner: str | None = None
 
     @property
     def changes_alpha(self) -> bool:
-        """Whether the sample has an alpha of its own, and not that of its foreground."""
-        return self.over is not None or self.place is not None
+        """Whether the sample has an alpha of its own, different from that of its foreground."""
+        return any(AUGMENTATIONS[name].changes_alpha for name, _ in self.steps)
+
+    def numbers(self, name: str) -> Numbers | None:
+        """Return the numbers of one kind, None where it is not done."""
+        return dict(self.steps).get(name)
+
+    def at(self, stage: Stage) -> Iterator[tuple[AugmentationKind, Numbers]]:
+        """Return the kinds of one stage with their numbers, in the order in which they are applied.
+
+        Those that need a partner come last: the person is moved before another one is put behind.
+        """
+        kinds = [(AUGMENTATIONS[name], numbers) for name, numbers in self.steps]
+        yield from sorted((each for each in kinds if each[0].stage == stage), key=lambda each: each[0].needs_partner)
+
+
+def need_partner(names: Collection[str]) -> bool:
+    """Return whether any of these kinds composites a second person."""
+    return any(AUGMENTATIONS[name].needs_partner for name in names)
 
 
 def draw_augmentation(
@@ -87,177 +193,64 @@ def draw_augmentation(
     own_trimap: bool = False,
     partner: str | None = None,
 ) -> Augmentation | None:
-    """Draws each of the named with probability one half, from numbers in [0, 1); None where there is none.
+    """Draw each of the named kinds with probability one half from `numbers` in [0, 1); return None if none is done.
 
-    As many numbers are taken whatever the names: so one more changes none of the others. Left out is what needs to
-    know the background of an untouched `photo`, what an `own_trimap` would no longer fit, and what lacks a `partner`.
+    The same count of numbers is consumed for any names, so that one more name changes none of the others. Skipped is
+    what needs the background of an untouched `photo`, what an `own_trimap` would no longer fit, and what lacks a
+    `partner`.
     """
-    allowed = set(names) & _OF_PHOTO if photo else set(names)
-    allowed -= _OF_ALPHA if own_trimap else set()
-    allowed -= {"over"} if partner is None else set()
-    values: dict[str, Numbers] = {}
-    for name, ranges in RANGES.items():
-        coin, *some = itertools.islice(numbers, 1 + len(ranges))
-        if name in allowed and coin < 0.5:
-            values[name] = tuple(map(_within, some, ranges))
-    return Augmentation(**values, partner=partner if "over" in values else None) if values else None
+    steps = []
+    for name, kind in AUGMENTATIONS.items():
+        coin, *drawn = itertools.islice(numbers, 1 + len(kind.ranges))
+        possible = (kind.suits_photos or not photo) and not (kind.changes_alpha and own_trimap)
+        possible &= partner is not None or not kind.needs_partner
+        if name in names and possible and coin < 0.5:
+            steps.append((name, tuple(map(_scale, drawn, kind.ranges))))
+    if not steps:
+        return None
+    return Augmentation(tuple(steps), partner if need_partner([name for name, _ in steps]) else None)
 
 
 def to_plain(augmentation: Augmentation) -> dict[str, Any]:
-    """As JSON holds it: what is done, by name."""
-    plain = {name: getattr(augmentation, name) for name in Augmentation.__slots__}
-    return {name: value for name, value in plain.items() if value is not None}
+    """Return what JSON holds of an augmentation: numbers by name, and the partner."""
+    partner = {} if augmentation.partner is None else {"partner": augmentation.partner}
+    return {**dict(augmentation.steps), **partner}
 
 
 def to_words(augmentation: Augmentation) -> list[str]:
-    """What is done, each with its numbers, for people."""
-    plain = to_plain(augmentation)
-    return [f"{name} {value if name == 'partner' else ' '.join(map(str, value))}" for name, value in plain.items()]
+    """Return each step with its numbers as text."""
+    steps = [f"{name} {' '.join(map(str, numbers))}" for name, numbers in augmentation.steps]
+    return steps if augmentation.partner is None else [*steps, f"partner {augmentation.partner}"]
 
 
 def from_plain(plain: Mapping[str, Any]) -> Augmentation:
-    """What JSON held. Raises TypeError, ValueError or KeyError where it is none."""
-    values = {name: tuple(value) for name, value in plain.items() if name != "partner"}
-    for name, some in values.items():
-        _require_numbers(name, some)
+    """Return the augmentation that JSON held. Raises TypeError, ValueError or KeyError if it is invalid."""
+    values = {name: tuple(numbers) for name, numbers in plain.items() if name != "partner"}
+    for name, numbers in values.items():
+        _require_numbers(AUGMENTATIONS[name], numbers)
     partner = plain.get("partner")
-    if not isinstance(partner, str if "over" in values else None.__class__):
-        raise ValueError("one over another, and who is not told; or the other way round")
-    return Augmentation(**values, partner=partner)
+    if not isinstance(partner, str if need_partner(values) else None.__class__):
+        raise ValueError("a partner without another person in the picture, or the other way round")
+    return Augmentation(tuple((name, values[name]) for name in AUGMENTATIONS if name in values), partner)
 
 
-def of_foreground(colours: Array, augmentation: Augmentation) -> Array:
-    """The colours F (H, W, 3) uint8 as the camera gives them."""
-    return tinted(colours, augmentation.gamma, augmentation.colour)
+def docs_table() -> str:
+    """Return the table of docs/augmentations.md in Markdown."""
+    head = "| `--augment` | what is done | drawn uniformly from | comes from |\n|---|---|---|---|\n"
+    rows = (f"| `{kind.name}` | {kind.does} | {kind.drawn} | {kind.source} |\n" for kind in AUGMENTATIONS.values())
+    return head + "".join(rows)
 
 
-def of_background(background: Array, alpha: Array, augmentation: Augmentation) -> Array:
-    """The background B (H, W, 3) uint8 behind an alpha (H, W) uint8: blurred, shaded, then as the camera gives it."""
-    if augmentation.blur is not None:
-        background = blurred(background, *augmentation.blur)
-    if augmentation.shadow is not None:
-        background = shadowed(background, alpha, augmentation.shadow)
-    return tinted(background, augmentation.gamma, augmentation.colour)
-
-
-def of_image(image: Array, augmentation: Augmentation) -> Array:
-    """An image (H, W, 3) uint8 as the camera stores it: with its noise, then compressed. Raises ShmDataError."""
-    if augmentation.noise is not None:
-        sigma, seed = augmentation.noise
-        image = noisy(image, sigma, int(seed))
-    if augmentation.jpeg is not None:
-        image = recompressed(image, int(augmentation.jpeg[0]))
-    return image
-
-
-def of_photo(photo: Array, augmentation: Augmentation) -> Array:
-    """An untouched photo (H, W, 3) uint8, whose background nobody knows. Raises ShmDataError as `of_image` does."""
-    return of_image(tinted(photo, augmentation.gamma, augmentation.colour), augmentation)
-
-
-def blurred(pixels: Array, sigma: float) -> Array:
-    """Pixels (H, W) or (H, W, 3) uint8 out of focus: a Gaussian whose sigma is a share of the long edge.
-
-    A wide one is taken of a smaller picture: it leaves no detail that would show it.
-    """
-    height, width = pixels.shape[:2]
-    wide = sigma * max(height, width)
-    if wide == 0:
-        return pixels
-    by = max(1, int(wide / _WIDEST))
-    small = resize(pixels, (max(1, width // by), max(1, height // by)))
-    soft = cv2.GaussianBlur(small, (0, 0), wide * small.shape[1] / width, wide * small.shape[0] / height)
-    if by == 1:
-        return soft.astype(np.uint8, copy=False)
-    return cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
-
-
-def shadowed(background: Array, alpha: Array, shadow: Numbers) -> Array:
-    """A background (H, W, 3) uint8 under the soft shadow of what has this alpha (H, W) uint8.
-
-    The shadow, (strength, across, down, sigma), is alpha, moved and blurred by shares of the long edge, and as much
-    black as it is strong. Beyond the frame alpha goes on as it ends.
-    """
-    strength, across, down, sigma = shadow
-    height, width = alpha.shape
-    move = np.array([[1, 0, round(across * max(alpha.shape))], [0, 1, round(down * max(alpha.shape))]], np.float64)
-    method = cv2.INTER_NEAREST
-    moved = cv2.warpAffine(alpha, move, (width, height), flags=method, borderMode=cv2.BORDER_REPLICATE)
-    cast = np.rint(strength * np.arange(256)).astype(np.uint8)[blurred(moved.astype(np.uint8, copy=False), sigma)]
-    return blend(np.zeros_like(background), cast, background)
-
-
-def tinted(pixels: Array, gamma: Numbers | None, colour: Numbers | None) -> Array:
-    """Pixels (H, W, 3) uint8 under a gamma, then other brightness, contrast, saturation and hue; rounded once.
-
-    Of foreground and background alike: what is mixed of both is then mixed as before. But for clipping, colours
-    change by an affine map, contrast around the middle gray.
-    """
-    if gamma is None and colour is None:
-        return pixels
-    curve = 255 * (np.arange(256) / 255) ** (gamma[0] if gamma else 1.0)
-    if colour is None:
-        return np.rint(curve).astype(np.uint8)[pixels]
-    brightness, contrast, saturation, hue = colour
-    scale, middle = (1 + brightness) * (1 + contrast), 127.5 * (1 + brightness)
-    mixed = scale * turned(2 * np.pi * hue, saturation)
-    matrix = np.hstack([mixed, np.full((3, 1), middle * -contrast)])
-    exact = cv2.transform(cv2.LUT(pixels, curve.astype(np.float32)), matrix)
-    return np.rint(exact, out=exact).clip(0, 255).astype(np.uint8)
-
-
-def turned(angle: float, saturation: float) -> NDArray[np.float64]:
-    """The linear map (3, 3) of RGB that turns the hue around the grays and scales how far colours are from them."""
-    gray = np.full((3, 3), 1 / 3)
-    around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    colourful = np.cos(angle) * (np.eye(3) - gray) + np.sin(angle) * around
-    return np.asarray(gray + (1 + saturation) * colourful)
-
-
-def noisy(image: Array, sigma: float, seed: int) -> Array:
-    """An image (H, W, 3) uint8 with Gaussian noise of `sigma` levels, in each channel for itself, clipped.
-
-    The same `seed` gives the same grains.
-    """
-    generator = np.random.Generator(np.random.PCG64(seed))
-    grainy = np.empty_like(image)
-    for top in range(0, image.shape[0], _ROWS):
-        rows = image[top : top + _ROWS]
-        grains = generator.standard_normal(rows.shape, np.float32)
-        exact = rows + np.float32(sigma) * grains
-        grainy[top : top + _ROWS] = np.rint(exact, out=exact).clip(0, 255)
-    return grainy
-
-
-def recompressed(image: Array, quality: int) -> Array:
-    """An image (H, W, 3) uint8 after it was a JPEG, with its colours at half the resolution as cameras store them.
-
-    Raises ShmDataError where a side is too long for one.
-    """
-    parameters = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    parameters += [cv2.IMWRITE_JPEG_QUALITY, quality]
-    try:
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        size = f"{image.shape[1]}x{image.shape[0]} pixels"
-        raise ShmDataError("--augment jpeg", found=size, expected="fewer, or without") from error
-    return cv2.cvtColor(np.asarray(pixels), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-
-
-def _within(number: float, ends: tuple[float, float]) -> float:
-    """Where a number in [0, 1) leads to between two ends, in four digits; with integers, each has the same chance."""
+def _scale(number: float, ends: tuple[float, float]) -> float:
+    """Return the value between two ends for a number in [0, 1), of four digits; every integer is equally likely."""
     low, high = ends
     if isinstance(low, int) and isinstance(high, int):
         return low + int(number * (high - low + 1))
     return round(low + number * (high - low), 4)
 
 
-def _require_numbers(name: str, values: Numbers) -> None:
-    """Raises ValueError unless these are as many numbers as it takes, of the right kind, and possible ones."""
-    possible = _POSSIBLE[name]
-    kinds = [type(low) for low, _ in possible]
-    if list(map(type, values)) != kinds:
-        raise ValueError(f"other numbers than {name} takes")
-    if not all(low <= value <= high for value, (low, high) in zip(values, possible, strict=True)):
-        raise ValueError(f"numbers that {name} cannot take")
+def _require_numbers(kind: AugmentationKind, values: Numbers) -> None:
+    if list(map(type, values)) != [type(low) for low, _ in kind.possible]:
+        raise ValueError(f"other numbers than {kind.name} takes")
+    if not all(low <= value <= high for value, (low, high) in zip(values, kind.possible, strict=True)):
+        raise ValueError(f"numbers that {kind.name} cannot take")

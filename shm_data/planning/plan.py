@@ -10,7 +10,7 @@ from shm_data.draws import draws
 from shm_data.errors import ShmDataError, counted
 from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions, TrimapOptions
-from shm_data.pixels.augmentations import draw_augmentation
+from shm_data.pixels.augmentations import draw_augmentation, need_partner
 from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width
 from shm_data.planning import partners
@@ -81,7 +81,7 @@ def augmented(
     photo, own = recipe.background is None, recipe.trimap is None
     augment, rule = draw_augmentation(numbers, names, photo=photo, own_trimap=own, partner=behind), recipe.trimap
     if rule is not None:
-        both = (foreground, partner) if augment is not None and augment.over is not None else (foreground,)
+        both = (foreground, partner) if augment is not None and augment.partner is not None else (foreground,)
         rule = replace(rule, tolerance=max(each.tolerance for each in both if each is not None))
     return replace(recipe, augment=augment, trimap=rule)
 
@@ -175,7 +175,7 @@ def _partners(
     foregrounds: Sequence[Foreground], sides: Mapping[str, str], options: CompositeOptions
 ) -> Mapping[str, Foreground]:
     """Who may stand behind each foreground of train."""
-    if "over" not in options.augment:
+    if not need_partner(options.augment):
         return {}
     train = (foreground for foreground in foregrounds if sides[foreground.files.name] == "train")
     return partners.assign_partners(train, options.group, lambda name: draws(options.seed, "over", name))
