@@ -24,7 +24,7 @@ from shm_data.options import CompositeOptions
 from shm_data.parallel import make_ready
 from shm_data.pixels.compositing import Size
 from shm_model.config import Config
-from shm_model.dataset import KEPT, TrainingSet
+from shm_model.dataset import FREED_MEMORY_KEPT, TrainingSet
 
 SIZES: tuple[Size, ...] = ((800, 600), (1440, 1080), (3840, 2160))
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
@@ -64,7 +64,7 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
 
 def time_all(rows: list[Row], count: int) -> None:
     """Makes `count` samples with each row in turn, after one that is not timed; in a process like a worker's."""
-    make_ready(KEPT)
+    make_ready(FREED_MEMORY_KEPT)
     for index in range(count):
         for row in rows:
             row.make(index)

@@ -56,9 +56,9 @@ from shm_data.files import write_bytes
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import UNKNOWN
 from shm_model.config import Config
+from shm_model.distributed import default_device
 from shm_model.evaluate import REGIONS, evaluate, means
 from shm_model.metrics import sad
-from shm_model.place import device_for
 from shm_model.predict import Prediction, predictor_of
 from shm_model.samples import read_sample, source_of
 from shm_model.train import train
@@ -123,7 +123,7 @@ def do(task: Task) -> None:
     last = _train(task, "pretrain_mnet")
     if task.network == "both":
         last = _train(task, "end_to_end", tnet_checkpoint=_train(task, "pretrain_tnet"), mnet_checkpoint=last)
-    predictor = predictor_of(last, device_for(task.cuda))
+    predictor = predictor_of(last, default_device(task.cuda))
     found = {test: scores_of(predictor, task.savedir / test) for test in TESTS[task.network]}
     write_bytes(task.scores, (json.dumps(found, indent=1) + "\n").encode())
     shutil.rmtree(task.work / "set")
@@ -305,7 +305,7 @@ def main(savedir: Path, seeds: int, each: bool, sizes: str, jobs: int | None) ->
             f"No real photographs at {REALDATA}: SHM_REALDATA names their folder; without them nothing is measured."
         )
         return
-    device = device_for(sizes == "large")
+    device = default_device(sizes == "large")
     gpu = device.type == "cuda"
     ways = (PLAIN, OURS, *(ONE_THING if each else ()))
     prepare(REALDATA, savedir, range(seeds))

@@ -24,14 +24,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from shm_model import mnet
+from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
-from shm_model.dataset import Batches, TrainingSet, loader
+from shm_model.dataset import EpochBatches, TrainingSet, data_loader
+from shm_model.distributed import ProcessContext, default_device
 from shm_model.mnet import MNet
-from shm_model.place import Place, device_for
 from shm_model.samples import kind_of
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
-from shm_model.train import Run, run_of, train_step
+from shm_model.train import Run, new_run, train_step
 
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
 
@@ -99,27 +100,31 @@ def run_with(levers: Levers, config: Config, device: torch.device) -> Run:
     torch.manual_seed(0)
     tnet, alpha = TNet(config.backbone, config.output_stride), MNet(config.mnet_width)
     network = {"pretrain_tnet": tnet, "pretrain_mnet": alpha}.get(config.mode) or SHM(tnet, alpha)
-    run = run_of(network, config, Place(device))
+    run = new_run(network, config, ProcessContext(device))
     if levers.graphs:  # off a GPU there are none, and this is torch.compile
         run.forward = torch.compile(network, mode="reduce-overhead")
     run.optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=0.0, fused=levers.fused)
     return run
 
 
-def batch_of(config: Config) -> dict[str, Any]:
+def batch_of(config: Config) -> Batch:
     """A batch as the loader gives it."""
     count, patch_size = config.batch_size, config.mnet_size
-    size = {"pretrain_tnet": config.tnet_size, "pretrain_mnet": patch_size}.get(config.mode, config.end_size)
 
     def pixels(channels: int, side: int) -> Tensor:
         return torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
 
-    batch: dict[str, Any] = {"name": ["-"] * count, "image": pixels(3, size), "labels": pixels(1, size)[:, 0] % 3}
-    if config.mode != "pretrain_tnet":
-        colours = {key: pixels(3, patch_size) for key in ("patch", "foreground", "background")}
-        batch |= colours | {"alpha": pixels(1, patch_size)}
-        batch["box"] = torch.tensor([[0, 0, size // 2, size // 2]] * count)
-    return batch
+    def labels(side: int) -> Tensor:
+        return pixels(1, side)[:, 0] % 3
+
+    names, size = ["-"] * count, config.tnet_size if config.mode == "pretrain_tnet" else config.end_size
+    if config.mode == "pretrain_tnet":
+        return TNetBatch(names, pixels(3, size), labels(size))
+    patch = [pixels(channels, patch_size) for channels in (3, 1, 3, 3)]
+    if config.mode == "pretrain_mnet":
+        return MNetBatch(names, labels(patch_size), *patch)
+    box = torch.tensor([[0, 0, size // 2, size // 2]] * count)
+    return EndToEndBatch(names, pixels(3, size), labels(size), box, *patch)
 
 
 @contextmanager
@@ -136,9 +141,9 @@ def unpooling(ours: bool) -> Iterator[None]:
         yield
 
 
-def step_of(row: Row, batch: dict[str, Any], steps: int = 1) -> float:
+def step_of(row: Row, batch: Batch, steps: int = 1) -> float:
     """Does some steps and gives the seconds of one."""
-    device = row.run.place.device
+    device = row.run.context.device
     with unpooling(row.levers.unpool):
         synchronise(device)
         begun = time.perf_counter()
@@ -148,9 +153,9 @@ def step_of(row: Row, batch: dict[str, Any], steps: int = 1) -> float:
     return (time.perf_counter() - begun) / steps
 
 
-def peak_of(row: Row, batch: dict[str, Any]) -> int:
+def peak_of(row: Row, batch: Batch) -> int:
     """The bytes that a step needs at its peak, weights and optimiser included; 0 where torch does not count them."""
-    if row.run.place.device.type != "cuda":
+    if row.run.context.device.type != "cuda":
         return 0
     states = (value for state in row.run.optimizer.state.values() for value in state.values())
     own = [*row.run.network.parameters(), *row.run.network.buffers(), *filter(torch.is_tensor, states)]
@@ -204,13 +209,13 @@ def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> fl
     """
     config = row.run.config.model_copy(update={"data": kind_of(root), "data_root": root, "num_workers": workers})
     dataset = TrainingSet(config)
-    feed = iter(loader(dataset, Batches(len(dataset), config, range(10**6))))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), config, range(10**6))))
     steps, ready = max(options["steps"], 2 * workers), next(feed)
     shares = []
     for _ in range(options["repeats"]):
         for _ in range(2 * workers):
             step_of(row, next(feed))
-        synchronise(row.run.place.device)
+        synchronise(row.run.context.device)
         begun = time.perf_counter()
         for _ in range(steps):
             step_of(row, next(feed))
@@ -272,7 +277,7 @@ def main(  # noqa: PLR0917
     workers: int,
 ) -> None:
     """Measure a training step of each stage, lever by lever, and print tables in Markdown."""
-    device = device_for(cuda)
+    device = default_device(cuda)
     gpu = device.type == "cuda"
     paper = gpu if paper is None else paper
     options = {"device": device, "repeats": repeats, "steps": steps or (5 if gpu else 1)}

@@ -162,7 +162,7 @@ def export(checkpoint: Path, out: Path) -> None:
 def app(checkpoint: Path, host: str, port: int | None, device: str | None) -> None:
     """Serve a page to try a checkpoint on: drop a photo, see its trimap, its matte, and the cut-out."""
     from shm_model.app import served
-    from shm_model.place import device_named
+    from shm_model.distributed import device_named
     from shm_model.predict import predictor_of
 
     with until_interrupted(), served(predictor_of(checkpoint, device_named(device)), host, port) as address:
@@ -176,7 +176,7 @@ def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, h
         from shm_model.predict.portable import onnx_predictor_of
 
         return onnx_predictor_of(onnx, device)
-    from shm_model.place import device_named
+    from shm_model.distributed import device_named
     from shm_model.predict import predictor_of
 
     assert checkpoint is not None
@@ -186,9 +186,9 @@ def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, h
 def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     from cli.progress import show
     from shm_data.images import write_png
+    from shm_model.distributed import device_named
     from shm_model.evaluate import evaluate as score
     from shm_model.evaluate import panels, table, write_tables
-    from shm_model.place import device_named
     from shm_model.predict import predictor_of
     from shm_model.samples import kind_of, source_of
 

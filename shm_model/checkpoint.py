@@ -86,13 +86,13 @@ def new_network(config: Config) -> nn.Module:
             load_vgg16_bn(mnet, config.vgg_weights)
         return mnet
     if config.shm_checkpoint:
-        return _trained(config, "shm_checkpoint", "end_to_end", "backbone", "output_stride", "mnet_width")
-    trained_tnet = _trained(config, "tnet_checkpoint", "pretrain_tnet", "backbone", "output_stride")
-    trained_mnet = _trained(config, "mnet_checkpoint", "pretrain_mnet", "mnet_width")
+        return _load_pretrained(config, "shm_checkpoint", "end_to_end", "backbone", "output_stride", "mnet_width")
+    trained_tnet = _load_pretrained(config, "tnet_checkpoint", "pretrain_tnet", "backbone", "output_stride")
+    trained_mnet = _load_pretrained(config, "mnet_checkpoint", "pretrain_mnet", "mnet_width")
     return SHM(cast(TNet, trained_tnet), cast(MNet, trained_mnet))
 
 
-def restored(checkpoint: Checkpoint, path: Path) -> nn.Module:
+def restore_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit, or are not finite."""
     network = _empty(checkpoint.config)
     kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
@@ -117,7 +117,7 @@ def _empty(config: Config) -> nn.Module:
     return SHM(TNet(config.backbone, config.output_stride), MNet(config.mnet_width))
 
 
-def _trained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
+def _load_pretrained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
     """The network of the checkpoint under `key`, which must be of a mode and agree with the configuration."""
     path = getattr(config, key)
     checkpoint = load(path)
@@ -129,4 +129,4 @@ def _trained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
         there, here = getattr(checkpoint.config, field), getattr(config, field)
         if there != here:
             raise ShmDataError(f"{key} {path}", found=f"{field} {there}", expected=f"{here} as in the configuration")
-    return restored(checkpoint, path)
+    return restore_network(checkpoint, path)

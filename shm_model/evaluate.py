@@ -15,8 +15,8 @@ from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
 from shm_data.pixels.trimap import UNKNOWN
+from shm_model.distributed import ProcessContext, all_reduce_sum
 from shm_model.metrics import Scores, class_iou, sad, scores
-from shm_model.place import Place, summed
 from shm_model.predict import Predictor
 from shm_model.samples import Source
 
@@ -51,16 +51,16 @@ def score(predictor: Predictor, source: Source, index: int) -> Row:
     return Row(source.names[index], whole, unknown, class_iou(prediction.trimap, trimap))
 
 
-def mean_sad(predictor: Predictor, source: Source, place: Place) -> float:
+def mean_sad(predictor: Predictor, source: Source, context: ProcessContext) -> float:
     """The mean SAD/1000 over whole images alone, for training: Grad and Conn take longer than the prediction.
 
     Of several processes each scores its share, and all are told the figure that one alone would come to.
     """
     sads = [0.0] * len(source.names)
-    for index in range(place.rank, len(sads), place.world):
+    for index in range(context.rank, len(sads), context.world_size):
         image, alpha, trimap = source.read(index)
         sads[index] = sad(predictor(image, trimap).alpha, alpha)
-    return sum(summed(sads, place)) / len(sads)
+    return sum(all_reduce_sum(sads, context)) / len(sads)
 
 
 def means(rows: Sequence[Row]) -> Row:

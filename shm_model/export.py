@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 from shm_data import __version__
 from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, whole_file, write_bytes
-from shm_model.checkpoint import load, restored
+from shm_model.checkpoint import load, restore_network
 from shm_model.mnet import MNet
 from shm_model.predict.predictor import mattes_of
 from shm_model.tnet import make_portable
@@ -62,7 +62,7 @@ def export(checkpoint: Path, out: Path) -> None:
     if out.suffix.lower() == ".onnx":
         import onnxscript  # noqa: F401, PLC0415  # torch needs it, but would tell so only after a while
     loaded = load(checkpoint)
-    network = restored(loaded, checkpoint)
+    network = restore_network(loaded, checkpoint)
     told = {
         "mode": loaded.config.mode,
         "longest": str(loaded.config.longest),

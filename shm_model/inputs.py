@@ -24,7 +24,7 @@ class Normalise(nn.Module):
         return (image - self.mean) / self.deviation
 
 
-def continued(x: Tensor, height: int, width: int) -> Tensor:
+def pad_replicate(x: Tensor, height: int, width: int) -> Tensor:
     """(N, C, H, W) -> (N, C, height, width), neither less than it was: the last row and column repeated.
 
     Who computes these sizes divides nothing negative: exported to ONNX, that is rounded towards zero.

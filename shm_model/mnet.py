@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from shm_data.errors import ShmDataError
-from shm_model.inputs import Normalise, continued
+from shm_model.inputs import Normalise, pad_replicate
 from shm_model.weights import check_weights, read_weights
 
 # The channels of VGG-16's convolutions; a pooling lies between one stage and the next.
@@ -141,7 +141,7 @@ class MNet(nn.Module):
         """
         height, width = image.shape[2:]
         x = torch.cat([self.normalise(image), probabilities], 1)
-        x = continued(x, (height + 15) // 16 * 16, (width + 15) // 16 * 16)
+        x = pad_replicate(x, (height + 15) // 16 * 16, (width + 15) // 16 * 16)
         *stages, last = self.encoder
         codes = []
         for stage in stages:

@@ -19,14 +19,14 @@ class Matte(NamedTuple):
 
 def fuse(logits: Tensor, alpha_r: Tensor) -> Tensor:
     """alpha = F_s + U_s alpha_r, F_s and U_s by softmax of logits (N, 3, h, w); alphas (N, 1, h, w)."""
-    return fused(_softmax(logits), alpha_r)
+    return fuse_probabilities(_softmax(logits), alpha_r)
 
 
 def _softmax(logits: Tensor) -> Tensor:
     return F.softmax(logits.float(), 1)
 
 
-def fused(probabilities: Tensor, alpha_r: Tensor) -> Tensor:
+def fuse_probabilities(probabilities: Tensor, alpha_r: Tensor) -> Tensor:
     """alpha = F_s + U_s alpha_r, F_s and U_s from probabilities (N, 3, h, w); alphas (N, 1, h, w)."""
     unknown, foreground = probabilities[:, 1:2], probabilities[:, 2:3]
     return foreground + unknown * alpha_r.float()
@@ -67,4 +67,4 @@ class SHM(nn.Module):
         probabilities = _softmax(logits)
         if box is not None:
             image, probabilities = crop(image, box, patch), crop(probabilities, box, patch)
-        return Matte(fused(probabilities, self.mnet(image, probabilities)), logits)
+        return Matte(fuse_probabilities(probabilities, self.mnet(image, probabilities)), logits)

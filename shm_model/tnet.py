@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shm_model.inputs import continued
+from shm_model.inputs import pad_replicate
 from shm_model.resnet import Backbone, OutputStride, ResNet
 
 CLASSES = 3  # background, unknown, foreground
@@ -94,12 +94,12 @@ class TNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (N, 3, H, W) RGB in [0, 1] -> logits (N, 3, H, W) of background, unknown, foreground.
 
-        Any H and W: the image is continued to a multiple of the stride and one more, since features lie at pixels
-        0, stride, 2 stride ...; between them the logits are interpolated, and what was continued is cropped.
+        Any H and W: the image is padded to a multiple of the stride and one more, since features lie at pixels
+        0, stride, 2 stride ...; between them the logits are interpolated, and the padding is cropped.
         """
         height, width = image.shape[2:]
         stride = self.output_stride
-        padded = continued(image, *((length + stride - 2) // stride * stride + 1 for length in (height, width)))
+        padded = pad_replicate(image, *((length + stride - 2) // stride * stride + 1 for length in (height, width)))
         _, features = self.backbone(padded)
         features = self.reduce(self.pyramid(features))
         # In half precision probabilities would come in steps that a matte shows.

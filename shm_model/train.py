@@ -6,7 +6,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -16,12 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 from shm_data.errors import ShmDataError
 from shm_data.parallel import Progress, quiet
 from shm_model import checkpoint, losses
+from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.checkpoint import Checkpoint, new_network
 from shm_model.config import Config
-from shm_model.dataset import Batches, Item, TrainingSet, loader
+from shm_model.dataset import EpochBatches, TrainingSet, data_loader
+from shm_model.distributed import ProcessContext, all_reduce_sum, broadcast_buffers, process_context
 from shm_model.evaluate import mean_sad, panels
 from shm_model.log import Log
-from shm_model.place import Place, as_in_the_first, summed, taken_place
 from shm_model.predict import Predictor
 from shm_model.samples import Source, source_of
 
@@ -39,7 +40,7 @@ class Run:
     """
 
     config: Config
-    place: Place
+    context: ProcessContext
     network: nn.Module
     forward: nn.Module
     optimizer: torch.optim.Optimizer
@@ -64,29 +65,31 @@ def train(config: Config, progress: Progress = quiet) -> Outcome:
     Raises ShmDataError where configuration, data or checkpoints are at fault, or the loss is no longer finite.
     """
     dataset, val = TrainingSet(config), source_of(config.data, config.data_root, "val", config.cache)
-    with taken_place(config) as place:
-        run = start(config, place)
+    with process_context(config) as context:
+        run = start_run(config, context)
         begun = run.epoch
         epochs = range(begun, config.max_epoch)
-        batches = Batches(len(dataset), config, epochs, place.rank, place.world, done=run.step)
+        batches = EpochBatches(len(dataset), config, epochs, context.rank, context.world_size, done=run.step)
         if len(batches):
-            go(run, loader(dataset, batches), batches, val, progress if place.first else quiet)
+            fit(run, data_loader(dataset, batches), batches, val, progress if context.is_main else quiet)
     return Outcome(config.savedir / LAST, begun, run.epoch)
 
 
-def go(run: Run, feed: Iterable[Item | ShmDataError], batches: Batches, val: Source, progress: Progress) -> None:
+def fit(
+    run: Run, feed: Iterable[Batch | ShmDataError], batches: EpochBatches, val: Source, progress: Progress
+) -> None:
     """Trains to the end of what is fed, and scores `val` after each epoch."""
-    config, place, per_epoch = run.config, run.place, batches.per_epoch
+    config, context, per_epoch = run.config, run.context, batches.per_epoch
     first = run.epoch * per_epoch + run.step
-    label = f"{config.mode}, images on {place.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
-    images = len(batches) * batches.size * place.world
-    with closing(Log(config.savedir, first, per_epoch)) if place.first else nullcontext() as log:
-        for _ in progress(_passed(run, enumerate(feed, first), batches, val, log), images, label):
+    label = f"{config.mode}, images on {context.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
+    images = len(batches) * batches.size * context.world_size
+    with closing(Log(config.savedir, first, per_epoch)) if context.is_main else nullcontext() as log:
+        for _ in progress(train_epochs(run, enumerate(feed, first), batches, val, log), images, label):
             pass
 
 
-def _passed(
-    run: Run, feed: Iterable[tuple[int, Item | ShmDataError]], batches: Batches, val: Source, log: Log | None
+def train_epochs(
+    run: Run, feed: Iterable[tuple[int, Batch | ShmDataError]], batches: EpochBatches, val: Source, log: Log | None
 ) -> Iterator[None]:
     """Trains step by step, and gives something for every image that went through the network."""
     config, per_epoch = run.config, batches.per_epoch
@@ -101,17 +104,17 @@ def _passed(
             finish_epoch(run, val, log)
         elif log and config.checkpoint_steps and run.step % (config.checkpoint_steps * config.accumulate) == 0:
             checkpoint.save(config.savedir / LAST, _snapshot(run))
-        yield from repeat(None, batches.size * run.place.world)
+        yield from repeat(None, batches.size * run.context.world_size)
 
 
-def start(config: Config, place: Place) -> Run:
+def start_run(config: Config, context: ProcessContext) -> Run:
     """A fresh run, or the one that `savedir` holds, where it stopped."""
     torch.manual_seed(config.seed)
     last = config.savedir / LAST
     resumed = checkpoint.load(last) if config.resume and last.is_file() else None
     if resumed:
         _require_same(resumed.config, config, last, *("batch_size", "accumulate", "ngpu") * (resumed.step > 0))
-    run = run_of(checkpoint.restored(resumed, last) if resumed else new_network(config), config, place)
+    run = new_run(checkpoint.restore_network(resumed, last) if resumed else new_network(config), config, context)
     if resumed:
         # What the optimiser has gathered is the checkpoint's, its options are the configuration's.
         groups = run.optimizer.state_dict()["param_groups"]
@@ -124,70 +127,70 @@ def start(config: Config, place: Place) -> Run:
     return run
 
 
-def run_of(network: nn.Module, config: Config, place: Place) -> Run:
-    """A run of a network from its first step, on its place and in the form that is configured."""
+def new_run(network: nn.Module, config: Config, context: ProcessContext) -> Run:
+    """Return a run of a network before its first step, on its device and in the configured form."""
     if config.sync_bn:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    network.to(place.device)
+    network.to(context.device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    gpu = place.device.type == "cuda"
+    gpu = context.device.type == "cuda"
     # Without weight decay, the default, this is the paper's Adam.
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=gpu)
-    scaler = torch.amp.GradScaler(place.device.type, enabled=config.precision == "fp16")
-    return Run(config, place, network, wrapped(network, config, place), optimizer, scaler)
+    scaler = torch.amp.GradScaler(context.device.type, enabled=config.precision == "fp16")
+    return Run(config, context, network, training_form(network, config, context), optimizer, scaler)
 
 
-def wrapped(network: nn.Module, config: Config, place: Place) -> nn.Module:
+def training_form(network: nn.Module, config: Config, context: ProcessContext) -> nn.Module:
     """The network as training calls it: in step with other processes, compiled, as configured.
 
     The network itself stays as it is: scores and checkpoints need neither.
     """
-    if place.world > 1:
-        network = DistributedDataParallel(network, [place.device] if place.device.type == "cuda" else None)
+    if context.world_size > 1:
+        network = DistributedDataParallel(network, [context.device] if context.device.type == "cuda" else None)
     return torch.compile(network) if config.compile else network  # type: ignore[return-value]
 
 
-def train_step(run: Run, batch: Item, step: int, per_epoch: int) -> dict[str, float]:
+def train_step(run: Run, batch: Batch, step: int, per_epoch: int) -> dict[str, float]:
     """One batch: loss, gradient, and after `accumulate` batches, or at an epoch's end, a step of the optimiser.
 
     Gives the parts of the loss, as means over the batches of all processes, and the rate. Raises ShmDataError with
     the names of the batch where the loss is not finite.
     """
-    config, place = run.config, run.place
+    config, context = run.config, run.context
     epoch, position = divmod(step, per_epoch)
-    group, place_in_group = divmod(position, config.accumulate)
+    group, index_in_group = divmod(position, config.accumulate)
     members = min(config.accumulate, per_epoch - group * config.accumulate)
     groups = math.ceil(per_epoch / config.accumulate)
-    lr = rate(epoch * groups + group, config.max_epoch * groups, config)
+    lr = learning_rate(epoch * groups + group, config.max_epoch * groups, config)
     run.forward.train()
     precision = _PRECISIONS[config.precision]
-    last = place_in_group + 1 == members
+    last = index_in_group + 1 == members
     # Gradients are gathered in each process; only with those of the last batch are they exchanged.
-    together = last or place.world == 1
+    together = last or context.world_size == 1
     with nullcontext() if together else cast(DistributedDataParallel, run.forward).no_sync():
-        with torch.autocast(place.device.type, precision, enabled=precision != torch.float32):
-            parts = loss_of(run.forward, on_device(batch, config, place), config)
-        values = joint(parts, batch, step, place)
+        with torch.autocast(context.device.type, precision, enabled=precision != torch.float32):
+            parts = stage_loss(run.forward, to_device(batch, config, context), config)
+        values = mean_losses(parts, batch, step, context)
         run.scaler.scale(parts["loss"] / members).backward()  # type: ignore[no-untyped-call]
     if last:
-        update(run, lr)
+        optimizer_step(run, lr)
     return values | {"lr": lr}
 
 
-def joint(parts: dict[str, Tensor], batch: Item, step: int, place: Place) -> dict[str, float]:
+def mean_losses(parts: dict[str, Tensor], batch: Batch, step: int, context: ProcessContext) -> dict[str, float]:
     """The means of the parts of the loss over all processes, which all end where one's loss is not finite."""
     own = {name: float(value.detach()) for name, value in parts.items()}
-    means = [value / place.world for value in summed(list(own.values()), place)]
+    means = [value / context.world_size for value in all_reduce_sum(list(own.values()), context)]
     values = dict(zip(own, means, strict=True))
     if not math.isfinite(values["loss"]):
-        mine = f"{own['loss']} for {', '.join(batch['name'])}"
+        mine = f"{own['loss']} for {', '.join(batch.name)}"
         found = f"{values['loss']} in another process" if math.isfinite(own["loss"]) else mine
         raise ShmDataError(f"the loss at step {step}", found=found)
     return values
 
 
-def update(run: Run, lr: float) -> None:
+def optimizer_step(run: Run, lr: float) -> None:
     """A step of the optimiser along the gradient gathered, clipped as configured."""
     for group in run.optimizer.param_groups:
         group["lr"] = lr
@@ -199,7 +202,7 @@ def update(run: Run, lr: float) -> None:
     run.optimizer.zero_grad(set_to_none=True)
 
 
-def rate(step: int, steps: int, config: Config) -> float:
+def learning_rate(step: int, steps: int, config: Config) -> float:
     """The learning rate at an optimiser step: a linear warm-up, then constant or along a cosine down to 0."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
@@ -209,30 +212,30 @@ def rate(step: int, steps: int, config: Config) -> float:
     return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
-def on_device(batch: Item, config: Config, place: Place) -> dict[str, Tensor]:
-    """The tensors of a batch on the device; pictures go over as uint8 and become float in [0, 1] there."""
-    moved = {}
-    for key, value in batch.items():
+def to_device(batch: Batch, config: Config, context: ProcessContext) -> Batch:
+    """Move the tensors of a batch to the device; pixels travel as uint8 and become float in [0, 1] there."""
+    moved: dict[str, Any] = {}
+    for name, value in batch._asdict().items():
         if isinstance(value, Tensor):
-            tensor = value.to(place.device, non_blocking=True)
-            whole = key in ("labels", "box")
-            moved[key] = tensor.long() if whole else tensor.float() / 255
-            if config.channels_last and not whole:
-                moved[key] = moved[key].contiguous(memory_format=torch.channels_last)
-    return moved
+            tensor = value.to(context.device, non_blocking=True)
+            is_index = name in ("labels", "box")
+            moved[name] = tensor.long() if is_index else tensor.float() / 255
+            if config.channels_last and not is_index:
+                moved[name] = moved[name].contiguous(memory_format=torch.channels_last)
+    return batch._replace(**moved)
 
 
-def loss_of(network: nn.Module, batch: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """The loss of the stage, under "loss", and its parts."""
-    if config.mode == "pretrain_tnet":
-        return {"loss": losses.trimap_loss(network(batch["image"]), batch["labels"], config.loss)}
-    if config.mode == "pretrain_mnet":
-        probabilities = one_hot(batch["labels"], 3).movedim(-1, 1).float()
-        alpha = network(batch["patch"], probabilities)
+def stage_loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Return the loss of the stage, under "loss", and its parts."""
+    if isinstance(batch, TNetBatch):
+        return {"loss": losses.trimap_loss(network(batch.image), batch.labels, config.loss)}
+    if isinstance(batch, MNetBatch):
+        probabilities = one_hot(batch.labels, 3).movedim(-1, 1).float()
+        alpha = network(batch.patch, probabilities)
         return {"loss": _prediction_loss(alpha, batch, probabilities[:, 1:2], config)}
-    matte = network(batch["image"], batch["box"], config.mnet_size)
+    matte = network(batch.image, batch.box, config.mnet_size)
     prediction = _prediction_loss(matte.alpha, batch, _unknown_in_box(batch, config.mnet_size), config)
-    trimap = losses.trimap_loss(matte.logits, batch["labels"], config.loss)
+    trimap = losses.trimap_loss(matte.logits, batch.labels, config.loss)
     total = losses.total_loss(prediction, trimap, config.loss_lambda)
     return {"loss": total, "prediction": prediction, "trimap": trimap}
 
@@ -240,10 +243,10 @@ def loss_of(network: nn.Module, batch: dict[str, Tensor], config: Config) -> dic
 def finish_epoch(run: Run, val: Source, log: Log | None) -> None:
     """After an epoch: the score of val, by all processes; by the first pictures, and the checkpoints that are due."""
     config, sad = run.config, math.inf
-    predictor = Predictor(run.network, run.place.device, config.longest)
+    predictor = Predictor(run.network, run.context.device, config.longest)
     if config.eval:
-        as_in_the_first(run.network, run.place)
-        sad = mean_sad(predictor, val, run.place)
+        broadcast_buffers(run.network, run.context)
+        sad = mean_sad(predictor, val, run.context)
     better = sad < run.best
     run.best = min(run.best, sad)
     if log:
@@ -254,20 +257,20 @@ def finish_epoch(run: Run, val: Source, log: Log | None) -> None:
             log.picture("val: image, trimap, alpha, truth", panels(predictor, val, some), run.epoch)
         for name in _due(run, better):
             checkpoint.save(config.savedir / name, _snapshot(run))
-    if run.place.world > 1:
+    if run.context.world_size > 1:
         distributed.barrier()
 
 
-def _prediction_loss(alpha: Tensor, batch: dict[str, Tensor], unknown: Tensor, config: Config) -> Tensor:
+def _prediction_loss(alpha: Tensor, batch: MNetBatch | EndToEndBatch, unknown: Tensor, config: Config) -> Tensor:
     weight = None if config.unknown_weight == 1 else 1 + (config.unknown_weight - 1) * unknown
-    colours = batch["patch"], batch["foreground"], batch["background"]
-    return losses.prediction_loss(alpha, batch["alpha"], *colours, gamma=config.gamma, weight=weight)
+    colours = batch.patch, batch.foreground, batch.background
+    return losses.prediction_loss(alpha, batch.alpha, *colours, gamma=config.gamma, weight=weight)
 
 
-def _unknown_in_box(batch: dict[str, Tensor], size: int) -> Tensor:
+def _unknown_in_box(batch: EndToEndBatch, size: int) -> Tensor:
     """Where the trimap is unknown in each sample's box, (N, 1, size, size) in [0, 1]."""
     patches = []
-    for labels, (x, y, width, height) in zip(batch["labels"], batch["box"].tolist(), strict=True):
+    for labels, (x, y, width, height) in zip(batch.labels, batch.box.tolist(), strict=True):
         window = (labels[y : y + height, x : x + width] == 1).float()
         patches.append(nn.functional.interpolate(window[None, None], (size, size)))
     return torch.cat(patches)

@@ -23,9 +23,9 @@ from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_model import checkpoint
 from shm_model.config import Config, load_config
-from shm_model.place import Place
+from shm_model.distributed import ProcessContext
 from shm_model.resnet import ResNet, load_resnet
-from shm_model.train import start
+from shm_model.train import start_run
 
 ONE_FOLDER = [HealthCheck.function_scoped_fixture]
 
@@ -316,7 +316,7 @@ STRANGE = {
 
 
 def restored(path):
-    return checkpoint.restored(checkpoint.load(path), path)
+    return checkpoint.restore_network(checkpoint.load(path), path)
 
 
 def test_a_whole_checkpoint_is_restored(tmp_path):
@@ -380,8 +380,8 @@ def test_a_checkpoint_that_is_no_file_is_named(tmp_path, kind):
 def test_a_run_with_the_state_of_another_optimiser_is_not_gone_on_with(tmp_path, optimizer):
     small = SMALL.model_copy(update={"savedir": tmp_path, "cuda": False})
     (tmp_path / "last.pt").write_bytes(changed(config=small.model_dump(mode="json"), optimizer=optimizer))
-    place = Place(torch.device("cpu"), 0, 1)
-    assert fault_of(start, small, place, named=tmp_path / "last.pt")
+    place = ProcessContext(torch.device("cpu"), 0, 1)
+    assert fault_of(start_run, small, place, named=tmp_path / "last.pt")
 
 
 # The records of a data set.

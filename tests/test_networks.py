@@ -10,7 +10,7 @@ from torch import nn
 
 from shm_data.errors import ShmDataError
 from shm_model import losses
-from shm_model.inputs import continued
+from shm_model.inputs import pad_replicate
 from shm_model.mnet import MNet, load_vgg16_bn, pool, unpool
 from shm_model.resnet import ResNet, load_resnet
 from shm_model.shm import SHM, crop, fuse
@@ -166,7 +166,7 @@ def test_what_is_continued_is_torchs_replicate_in_output_and_gradient(memory_for
     x = torch.rand(2, 3, 4, 6).to(memory_format=memory_format)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     one, other = (
-        continued(ours, ours.shape[2] + down, ours.shape[3] + right),
+        pad_replicate(ours, ours.shape[2] + down, ours.shape[3] + right),
         F.pad(theirs, (0, right, 0, down), mode="replicate"),
     )
     assert torch.equal(one, other) and one.is_contiguous(memory_format=memory_format)

@@ -17,7 +17,7 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import locked
 from shm_data.pixels.compositing import blend, fit, resize
 from shm_data.pixels.foreground_colours import estimate_foreground
-from shm_model.place import device_named
+from shm_model.distributed import device_named
 from shm_model.predict import Predictor, Wishes, predict_files
 from shm_model.predict import video as videos
 from shm_model.predict.enlarge import enlarged

@@ -150,7 +150,7 @@ def test_what_training_sees_is_the_same_as_from_the_layout(sources, tmp_path, mo
     made = TrainingSet(configured(mode, "recipes", tmp_path / "plan"))
     assert len(made) == len(written)
     for key in [(epoch, index) for epoch in range(2) for index in range(len(made))]:
-        here, there = made[key], written[key]
+        here, there = made[key]._asdict(), written[key]._asdict()
         colours = {name: here.pop(name).numpy().astype(int) for name in ("foreground", "background") if name in here}
         assert all(np.array_equal(there[name], value) for name, value in here.items()), key
         if colours:

@@ -23,19 +23,20 @@ from shm_data.dataset.layout import Layout, read_names
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_model import augment
+from shm_model.batches import EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.checkpoint import load, new_network, save
 from shm_model.config import Config
-from shm_model.dataset import Batches, TrainingSet, loader
+from shm_model.dataset import EpochBatches, TrainingSet, data_loader
+from shm_model.distributed import ProcessContext
 from shm_model.evaluate import evaluate, mean_sad, means
-from shm_model.place import Place
 from shm_model.predict import Predictor, predictor_of
 from shm_model.samples import read_sample, source_of
 from shm_model.shm import Matte
-from shm_model.train import finish_epoch, rate, start, train, train_step
+from shm_model.train import finish_epoch, learning_rate, start_run, train, train_step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CPU = Place(torch.device("cpu"), 0, 1)
+CPU = ProcessContext(torch.device("cpu"), 0, 1)
 
 
 @pytest.fixture(scope="module")
@@ -72,39 +73,41 @@ def config(root, mode="pretrain_tnet", **more):
 
 
 def test_each_sample_and_epoch_has_its_own_generator():
-    numbers = {augment.draws(seed, epoch, index).random() for seed in (0, 1) for epoch in (0, 1) for index in (0, 1)}
+    numbers = {
+        augment.generator_for(seed, epoch, index).random() for seed in (0, 1) for epoch in (0, 1) for index in (0, 1)
+    }
     assert len(numbers) == 8
-    assert augment.draws(3, 4, 5).random() == augment.draws(3, 4, 5).random()
+    assert augment.generator_for(3, 4, 5).random() == augment.generator_for(3, 4, 5).random()
 
 
 def test_crops_lie_inside_and_patches_hold_unknown_pixels():
     trimap = np.zeros((70, 90), np.uint8)
     trimap[5, 80] = 128
     for seed in range(200):
-        x, y, side = augment.draw_crop(augment.draws(seed, 0, 0), (90, 70), 0.5)
+        x, y, side = augment.draw_crop(augment.generator_for(seed, 0, 0), (90, 70), 0.5)
         assert 35 <= side <= 70 and 0 <= x <= 90 - side and 0 <= y <= 70 - side
-        x, y, side = augment.draw_patch(augment.draws(seed, 0, 0), trimap, 40)
+        x, y, side = augment.draw_patch(augment.generator_for(seed, 0, 0), trimap, 40)
         assert (trimap[y : y + side, x : x + side] == 128).any() and side == 40
-    assert augment.draw_patch(augment.draws(0, 0, 0), trimap, 500)[2] == 70
+    assert augment.draw_patch(augment.generator_for(0, 0, 0), trimap, 500)[2] == 70
 
 
 @pytest.mark.parametrize(("flip", "angle"), [(False, 0.0), (True, 0.0), (False, 7.0), (True, -10.0)])
 def test_image_and_alpha_turn_alike(flip, angle):
     alpha = matte(1, (60, 80))
-    turned = augment.turn(np.repeat(alpha[..., None], 3, axis=2), flip, angle)
-    assert np.array_equal(turned[..., 0], augment.turn(alpha, flip, angle))
+    turned = augment.rotate(np.repeat(alpha[..., None], 3, axis=2), flip, angle)
+    assert np.array_equal(turned[..., 0], augment.rotate(alpha, flip, angle))
     if angle == 0:
         assert np.array_equal(turned[..., 0], alpha[:, ::-1] if flip else alpha)
-    labels = augment.turn((alpha // 128 * 128).astype(np.uint8), flip, angle, labels=True)
+    labels = augment.rotate((alpha // 128 * 128).astype(np.uint8), flip, angle, labels=True)
     assert set(np.unique(labels)) <= {0, 128}
 
 
 @pytest.mark.parametrize(("flip", "angle"), [(False, 0.0), (True, 0.0), (False, 7.0), (True, -10.0)])
 def test_a_window_of_what_is_turned_is_made_alone(flip, angle):
     pixels = photo(1, (60, 80))
-    whole = augment.turn(pixels, flip, angle).astype(int)
+    whole = augment.rotate(pixels, flip, angle).astype(int)
     for x, y, side in [(0, 0, 20), (47, 27, 29), (60, 0, 20), (10, 0, 56)]:
-        alone = augment.turn(pixels, flip, angle, window=(x, y, side))
+        alone = augment.rotate(pixels, flip, angle, window=(x, y, side))
         # OpenCV places pixels to a 32nd, and a window's may be rounded the other way.
         assert np.abs(alone - whole[y : y + side, x : x + side]).mean() < 0.1
 
@@ -112,13 +115,13 @@ def test_a_window_of_what_is_turned_is_made_alone(flip, angle):
 def test_colours_change_alike_in_a_mixture_and_keep_grays_gray():
     one, other = photo(1, (20, 30)) // 4 + 64, photo(2, (20, 30)) // 4 + 64
     for seed in range(20):
-        colours = augment.draw_colours(augment.draws(seed, 0, 0), 0.3)
+        colours = augment.draw_colours(augment.generator_for(seed, 0, 0), 0.3)
         mixed, a, b = (augment.recolour(x.astype(np.uint8), colours) for x in ((one // 2 + other // 2), one, other))
         whole = (a > 0) & (b > 0) & (mixed > 0) & (a < 255) & (b < 255) & (mixed < 255)
         assert np.abs(mixed - (a / 2 + b / 2))[whole].max() <= 4
         gray = augment.recolour(np.full((2, 2, 3), 100, np.uint8), colours)
         assert len(np.unique(gray)) == 1 and 40 < gray[0, 0, 0] < 160
-    assert np.allclose(augment.draw_colours(augment.draws(0, 0, 0), 0), np.eye(3))
+    assert np.allclose(augment.draw_colours(augment.generator_for(0, 0, 0), 0), np.eye(3))
 
 
 # What is fed.
@@ -133,37 +136,37 @@ def test_items_are_uint8_and_fit_their_stage(root, mode, keys):
     more = {"tnet_checkpoint": Path("t"), "mnet_checkpoint": Path("m")} if mode == "end_to_end" else {}
     dataset = TrainingSet(config(root, mode, **more))
     item = dataset[(0, 1)]
-    assert set(item) == keys | {"name"}
-    assert all(item[key].dtype == torch.uint8 for key in keys - {"box"})
-    assert set(np.unique(item["labels"])) <= {0, 1, 2}
+    assert set(item._fields) == keys | {"name"}
+    assert all(getattr(item, key).dtype == torch.uint8 for key in keys - {"box"})
+    assert set(np.unique(item.labels)) <= {0, 1, 2}
     again, other = dataset[(0, 1)], dataset[(1, 1)]
-    assert all(torch.equal(item[key], again[key]) for key in keys)
-    assert any(not torch.equal(item[key], other[key]) for key in keys)
+    assert all(torch.equal(getattr(item, key), getattr(again, key)) for key in keys)
+    assert any(not torch.equal(getattr(item, key), getattr(other, key)) for key in keys)
     if "patch" in keys:
-        alpha = item["alpha"].float() / 255
-        mixed = alpha * item["foreground"] + (1 - alpha) * item["background"]
-        assert (mixed - item["patch"]).abs().mean() < 3
+        alpha = item.alpha.float() / 255
+        mixed = alpha * item.foreground + (1 - alpha) * item.background
+        assert (mixed - item.patch).abs().mean() < 3
 
 
 def test_batches_hold_each_sample_once_an_epoch_in_ever_other_orders():
     given = config(Path("x"), batch_size=3)
-    one = list(Batches(12, given, range(2)))
+    one = list(EpochBatches(12, given, range(2)))
     assert [len(batch) for batch in one] == [3] * 8
     for epoch in (0, 1):
         assert sorted(key for batch in one for key in batch if key[0] == epoch) == [(epoch, i) for i in range(12)]
     assert [key[1] for batch in one[:4] for key in batch] != [key[1] for batch in one[4:] for key in batch]
-    shares = [{key for batch in Batches(12, given, range(1), rank, 2) for key in batch} for rank in (0, 1)]
+    shares = [{key for batch in EpochBatches(12, given, range(1), rank, 2) for key in batch} for rank in (0, 1)]
     assert not shares[0] & shares[1] and len(shares[0] | shares[1]) == 12
-    assert list(Batches(12, given, range(1, 2))) == one[4:]
+    assert list(EpochBatches(12, given, range(1, 2))) == one[4:]
 
 
 def test_what_is_fed_does_not_depend_on_workers(root):
     fed = []
     for workers in (0, 2):
         dataset = TrainingSet(config(root, num_workers=workers))
-        fed.append(list(loader(dataset, Batches(len(dataset), dataset.config, range(1)))))
+        fed.append(list(data_loader(dataset, EpochBatches(len(dataset), dataset.config, range(1)))))
     for one, other in zip(*fed, strict=True):
-        assert one["name"] == other["name"] and torch.equal(one["image"], other["image"])
+        assert one.name == other.name and torch.equal(one.image, other.image)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -290,7 +293,7 @@ def test_a_run_that_is_done_is_left_as_it_is_and_says_so(root, tmp_path, shm_mod
 def test_options_of_the_optimiser_may_change_on_the_way(root, tmp_path):
     given = {"savedir": tmp_path, "max_epoch": 1}
     train(config(root, "pretrain_mnet", **given))
-    run = start(config(root, "pretrain_mnet", weight_decay=0.1, **given), CPU)
+    run = start_run(config(root, "pretrain_mnet", weight_decay=0.1, **given), CPU)
     assert run.optimizer.param_groups[0]["weight_decay"] == 0.1 and run.optimizer.state
 
 
@@ -342,28 +345,28 @@ def test_files_that_are_no_checkpoints_are_refused_and_run_nothing(tmp_path, mon
 
 def test_the_rate_warms_up_and_falls():
     given = config(Path("x"), lr=1.0, warmup=4, schedule="cosine")
-    rates = [rate(step, 20, given) for step in range(21)]
+    rates = [learning_rate(step, 20, given) for step in range(21)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0 and abs(rates[20]) < 1e-9
     assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
-    assert rate(1000, 20, config(Path("x"), lr=1.0)) == 1.0
+    assert learning_rate(1000, 20, config(Path("x"), lr=1.0)) == 1.0
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_path):
-    run = start(config(root, "pretrain_mnet", savedir=tmp_path), CPU)
+    run = start_run(config(root, "pretrain_mnet", savedir=tmp_path), CPU)
     next(iter(run.network.parameters())).data.fill_(float("nan"))
     dataset = TrainingSet(run.config)
-    batches = Batches(len(dataset), run.config, range(1))
+    batches = EpochBatches(len(dataset), run.config, range(1))
     names = ", ".join(dataset.source.names[index] for _, index in next(iter(batches)))
     with pytest.raises(ShmDataError, match=rf"^the loss at step 5: found nan for {names}$"):
-        train_step(run, next(iter(loader(dataset, batches))), 5, 10)
+        train_step(run, next(iter(data_loader(dataset, batches))), 5, 10)
 
 
 def test_accumulated_batches_move_as_one(root, tmp_path):
     torch.manual_seed(0)
-    run = start(config(root, savedir=tmp_path, accumulate=2), CPU)
+    run = start_run(config(root, savedir=tmp_path, accumulate=2), CPU)
     before = [parameter.clone() for parameter in run.network.parameters()]
     dataset = TrainingSet(run.config)
-    feed = iter(loader(dataset, Batches(len(dataset), run.config, range(1))))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), run.config, range(1))))
     train_step(run, next(feed), 0, 10)
     assert all(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
     train_step(run, next(feed), 1, 10)
@@ -372,15 +375,15 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
 
 def test_the_rate_counts_steps_of_the_optimiser_and_the_last_of_an_epoch_may_be_smaller(root, tmp_path, monkeypatch):
     given = config(root, savedir=tmp_path, accumulate=2, max_epoch=2, lr=1.0, schedule="cosine", warmup=1)
-    run, rates, shares = start(given, CPU), [], []
-    monkeypatch.setattr(training, "update", lambda _, lr: rates.append(lr))
+    run, rates, shares = start_run(given, CPU), [], []
+    monkeypatch.setattr(training, "optimizer_step", lambda _, lr: rates.append(lr))
     share = torch.nn.Parameter(torch.zeros(()))
-    monkeypatch.setattr(training, "loss_of", lambda *_: {"loss": share + 1})
+    monkeypatch.setattr(training, "stage_loss", lambda *_: {"loss": share + 1})
     for step in range(6):  # three batches an epoch: a step after two, and after one
         share.grad = None
-        train_step(run, {"name": ["x"]}, step, 3)
+        train_step(run, TNetBatch(["x"], torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1)), step, 3)
         shares.append(float(share.grad))
-    assert rates == [rate(step, 4, given) for step in range(4)]
+    assert rates == [learning_rate(step, 4, given) for step in range(4)]
     assert shares == [0.5, 0.5, 1.0] * 2
 
 
@@ -394,15 +397,17 @@ def test_the_unknown_region_may_weigh_more(mode):
     alpha[:, :, :2] = 1
     if mode == "pretrain_mnet":
         labels = labels[:, 2:6, :4]
-    batch = {"image": torch.zeros(1, 3, 8, 8), "labels": labels, "box": torch.tensor([[4, 2, 4, 4]])}
-    batch |= {"alpha": torch.zeros(1, 1, 4, 4), "patch": colours, "foreground": colours, "background": colours}
+    patch = colours, torch.zeros(1, 1, 4, 4), colours, colours
+    batch = MNetBatch(["x"], labels, *patch)
+    if mode == "end_to_end":
+        batch = EndToEndBatch(["x"], torch.zeros(1, 3, 8, 8), labels, torch.tensor([[4, 2, 4, 4]]), *patch)
     matte = Matte(alpha, torch.zeros(1, 3, 8, 8))
     found = {}
     for weight in (1.0, 3.0):
         given = config(Path("x"), mode, mnet_size=32, unknown_weight=weight, gamma=1.0, loss_lambda=0.0, **more)
         given = given.model_copy(update={"mnet_size": 4})
         network = (lambda *_: matte) if mode == "end_to_end" else (lambda *_: alpha)
-        found[weight] = float(training.loss_of(network, batch, given)["loss"])
+        found[weight] = float(training.stage_loss(network, batch, given)["loss"])
     assert found == {1.0: 0.5, 3.0: 0.25}
 
 
@@ -410,9 +415,9 @@ def test_the_unknown_region_may_weigh_more(mode):
 def test_half_precision_learns_about_the_same(root, tmp_path, precision):
     losses = {}
     for name in ("fp32", precision):
-        run = start(config(root, savedir=tmp_path, precision=name, tnet_size=32), CPU)
+        run = start_run(config(root, savedir=tmp_path, precision=name, tnet_size=32), CPU)
         dataset = TrainingSet(run.config)
-        batch = next(iter(loader(dataset, Batches(len(dataset), run.config, range(1)))))
+        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config, range(1)))))
         losses[name] = [train_step(run, batch, step, 10)["loss"] for step in range(4)]
     assert losses[precision][-1] < losses[precision][0] and losses[precision] != losses["fp32"]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.1)
@@ -570,30 +575,30 @@ import json, sys, torch
 torch.set_num_threads(1)
 from test_training import found_by
 from shm_model.config import config_of
-from shm_model.place import taken_place
+from shm_model.distributed import process_context
 given = config_of(json.loads(sys.argv[1]), "x")
-with taken_place(given) as place:
-    torch.save(found_by(given, place), sys.argv[2])
+with process_context(given) as context:
+    torch.save(found_by(given, context), sys.argv[2])
 """
 
 
-def found_by(given, place):
+def found_by(given, context):
     """What a process finds in two batches that make a step, in scoring val, and where a loss is not finite.
 
     Batch norm, which sees other batches in each process, is fixed.
     """
-    run = start(given, place)
+    run = start_run(given, context)
     run.network.eval()
     run.network.train = lambda mode=True: run.network
     gradients = []
     run.optimizer.step = lambda: gradients.append(_gradient(run))
     dataset = TrainingSet(given)
-    feed = iter(loader(dataset, Batches(len(dataset), given, range(1), place.rank, place.world)))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), given, range(1), context.rank, context.world_size)))
     told = [train_step(run, next(feed), 0, 10)]
     gradients.append(_gradient(run))
     told.append(train_step(run, next(feed), 1, 10))
     for buffer in run.network.buffers():
-        buffer.add_(place.rank)
+        buffer.add_(context.rank)
     val = Counted(source_of("layout", given.data_root, "val"))
     finish_epoch(run, val, None)
     found = {
@@ -602,10 +607,12 @@ def found_by(given, place):
         "sad": run.best,
         "read": val.read_so_far,
     }
-    if place.rank:
+    if context.rank:
         next(iter(run.network.parameters())).data.fill_(float("nan"))
     try:
-        train_step(run, {**next(iter(loader(dataset, Batches(3, given, range(1))))), "name": ["a", "b"]}, 2, 10)
+        train_step(
+            run, next(iter(data_loader(dataset, EpochBatches(3, given, range(1)))))._replace(name=["a", "b"]), 2, 10
+        )
     except ShmDataError as error:
         found["fault"] = str(error)
     return found

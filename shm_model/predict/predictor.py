@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from shm_data.errors import ShmDataError
-from shm_model.checkpoint import load, restored
+from shm_model.checkpoint import load, restore_network
 from shm_model.mnet import MNet
 from shm_model.predict.mattes import AnyPredictor, Floats
-from shm_model.shm import SHM, fused
+from shm_model.shm import SHM, fuse_probabilities
 from shm_model.tnet import TNet, make_portable
 
 
@@ -57,7 +57,7 @@ class Predictor(AnyPredictor):
 def predictor_of(path: Path, device: torch.device, half: bool = False) -> Predictor:
     """The predictor of a checkpoint file. Raises ShmDataError where the file is none."""
     checkpoint = load(path)
-    network = restored(checkpoint, path).to(device)
+    network = restore_network(checkpoint, path).to(device)
     if device.type == "mps":
         make_portable(network)
     return Predictor(network, device, checkpoint.config.longest, half)
@@ -70,7 +70,7 @@ def mattes_of(network: nn.Module, image: Tensor, probabilities: Tensor | None = 
     """
     if isinstance(network, MNet):
         assert probabilities is not None
-        alpha = fused(probabilities, network(image, probabilities))
+        alpha = fuse_probabilities(probabilities, network(image, probabilities))
     elif isinstance(network, TNet):
         probabilities = network(image).float().softmax(1)
         alpha = probabilities[:, 2:3] + probabilities[:, 1:2] / 2
