@@ -13,7 +13,7 @@ from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.pixels.compositing import blend
-from shm_data.pixels.trimap import TrimapRule, depths, derive_trimap, trimap_from_distance
+from shm_data.pixels.trimap import TrimapRule, derive_trimap, flat_distance, trimap_from_distance
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import kind_of
@@ -127,7 +127,7 @@ def test_a_plan_is_completed_by_composite_and_a_whole_set_stays_whole(sources, t
 def test_from_depths_every_rule_gives_what_it_derives(tolerance):
     alpha = np.pad(matte(1), 30, mode="edge")
     alpha[5:9, 5:9] = 255
-    deep = depths(alpha, tolerance)
+    deep = flat_distance(alpha, tolerance)
     for erode, dilate in [(1, 1), (3, 21), (9, 5), (29, 1), (61, 999)]:
         rule = TrimapRule("euclid", erode, dilate, tolerance)
         assert np.array_equal(trimap_from_distance(alpha, deep, rule), derive_trimap(alpha, rule))
