@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.sources import write_sources
 from benchmarks.train_step import machine
-from shm_data.building.build import composite, record_plan
+from shm_data.building.build import composite, write_plan
 from shm_data.dataset.shards import write_shards
 from shm_data.options import CompositeOptions
 from shm_data.parallel import make_ready
@@ -58,7 +58,7 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
     roots = {kind: folder / kind for kind in KINDS}
     composite(options, roots["layout"])
     write_shards(roots["layout"], roots["shards"])
-    record_plan(options, roots["recipes"])
+    write_plan(options, roots["recipes"])
     return roots, told
 
 

@@ -11,6 +11,8 @@ from cli.options import PATH, build_options, from_table, jobs, plan_options, tri
 from shm_data import __version__
 
 if TYPE_CHECKING:
+    from shm_data.building.executors import Executor, Part
+    from shm_data.dataset.manifest import Manifest
     from shm_data.options import CompositeOptions
 
 
@@ -48,11 +50,11 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
     Run with the same options, composite makes the samples.
     """
     from cli.progress import show
-    from shm_data.building.build import record_plan
+    from shm_data.building.build import write_plan
     from shm_data.dataset.manifest import summary
     from shm_data.options import CompositeOptions
 
-    say(summary(record_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
+    say(summary(write_plan(CompositeOptions.checked(**options), savedir, jobs, show)))
     click.echo(f"The plan is in {savedir}.")
 
 
@@ -60,10 +62,10 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
 @click.argument("dataset", type=PATH)
 def finish(dataset: Path) -> None:
     """Write the lists of a data set that was made in parts, once all are there."""
-    from shm_data.building.parts import complete
+    from shm_data.building.build import finish_parts
     from shm_data.dataset.manifest import summary
 
-    say(summary(complete(dataset)))
+    say(summary(finish_parts(dataset)))
     click.echo(f"The data set is in {dataset}.")
 
 
@@ -138,6 +140,7 @@ def demo(folder: Path, jobs: int) -> None:
     """Draw a small set of sources in PATH, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
     from shm_data.building.build import composite as build
+    from shm_data.building.executors import Threads
     from shm_data.dataset.manifest import summary
     from shm_data.demo import draw_sources, options, refuse_other
     from shm_data.files import clear_leftovers, locked, make_folders
@@ -150,7 +153,7 @@ def demo(folder: Path, jobs: int) -> None:
     with locked(folder):
         clear_leftovers(folder, *(path for path in sources.rglob("*") if path.is_dir()))
         draw_sources(sources)
-        manifest = build(options(sources), dataset, jobs, show)
+        manifest = build(options(sources), dataset, Threads(jobs), show)
         write_png(sheet, sheet_of(dataset))
     say(summary(manifest))
     click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
@@ -161,68 +164,67 @@ data.add_command(preview)
 
 
 def _composite(savedir: Path, dry_run: bool, part: str | None, cluster: str | None, **options: Any) -> None:
+    from cli.progress import show
+    from shm_data.building.build import composite as make
+    from shm_data.building.executors import Part
+    from shm_data.dataset.manifest import summary
     from shm_data.options import CompositeOptions
 
-    means = {name: options.pop(name) for name in ("jobs", "link", "verify")}
-    if part is not None and cluster is not None:
-        raise click.UsageError("--part and --cluster exclude each other: a cluster parts the work by itself")
+    jobs, link, verify = (options.pop(name) for name in ("jobs", "link", "verify"))
     checked = CompositeOptions.checked(**options)
+    executor = _executor(part, cluster, jobs)
     if dry_run:
-        _dry_run(checked, savedir, part, means["jobs"], verify=means["verify"])
-    elif part is not None:
-        _part(checked, savedir, part, **means)
-    else:
-        _whole(checked, savedir, cluster, **means)
-
-
-def _whole(options: "CompositeOptions", savedir: Path, cluster: str | None, **means: Any) -> None:
-    from cli.progress import show
-    from shm_data.dataset.manifest import summary
-
-    if cluster is None:
-        from shm_data.building.build import composite
-
-        manifest = composite(options, savedir, progress=show, **means)
-    else:
-        from shm_data.building.dask_executor import composite_on
-
-        manifest = composite_on(cluster, options, savedir, progress=show, **means)
-    say(summary(manifest))
-    click.echo(f"The data set is in {savedir}.")
-
-
-def _dry_run(options: "CompositeOptions", savedir: Path, text: str | None, jobs: int, *, verify: bool) -> None:
-    from cli.progress import show
-    from shm_data.building import build
-    from shm_data.building.parts import Part
-    from shm_data.dataset.manifest import summary
-    from shm_data.dataset.recipes import to_line
-    from shm_data.planning.decide import decide
-
-    part = None if text is None else Part.parsed(text)
-    decision = decide(options, savedir, jobs, show, verify=verify)
-    say(["Nothing is written. It would be:", *summary(decision.manifest, recorded=False)])
-    if part is not None:
-        places = part.places(decision.manifest.counts.samples)
-        click.echo(f"{len(places)} of the samples are part {part.number} of {part.count}; of them all:")
-    click.echo(f"about {build.estimate_bytes(decision) / 1e6:.1f} MB on disk; some recipes:")
-    say([to_line(recipe) for recipe in build.some_recipes(decision, 3)])
-
-
-def _part(options: "CompositeOptions", savedir: Path, text: str, **means: Any) -> None:
-    from cli.progress import show
-    from shm_data.building.parts import Part, composite_part
-    from shm_data.dataset.manifest import summary
-
-    part = Part.parsed(text)
-    manifest, missing = composite_part(options, savedir, part, progress=show, **means)
-    places = part.places(manifest.counts.samples)
-    click.echo(f"Part {part.number} of {part.count} is made: {len(places)} of {manifest.counts.samples} samples.")
-    if missing:
-        click.echo(f"Parts yet to be made: {', '.join(map(str, missing))}.")
-    else:
+        _dry_run(checked, savedir, executor, verify=verify)
+        return
+    manifest = make(checked, savedir, executor, show, link=link, verify=verify)
+    if isinstance(executor, Part):
+        _say_part(executor, savedir, manifest)
+    if manifest.complete:
         say(summary(manifest))
         click.echo(f"The data set is in {savedir}.")
+
+
+def _executor(part: str | None, cluster: str | None, jobs: int) -> "Executor":
+    from shm_data.building.executors import Part, Threads
+
+    if part is not None and cluster is not None:
+        raise click.UsageError("--part and --cluster exclude each other: a cluster divides the work by itself")
+    if cluster is not None:
+        from shm_data.building.dask_executor import DaskCluster
+
+        return DaskCluster(cluster, jobs)
+    return Threads(jobs) if part is None else Part.parse(part, jobs)
+
+
+def _dry_run(options: "CompositeOptions", savedir: Path, executor: "Executor", *, verify: bool) -> None:
+    from cli.progress import show
+    from shm_data.building.estimate import estimate_bytes
+    from shm_data.building.executors import Part
+    from shm_data.dataset.manifest import summary
+    from shm_data.dataset.recipes import to_line
+    from shm_data.dataset.store import Dataset
+    from shm_data.planning.plan import current_plan
+
+    planned = current_plan(Dataset(savedir), options, executor.jobs, show, verify=verify)
+    say(["Nothing is written. It would be:", *summary(planned.manifest, recorded=False)])
+    if isinstance(executor, Part):
+        count = len(executor.indices(planned.manifest.counts.samples))
+        click.echo(f"{count} of the samples are part {executor.number} of {executor.count}; of them all:")
+    click.echo(f"about {estimate_bytes(planned) / 1e6:.1f} MB on disk; some recipes:")
+    say([to_line(recipe) for recipe in planned.some_recipes(3)])
+
+
+def _say_part(part: "Part", savedir: Path, manifest: "Manifest") -> None:
+    from shm_data.building.executors import missing_parts
+    from shm_data.dataset.store import Dataset
+
+    total = manifest.counts.samples
+    click.echo(f"Part {part.number} of {part.count} is made: {len(part.indices(total))} of {total} samples.")
+    if not manifest.complete:
+        dataset = Dataset(savedir)
+        recorded = dataset.recorded_plan()
+        missing = missing_parts(recorded, dataset, part.count) if recorded else []
+        click.echo(f"Parts that are missing: {', '.join(map(str, missing))}.")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from shm_data.building.render import Scene
+from shm_data.building.render import Sample
 from shm_data.errors import ShmDataError
 from shm_data.parallel import make_ready
 from shm_data.pixels.arrays import Array
@@ -74,19 +74,19 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
         colours = draw_colours(generator, self.config.colour) if self.config.colour else None
         return make[self.config.mode](self.source.names[index], generator, scene, colours)
 
-    def _for_tnet(self, name: str, generator: Generator, scene: Scene, colours: Matrix | None) -> TNetBatch:
+    def _for_tnet(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> TNetBatch:
         bare = replace(scene, foreground=None, background=None)
         scene = _rotate(self._crop(generator, bare, colours, self.config.tnet_size), *draw_rotation(generator))
         return TNetBatch(name, _to_planes(scene.image), labels_of(scene.trimap))
 
-    def _for_mnet(self, name: str, generator: Generator, scene: Scene, colours: Matrix | None) -> MNetBatch:
+    def _for_mnet(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> MNetBatch:
         square = draw_patch(generator, scene.trimap, draw_side(generator, self.config.patches))
         scene = _recolour(_cut(scene, square, self.config.mnet_size), colours)
         scene = _rotate(scene, *draw_rotation(generator))
         labels = labels_of(derive_trimap(scene.alpha, TrimapRule("euclid", *draw_kernels(generator))))
         return MNetBatch(name, labels, *_patch(scene))
 
-    def _for_both(self, name: str, generator: Generator, scene: Scene, colours: Matrix | None) -> EndToEndBatch:
+    def _for_both(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> EndToEndBatch:
         cut = self._crop(generator, scene, colours, self.config.end_size)
         rotation = draw_rotation(generator)
         whole = _rotate(replace(cut, foreground=None, background=None), *rotation)
@@ -102,7 +102,7 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
         colours_of_patch = _patch(replace(patch, foreground=known[0], background=known[1]))
         return EndToEndBatch(name, _to_planes(whole.image), labels_of(whole.trimap), box, *colours_of_patch)
 
-    def _crop(self, generator: Generator, scene: Scene, colours: Matrix | None, size: int) -> Scene:
+    def _crop(self, generator: Generator, scene: Sample, colours: Matrix | None, size: int) -> Sample:
         square = draw_crop(generator, (scene.image.shape[1], scene.image.shape[0]), self.config.least_crop)
         return _recolour(_cut(scene, square, size), colours)
 
@@ -168,7 +168,7 @@ def _collate(items: Sequence[Batch | ShmDataError]) -> Batch | ShmDataError:
     return batch
 
 
-def _cut(scene: Scene, square: Square, size: int) -> Scene:
+def _cut(scene: Sample, square: Square, size: int) -> Sample:
     """Return the square of a scene, resized to `size`."""
     x, y, side = square
     window = np.s_[y : y + side, x : x + side]
@@ -181,23 +181,23 @@ def _cut(scene: Scene, square: Square, size: int) -> Scene:
     return _map_colours(replace(scene, alpha=alpha, trimap=trimap), cut)
 
 
-def _rotate(scene: Scene, flip: bool, angle: float) -> Scene:
+def _rotate(scene: Sample, flip: bool, angle: float) -> Sample:
     alpha, trimap = rotate(scene.alpha, flip, angle), rotate(scene.trimap, flip, angle, labels=True)
     return _map_colours(replace(scene, alpha=alpha, trimap=trimap), lambda pixels: rotate(pixels, flip, angle))
 
 
-def _recolour(scene: Scene, colours: Matrix | None) -> Scene:
+def _recolour(scene: Sample, colours: Matrix | None) -> Sample:
     return scene if colours is None else _map_colours(scene, lambda pixels: recolour(pixels, colours))
 
 
-def _map_colours(scene: Scene, change: Callable[[Array], Array]) -> Scene:
+def _map_colours(scene: Sample, change: Callable[[Array], Array]) -> Sample:
     """Return the scene with its image changed and, where they are known, the colours that it mixes."""
     foreground = None if scene.foreground is None else change(scene.foreground)
     background = None if scene.background is None else change(scene.background)
     return replace(scene, image=change(scene.image), foreground=foreground, background=background)
 
 
-def _patch(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _patch(scene: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return patch, alpha, foreground and background; the colours are estimated where they are not known."""
     if scene.foreground is None or scene.background is None:
         foreground, background = separate_colours(scene.image, scene.alpha)

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.building.on_the_fly import Replay, replay_of
-from shm_data.building.render import Scene
+from shm_data.building.on_the_fly import PlannedSamples, open_plan
+from shm_data.building.render import Sample
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.shard_format import INDEX, Row, read_index, read_pictures, rows_of
 from shm_data.errors import ShmDataError
@@ -35,7 +35,7 @@ class Source(Protocol):
         Raises ShmDataError that names what is missing, broken, or of another size.
         """
 
-    def scene(self, index: int, epoch: int) -> Scene:
+    def scene(self, index: int, epoch: int) -> Sample:
         """A sample as training sees it in an epoch, with the colours that it mixes if they are known."""
 
 
@@ -48,10 +48,10 @@ class _Stored(ABC):
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """One of them."""
 
-    def scene(self, index: int, epoch: int) -> Scene:
+    def scene(self, index: int, epoch: int) -> Sample:
         """One of them, in any epoch."""
         del epoch
-        return Scene(*self.read(index), None, None)
+        return Sample(*self.read(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class RecipeSource:
     For training each may get a `fresh` background in every epoch, and what `augment` names.
     """
 
-    replay: Replay
+    replay: PlannedSamples
     fresh: bool = False
     augment: Collection[str] = ()
 
@@ -107,15 +107,17 @@ class RecipeSource:
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """One of them."""
-        scene = self.replay.scene(self.replay.recipe(index))
+        scene = self.replay.sample(self.replay.recipe(index))
         return scene.image, scene.alpha, scene.trimap
 
-    def scene(self, index: int, epoch: int) -> Scene:
+    def scene(self, index: int, epoch: int) -> Sample:
         """One of them, with what it is composed of in an epoch."""
         recipe = self.replay.recipe(index)
         if self.fresh:
-            recipe = self.replay.fresh(recipe, epoch)
-        return self.replay.scene(self.replay.augmented(recipe, self.augment, epoch) if self.augment else recipe)
+            recipe = self.replay.with_new_background(recipe, epoch)
+        return self.replay.sample(
+            self.replay.with_new_augmentations(recipe, self.augment, epoch) if self.augment else recipe
+        )
 
 
 def source_of(
@@ -133,7 +135,7 @@ def source_of(
     and `augment` are theirs, too.
     """
     if kind == "recipes":
-        return RecipeSource(replay_of(root, split, cache or Layout(root).cache), fresh, augment)
+        return RecipeSource(open_plan(root, split, cache or Layout(root).cache), fresh, augment)
     return _in_shards(root, split) if kind == "shards" else LayoutSource(root, names_of(root, split))
 
 

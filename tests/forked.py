@@ -23,7 +23,7 @@ _LOADED = [
     "cli.progress",
     "shm_data.building.build",
     "shm_data.demo",
-    "shm_data.building.parts",
+    "shm_data.building.executors",
 ]
 _LOADED += ["shm_data.pixels.kernels", "shm_data.report.contact_sheet", "shm_data.building.trimaps"]
 _CHANGES = {"os.rename": (0, 1), "os.link": (0, 1), "os.symlink": (1,), "os.mkdir": (0,), "os.remove": (0,)}

@@ -17,9 +17,9 @@ from small import contents, matte, photo
 
 from cli.data import data
 from shm_data import images
-from shm_data.building.build import composite, record_plan
-from shm_data.building.on_the_fly import replay_of
-from shm_data.building.parts import Part, composite_part
+from shm_data.building.build import composite, write_plan
+from shm_data.building.executors import Part
+from shm_data.building.on_the_fly import open_plan
 from shm_data.check import check_dataset
 from shm_data.check.index import leaks
 from shm_data.dataset.layout import SPLITS, Layout, read_names
@@ -406,8 +406,8 @@ def test_where_all_are_one_person_nobody_stands_behind():
 
 
 def test_a_plan_is_the_same_but_for_what_is_augmented(sources, tmp_path):
-    record_plan(options_of(sources, augment=()), tmp_path / "plain")
-    record_plan(options_of(sources), tmp_path / "augmented")
+    write_plan(options_of(sources, augment=()), tmp_path / "plain")
+    write_plan(options_of(sources), tmp_path / "augmented")
     plain, augmented = recipes_in(tmp_path / "plain"), recipes_in(tmp_path / "augmented")
     assert [replace(recipe, augment=None) for recipe in augmented] == plain
     assert {name for recipe in augmented if recipe.augment for name in augmentations.to_plain(recipe.augment)} > set(
@@ -419,7 +419,7 @@ def test_a_plan_is_the_same_but_for_what_is_augmented(sources, tmp_path):
 
 
 def test_recipes_without_the_word_are_read(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path)
+    write_plan(options_of(sources), tmp_path)
     recipe = next(recipe for recipe in recipes_in(tmp_path) if recipe.augment)
     assert from_line(to_line(recipe)) == recipe
     old = {key: value for key, value in json.loads(to_line(recipe)).items() if key != "augment"}
@@ -437,7 +437,7 @@ def test_those_who_join_later_change_nothing(sources, tmp_path):
 
 
 def test_a_partner_is_of_the_same_split_and_one_for_all_samples(sources, tmp_path):
-    record_plan(options_of(sources, numbg=20), tmp_path)
+    write_plan(options_of(sources, numbg=20), tmp_path)
     recipes = recipes_in(tmp_path)
     train = {recipe.foreground for recipe in recipes if recipe.split == "train"}
     chosen = {}
@@ -464,7 +464,7 @@ def test_the_noise_of_a_lossy_partner_is_not_taken_for_hair(sources, tmp_path):
     for number in range(1, 4):
         (sources / "alphas" / f"p{number}.png").unlink()
         images.write_jpeg(sources / "alphas" / f"p{number}.jpg", np.dstack([matte(number)] * 3), 60)
-    record_plan(options_of(sources, trainsplit=1, numbg=20), tmp_path)
+    write_plan(options_of(sources, trainsplit=1, numbg=20), tmp_path)
     recipes = recipes_in(tmp_path)
     assert {recipe.trimap.tolerance for recipe in recipes if recipe.foreground == "p0"} == {0}
     assert {recipe.trimap.tolerance for recipe in recipes if recipe.foreground != "p0"} == {5}
@@ -485,7 +485,7 @@ def test_the_noise_of_a_lossy_partner_is_not_taken_for_hair(sources, tmp_path):
     ],
 )  # fmt: skip
 def test_an_augmentation_that_is_none_is_refused(sources, tmp_path, told):
-    record_plan(options_of(sources), tmp_path)
+    write_plan(options_of(sources), tmp_path)
     line = (tmp_path / "recipes.jsonl").read_text().splitlines()[0]
     (tmp_path / "other.jsonl").write_text(json.dumps(json.loads(line) | {"augment": told}) + "\n")
     with pytest.raises(ShmDataError, match="expected a recipe"):
@@ -517,7 +517,7 @@ def built(sources, tmp_path):
 def test_any_number_of_workers_and_parts_make_the_same_bytes(sources, tmp_path, built):
     composite(options_of(sources), tmp_path / "many", jobs=2)
     for number in (2, 1, 3):
-        composite_part(options_of(sources), tmp_path / "parts", Part(number, 3))
+        composite(options_of(sources), tmp_path / "parts", Part(number, 3))
     assert contents(tmp_path / "many") == contents(tmp_path / "parts") == contents(built)
 
 
@@ -578,7 +578,7 @@ def test_samples_share_their_files_but_for_those_with_an_alpha_of_their_own(sour
 
 
 def test_a_partner_whose_photo_is_gone_costs_only_the_samples_before_it(sources, tmp_path, monkeypatch):
-    record_plan(options_of(sources), tmp_path / "set")
+    write_plan(options_of(sources), tmp_path / "set")
     missing = {recipe.name for recipe in recipes_in(tmp_path / "set") if "p0" in (recipe.foreground, recipe.partner)}
 
     def broken(files, roots, **more):
@@ -606,7 +606,7 @@ def test_an_augmented_set_passes_its_check_also_made_again(built):
 
 
 def test_a_partner_in_both_splits_is_a_leak(sources, tmp_path):
-    record_plan(options_of(sources, numbg=20), tmp_path)
+    write_plan(options_of(sources, numbg=20), tmp_path)
     recipes = recipes_in(tmp_path)
     val = next(recipe.foreground for recipe in recipes if recipe.split == "val")
     splits = {recipe.name: recipe.split for recipe in recipes}
@@ -675,10 +675,10 @@ def test_the_command_takes_several(sources, tmp_path):
 
 
 def test_behind_a_person_stands_anybody_else_of_train(sources, tmp_path):
-    record_plan(options_of(sources, augment=()), tmp_path / "plan")
+    write_plan(options_of(sources, augment=()), tmp_path / "plan")
     replay = source_of("recipes", tmp_path / "plan", "train").replay
     recipe = next(r for r in map(replay.recipe, range(len(replay.names))) if r.background)
-    behind = {replay.augmented(recipe, ["over"], epoch).partner for epoch in range(40)}
+    behind = {replay.with_new_augmentations(recipe, ["over"], epoch).partner for epoch in range(40)}
     assert behind == {None} | {each.files.name for each in replay.partners} - {recipe.foreground}
     assert len(behind) == 3
 
@@ -693,58 +693,65 @@ def test_a_replay_gives_the_pixels_that_are_written(sources, tmp_path, more):
     options = options_of(sources, **more)
     built = tmp_path / "built"
     composite(options, built)
-    record_plan(options, tmp_path / "plan")
+    write_plan(options, tmp_path / "plan")
     for split in SPLITS:
-        replay = replay_of(tmp_path / "plan", split, tmp_path / "cache")
+        replay = open_plan(tmp_path / "plan", split, tmp_path / "cache")
         for index, name in enumerate(read_names(built, split)):
-            scene = replay.scene(replay.recipe(index))
+            scene = replay.sample(replay.recipe(index))
             files = zip((scene.image, scene.alpha, scene.trimap), Layout(built).sample(name), strict=True)
             assert all(np.array_equal(made, images.read_channels(path).squeeze()) for made, path in files), name
 
 
 def test_the_colours_of_a_scene_are_mixed_by_its_alpha_but_for_noise_and_jpeg(sources, tmp_path):
     plain = tuple(name for name in EVERY if name not in ("noise", "jpeg"))
-    record_plan(options_of(sources, augment=plain), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
-    scenes = [replay.scene(replay.recipe(index)) for index in range(len(replay.names))]
+    write_plan(options_of(sources, augment=plain), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    scenes = [replay.sample(replay.recipe(index)) for index in range(len(replay.names))]
     mixed = [scene for scene in scenes if scene.background is not None]
     assert mixed
     assert all(np.array_equal(blend(s.foreground, s.alpha, s.background), s.image) for s in mixed)
 
 
 def test_training_draws_anew_in_every_epoch_and_the_same_again(sources, tmp_path):
-    record_plan(options_of(sources, augment=()), tmp_path / "plan")
+    write_plan(options_of(sources, augment=()), tmp_path / "plan")
     config = configured(tmp_path / "plan", augment=["noise", "jpeg", "over"], resample_backgrounds=True)
     first, again = (
         {
-            (epoch, index): TrainingSet(config).source.scene(index, epoch).image
+            (epoch, index): TrainingSet(config).source.sample(index, epoch).image
             for epoch, index in itertools.product(range(4), range(5))
         }
         for _ in range(2)
     )
     assert all(np.array_equal(first[key], again[key]) for key in first)
     plain = TrainingSet(configured(tmp_path / "plan", resample_backgrounds=True))
-    same = [np.array_equal(first[epoch, index], plain.source.scene(index, epoch).image) for epoch, index in first]
+    same = [np.array_equal(first[epoch, index], plain.source.sample(index, epoch).image) for epoch, index in first]
     assert 0 < sum(same) < len(same) / 2
     source = source_of("recipes", tmp_path / "plan", "train")
-    recipes = [[source.replay.augmented(source.replay.recipe(1), ["noise"], epoch).augment for epoch in range(9)]] * 2
+    recipes = [
+        [
+            source.replay.with_new_augmentations(source.replay.recipe(1), ["noise"], epoch).augment
+            for epoch in range(9)
+        ]
+    ] * 2
     assert recipes[0] == recipes[1] and len(set(recipes[0])) > 3
 
 
 def test_training_does_what_it_is_told_and_not_what_the_plan_says(sources, tmp_path):
-    record_plan(options_of(sources, augment=("gamma", "colour")), tmp_path / "plan")
+    write_plan(options_of(sources, augment=("gamma", "colour")), tmp_path / "plan")
     replay = source_of("recipes", tmp_path / "plan", "train").replay
-    done = [replay.augmented(replay.recipe(index), ["jpeg"], 0).augment for index in range(len(replay.names))]
+    done = [
+        replay.with_new_augmentations(replay.recipe(index), ["jpeg"], 0).augment for index in range(len(replay.names))
+    ]
     assert {name for each in done if each for name in augmentations.to_plain(each)} == {"jpeg"}
 
 
 def test_without_the_key_the_plan_is_followed(sources, tmp_path, built):
-    scene = TrainingSet(configured(built)).source.scene(1, 3)
+    scene = TrainingSet(configured(built)).source.sample(1, 3)
     assert np.array_equal(scene.image, images.read_image(Layout(built).sample(read_names(built, "train")[1])[0]))
 
 
 def test_val_is_never_augmented_in_training(sources, tmp_path):
-    record_plan(options_of(sources, augment=()), tmp_path / "plan")
+    write_plan(options_of(sources, augment=()), tmp_path / "plan")
     composite(options_of(sources, augment=()), tmp_path / "set")
     source = source_of("recipes", tmp_path / "plan", "val")
     for index, name in enumerate(source.names):

@@ -15,17 +15,20 @@ from PIL import Image
 from small import contents, matte, photo
 
 from shm_data import images
-from shm_data.building.build import carry_out, composite, estimate_bytes, some_recipes
+from shm_data.building.build import composite, make_samples
+from shm_data.building.estimate import estimate_bytes
+from shm_data.building.executors import Threads
 from shm_data.building.render import prepare
 from shm_data.building.trimaps import write_trimaps
 from shm_data.dataset.layout import Layout, read_names
 from shm_data.dataset.recipes import read_recipes
+from shm_data.dataset.store import Dataset
 from shm_data.errors import ShmDataError, WriteError
 from shm_data.files import locked
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.compositing import blend, cover
 from shm_data.pixels.foreground_colours import estimate_foreground
-from shm_data.planning.decide import decide, record
+from shm_data.planning.plan import current_plan
 from shm_data.report.contact_sheet import sheet_of
 from shm_data.sources.types import Pixels, path_of
 
@@ -79,8 +82,8 @@ def test_the_photo_as_foreground_is_kept_where_asked(sources, tmp_path):
 
 @pytest.mark.parametrize("more", [{}, {"trimap": "random"}, {"maxsize": 40, "originals": False}])
 def test_any_number_of_workers_makes_the_same_bytes(sources, tmp_path, more):
-    composite(options(sources, **more), tmp_path / "one", jobs=1)
-    composite(options(sources, **more), tmp_path / "many", jobs=3)
+    composite(options(sources, **more), tmp_path / "one", Threads(1))
+    composite(options(sources, **more), tmp_path / "many", Threads(3))
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
 
 
@@ -155,7 +158,7 @@ def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
 def test_one_worker_more_than_foregrounds_shares_their_preparation(sources, tmp_path, monkeypatch):
     counted = []
     monkeypatch.setattr("shm_data.building.worker.prepare", lambda *a, **k: counted.append(1) or prepare(*a, **k))
-    composite(options(sources, numbg=9), tmp_path / "out", jobs=8)
+    composite(options(sources, numbg=9), tmp_path / "out", Threads(8))
     assert len(counted) == 4
 
 
@@ -199,11 +202,11 @@ def test_a_second_run_into_the_folder_at_once_is_refused(sources, tmp_path):
 
 def test_a_run_that_planned_while_another_wrote_is_refused(sources, tmp_path):
     layout = Layout(tmp_path / "out")
-    planned = decide(options(sources, seed=1), layout.root)
+    planned = current_plan(Dataset(layout.root), options(sources, seed=1))
     composite(options(sources), layout.root)
     before = contents(layout.root)
-    with pytest.raises(ShmDataError, match="has been written to by another run"):
-        record(planned, layout)
+    with pytest.raises(ShmDataError, match="was changed by another run"):
+        Dataset(layout.root).adopt(planned)
     assert contents(layout.root) == before
 
 
@@ -336,11 +339,11 @@ def test_a_broken_record_is_told(sources, tmp_path, damage):
 def test_the_record_vouches_only_for_what_was_written(sources, tmp_path, monkeypatch):
     root = tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(WriteError):
-        patch.setattr("shm_data.planning.decide.write_recipes", _fail)
+        patch.setattr("shm_data.dataset.store.write_recipes", _fail)
         composite(options(sources), root)
     assert not (root / "dataset.json").exists()
     with monkeypatch.context() as patch, pytest.raises(WriteError):
-        patch.setattr("shm_data.building.build.write_lists", _fail)
+        patch.setattr("shm_data.dataset.store.write_lists", _fail)
         composite(options(sources), root)
     assert not json.loads((root / "dataset.json").read_text())["complete"]
     assert composite(options(sources), root).complete
@@ -423,20 +426,20 @@ def test_a_source_that_breaks_during_the_work_costs_its_samples_only(sources, tm
     for path in (root / "input").glob("p2*"):
         path.unlink()
     (next((root / "input").glob("p1_*"))).unlink()
-    decision = decide(options(sources), root)
+    plan = current_plan(Dataset(root), options(sources))
     whole = (sources / "photos" / "p2.png").read_bytes()
     (sources / "photos" / "p2.png").write_bytes(bytes(len(whole)))
     with pytest.raises(ShmDataError, match=r"(?s)4 of 16 samples could not be made; the others are kept:.*p2"):
-        carry_out(decision, Layout(root))
+        make_samples(plan, Dataset(root), Threads(), Threads())
     assert len(list((root / "input").glob("p1*"))) == 4
     (sources / "photos" / "p2.png").write_bytes(whole)
     composite(options(sources), root)
     assert contents(root) == before
 
 
-def test_a_decision_writes_nothing(sources, tmp_path):
-    decision = decide(options(sources), tmp_path / "out")
-    estimated = estimate_bytes(decision)
+def test_planning_writes_nothing(sources, tmp_path):
+    plan = current_plan(Dataset(tmp_path / "out"), options(sources))
+    estimated = estimate_bytes(plan)
     assert not (tmp_path / "out").exists()
     composite(options(sources), tmp_path / "out")
     pictures = sum(path.stat().st_size for f in Layout(tmp_path / "out").folders for path in f.iterdir())
@@ -532,8 +535,8 @@ def test_a_scaled_cutout_keeps_its_own_colours(tmp_path):
 
 
 def test_a_dry_run_shows_composites(sources, tmp_path):
-    decision = decide(options(sources), tmp_path / "out")
-    assert all(recipe.background for recipe in some_recipes(decision, 4))
+    plan = current_plan(Dataset(tmp_path / "out"), options(sources))
+    assert all(recipe.background for recipe in plan.some_recipes(4))
 
 
 def test_nothing_to_make_is_an_error(sources, tmp_path):
@@ -612,8 +615,8 @@ def test_real_people_on_voc_and_coco(realdata, tmp_path):
         numbg=6,
         maxsize=400,
     )
-    manifest = composite(given, tmp_path / "one", jobs=1)
-    composite(given, tmp_path / "two", jobs=2)
+    manifest = composite(given, tmp_path / "one", Threads(1))
+    composite(given, tmp_path / "two", Threads(2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert manifest.counts.samples == 3 * 7 and manifest.counts.val > 0
     assert len(manifest.skipped["shows a person"]) == 21 + 17 + 5

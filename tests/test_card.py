@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from small import contents
 
 from cli.data import data
-from shm_data.building.build import composite
-from shm_data.building.parts import Part, complete, composite_part
+from shm_data.building.build import composite, finish_parts
+from shm_data.building.executors import Part
 from shm_data.check import check_dataset
 from shm_data.dataset.card import card
 from shm_data.dataset.manifest import Manifest
@@ -176,10 +176,10 @@ def test_a_set_in_parts_has_its_card_when_it_is_complete(folders, tmp_path):
     options = CompositeOptions.checked(**folders)
     for number in (1, 2):
         assert not (tmp_path / "parts" / "README.md").exists()
-        composite_part(options, tmp_path / "parts", Part(number, 2), jobs=2)
+        composite(options, tmp_path / "parts", Part(number, 2, jobs=2))
     assert (tmp_path / "parts" / "README.md").read_text() == whole
     (tmp_path / "parts" / "README.md").unlink()
-    complete(tmp_path / "parts")
+    finish_parts(tmp_path / "parts")
     assert (tmp_path / "parts" / "README.md").read_text() == whole
 
 
@@ -189,7 +189,7 @@ def test_a_record_from_before_there_were_cards_gets_one(folders, tmp_path):
     del plain["layouts"], plain["licences"], plain["options"]["license"], plain["options"]["layout"]
     (tmp_path / "out" / "dataset.json").write_text(json.dumps(plain))
     (tmp_path / "out" / "README.md").unlink()
-    complete(tmp_path / "out")
+    finish_parts(tmp_path / "out")
     assert (tmp_path / "out" / "README.md").read_text() == text and Manifest.model_validate(plain).layouts == {}
 
 

@@ -15,13 +15,20 @@ from shm_data.building.build import composite
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import versions
 from shm_data.dataset.recipes import read_recipes
+from shm_data.dataset.store import Dataset
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
 from shm_data.building import dask_executor  # noqa: E402
-from shm_data.building.dask_executor import Place, composite_on  # noqa: E402
+from shm_data.building.dask_executor import DaskCluster, Requirements  # noqa: E402
+
+
+def composite_on(address, options, savedir, **more):
+    """`composite` by the workers of a scheduler."""
+    return composite(options, savedir, DaskCluster(address), **more)
+
 
 SHM_DATA = [sys.executable, "-c", "from cli.data import main; main()"]
 
@@ -213,21 +220,21 @@ def test_a_worker_without_the_folders_is_named_with_what_it_lacks(lone, sources,
     assert not (tmp_path / "out" / "dataset.json").exists()
 
 
-def test_a_place_tells_other_versions_other_sources_and_another_folder(tmp_path):
+def test_requirements_name_other_versions_other_sources_and_another_folder(tmp_path):
     (tmp_path / "photos").mkdir()
     photo = tmp_path / "photos" / "p.png"
     photo.write_bytes(b"other")
-    place = Place(
+    place = Requirements(
         versions=versions() | {"numpy": "0.1", "absent": "2"},
         roots={"inimg": tmp_path / "photos"},
         known={photo: dask_executor.Fingerprint(4, 0, "")},
         probe=tmp_path / "probe",
     )
-    assert place.lacking() == [
-        f"numpy: found {versions()['numpy']}, expected 0.1 as here",
-        "absent: found none, expected 2 as here",
+    assert place.missing() == [
+        f"the version of numpy: found {versions()['numpy']}, expected 0.1",
+        "the version of absent: found none, expected 2",
         f"{photo}: found 5 bytes, expected 4 bytes as then",
-        f"{tmp_path}: found another folder, expected the one that is here",
+        f"{tmp_path}: found another folder, expected the folder that the main process sees",
     ]
 
 
@@ -256,16 +263,16 @@ def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monke
 
 
 def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, tmp_path, truth, monkeypatch):
-    first, later = bare.worker("--no-nanny"), dask_executor.record
+    first, later = bare.worker("--no-nanny"), Dataset.adopt
 
-    def leave(decision, layout):
+    def leave(dataset, plan):
         first.kill()
         with distributed.Client(bare.address, set_as_default=False) as client:
             until(lambda: not client.nthreads(), "the worker left")
         bare.worker("--no-nanny")
-        return later(decision, layout)
+        return later(dataset, plan)
 
-    monkeypatch.setattr(dask_executor, "record", leave)
+    monkeypatch.setattr(Dataset, "adopt", leave)
     composite_on(bare.address, options(sources), tmp_path / "out")
     assert contents(tmp_path / "out") == truth
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from small import contents, matte, photo
 
 from shm_data import images
-from shm_data.building import parts
-from shm_data.building.build import composite
-from shm_data.building.parts import Part, complete, composite_part
+from shm_data.building import build
+from shm_data.building.build import composite, finish_parts
+from shm_data.building.executors import Part, missing_parts
 from shm_data.dataset.layout import Layout
+from shm_data.dataset.store import Dataset
 from shm_data.errors import BusyError, ShmDataError
 from shm_data.files import locked
 from shm_data.options import CompositeOptions
@@ -40,15 +41,22 @@ def truth(sources, tmp_path):
     return contents(tmp_path / "truth")
 
 
+def composite_part(options, root, part, **more):
+    """Makes a part; gives the record and the numbers of the parts that are still missing."""
+    manifest = composite(options, root, part, **more)
+    dataset = Dataset(root)
+    return manifest, missing_parts(dataset.recorded_plan(), dataset, part.count)
+
+
 def made(root):
     return len(Layout(root).present())
 
 
 @given(st.integers(1, 60), st.integers(0, 1000))
 def test_the_places_of_all_parts_are_the_whole_plan(count, total):
-    places = [Part(number, count).places(total) for number in range(1, count + 1)]
-    assert list(itertools.chain.from_iterable(places)) == list(range(total))
-    assert max(map(len, places)) - min(map(len, places)) <= 1
+    indices = [Part(number, count).indices(total) for number in range(1, count + 1)]
+    assert list(itertools.chain.from_iterable(indices)) == list(range(total))
+    assert max(map(len, indices)) - min(map(len, indices)) <= 1
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
@@ -74,7 +82,7 @@ def test_parts_that_start_at_one_moment_in_an_empty_folder_agree(sources, tmp_pa
 
 def test_each_part_tells_what_is_yet_to_be_made(sources, tmp_path):
     first = forked.shm_data(*command(sources, tmp_path / "out", "--part", "2/3"))
-    assert first.out == "Part 2 of 3 is made: 5 of 16 samples.\nParts yet to be made: 1, 3.\n"
+    assert first.out == "Part 2 of 3 is made: 5 of 16 samples.\nParts that are missing: 1, 3.\n"
     assert made(tmp_path / "out") == 5
     forked.shm_data(*command(sources, tmp_path / "out", "--part", "1/3"))
     last = forked.shm_data(*command(sources, tmp_path / "out", "--part", "3/3"))
@@ -99,15 +107,15 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
 
 def test_finish_wants_a_data_set(tmp_path):
     with pytest.raises(ShmDataError, match=r"found no dataset\.json, expected a data set begun with --part"):
-        complete(tmp_path)
-    with pytest.raises(ShmDataError, match="cannot open the folder"):
-        complete(tmp_path / "absent")
+        finish_parts(tmp_path)
+    with pytest.raises(ShmDataError, match="found no folder"):
+        finish_parts(tmp_path / "absent")
 
 
 def test_finish_waits_for_no_part_at_work(sources, tmp_path):
     composite_part(options(sources), tmp_path / "out", Part(1, 1))
     with locked(tmp_path / "out", shared=True), pytest.raises(BusyError, match="is being written to"):
-        complete(tmp_path / "out")
+        finish_parts(tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", [2, 9, 20])
@@ -153,7 +161,7 @@ def test_a_part_that_lost_a_sample_is_named(sources, tmp_path, truth, place):
         composite_part(options(sources), root, Part(number, 3))
     names = [json.loads(line)["name"] for line in (root / "recipes.jsonl").read_text().splitlines()]
     (root / "trimap" / names[place]).unlink()
-    lacking = 1 + sum(place >= Part(number, 3).places(16).stop for number in (1, 2))
+    lacking = 1 + sum(place >= Part(number, 3).indices(16).stop for number in (1, 2))
     assert composite_part(options(sources), root, Part(3, 3))[1] == [lacking]
     assert composite_part(options(sources), root, Part(lacking, 3))[1] == []
     assert contents(root) == truth
@@ -161,7 +169,7 @@ def test_a_part_that_lost_a_sample_is_named(sources, tmp_path, truth, place):
 
 def test_more_parts_than_samples_is_well(sources, tmp_path, truth):
     root = tmp_path / "out"
-    empty = next(number for number in range(1, 41) if not Part(number, 40).places(16))
+    empty = next(number for number in range(1, 41) if not Part(number, 40).indices(16))
     composite_part(options(sources), root, Part(empty, 40))
     assert made(root) == 0
     for number in range(1, 41):
@@ -170,7 +178,7 @@ def test_more_parts_than_samples_is_well(sources, tmp_path, truth):
 
 
 def test_parts_are_at_work_together(sources, tmp_path, truth, monkeypatch):
-    monkeypatch.setattr(parts, "_PATIENCE", 0.0)
+    monkeypatch.setattr(build, "_PATIENCE", 0.0)
     root = tmp_path / "out"
 
     def other(items, total, label):
@@ -190,7 +198,7 @@ def test_a_part_leaves_the_lists_to_one_that_is_still_at_work(sources, tmp_path,
     with locked(root, shared=True):
         assert composite_part(options(sources), root, Part(2, 2))[1] == []
         assert not (root / "train.txt").exists()
-    complete(root)
+    finish_parts(root)
     assert contents(root) == truth
 
 
@@ -210,8 +218,8 @@ def test_a_run_of_all_while_a_part_is_at_work_is_refused(sources, tmp_path, trut
 
 
 def test_a_part_while_a_run_of_all_is_at_work_is_refused(sources, tmp_path, truth, monkeypatch):
-    monkeypatch.setattr(parts, "_PATIENCE", 0.0)
-    monkeypatch.setattr(parts, "_PAUSE", 0.01)
+    monkeypatch.setattr(build, "_PATIENCE", 0.0)
+    monkeypatch.setattr(build, "_PAUSE", 0.01)
     root = tmp_path / "out"
 
     def refused(items, total, label):
@@ -226,14 +234,14 @@ def test_a_part_while_a_run_of_all_is_at_work_is_refused(sources, tmp_path, trut
 
 
 def test_a_part_waits_while_another_writes_the_plan_or_the_lists(sources, tmp_path, truth, monkeypatch, caplog):
-    monkeypatch.setattr(parts, "_PAUSE", 0.01)
+    monkeypatch.setattr(build, "_PAUSE", 0.01)
     root = tmp_path / "out"
     root.mkdir()
     with locked(root):
         part = threading.Thread(target=composite_part, args=(options(sources), root, Part(1, 2)))
         part.start()
         until = time.monotonic() + 60
-        while "this part waits until it can take up the plan" not in caplog.text:
+        while "this part waits for the plan" not in caplog.text:
             assert time.monotonic() < until, "it never said that it waits"
             time.sleep(0.01)
     part.join()
@@ -249,7 +257,7 @@ def test_a_part_waits_while_another_writes_the_plan_or_the_lists(sources, tmp_pa
 @pytest.mark.parametrize("other", [{"numbg": 4}, {"seed": 1}, {"format": "jpg"}])
 def test_parts_with_other_options_are_refused(sources, tmp_path, other):
     composite_part(options(sources), tmp_path / "out", Part(1, 2))
-    with pytest.raises(ShmDataError, match="holds a data set made with other options"):
+    with pytest.raises(ShmDataError, match="made with other options"):
         composite_part(options(sources, **other), tmp_path / "out", Part(2, 2))
 
 
@@ -261,7 +269,7 @@ def test_of_two_parts_with_other_options_at_one_moment_one_is_refused(sources, t
     with ThreadPoolExecutor(2) as machines:
         ended = list(machines.map(make, (1, 2)))
     assert sorted(each.code for each in ended) == [0, 1]
-    assert "holds a data set made with other options" in "".join(each.err for each in ended)
+    assert "made with other options" in "".join(each.err for each in ended)
 
 
 def test_photos_may_join_between_parts(sources, tmp_path):

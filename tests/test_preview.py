@@ -139,7 +139,7 @@ def test_faults_are_told_as_composite_tells_them(sources, tmp_path, spoil):
 def test_a_place_where_it_cannot_go_is_refused_before_anything_is_read(
     sources, tmp_path, monkeypatch, place, expected
 ):
-    monkeypatch.setattr(shm_data.report.preview, "decide_anew", None)
+    monkeypatch.setattr(shm_data.report.preview, "scan", None)
     with pytest.raises(ShmDataError, match=rf"^--out.*expected {expected}$"):
         preview(options(sources), tmp_path / place)
 

@@ -7,8 +7,8 @@ import pytest
 from small import matte, photo
 
 from shm_data import images
-from shm_data.building.build import composite, record_plan
-from shm_data.building.on_the_fly import replay_of
+from shm_data.building.build import composite, write_plan
+from shm_data.building.on_the_fly import open_plan
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
@@ -35,13 +35,13 @@ def options_of(sources, **more):
 def test_every_sample_is_the_one_that_composite_writes(sources, tmp_path, choice):
     options = options_of(sources, **CHOICES[choice])
     composite(options, tmp_path / "set")
-    record_plan(options, tmp_path / "plan")
+    write_plan(options, tmp_path / "plan")
     for split in SPLITS:
-        replay = replay_of(tmp_path / "plan", split, tmp_path / "cache")
+        replay = open_plan(tmp_path / "plan", split, tmp_path / "cache")
         assert list(replay.names) == read_names(tmp_path / "set", split)
         for again in range(2):  # the second time from the cache
             for index, name in enumerate(replay.names):
-                scene = replay.scene(replay.recipe(index))
+                scene = replay.sample(replay.recipe(index))
                 image, mask, trimap = Layout(tmp_path / "set").sample(name)
                 assert np.array_equal(scene.image, images.read_image(image)), (name, again)
                 assert np.array_equal(scene.alpha, images.read_gray(mask)), (name, again)
@@ -49,9 +49,9 @@ def test_every_sample_is_the_one_that_composite_writes(sources, tmp_path, choice
 
 
 def test_the_colours_of_a_scene_are_those_that_its_image_mixes(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
-    scenes = [replay.scene(replay.recipe(index)) for index in range(len(replay.names))]
+    write_plan(options_of(sources), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    scenes = [replay.sample(replay.recipe(index)) for index in range(len(replay.names))]
     originals = [scene for scene in scenes if scene.background is None]
     assert 0 < len(originals) < len(scenes) and all(scene.foreground is None for scene in originals)
     for scene in scenes:
@@ -64,63 +64,63 @@ def test_a_trimap_of_ones_own_is_replayed(sources, tmp_path):
     own = derive_trimap(matte(0), TrimapRule("euclid", 7, 3))
     for number in range(4):
         images.write_png(sources / "trimaps" / f"p{number}.png", own)
-    record_plan(options_of(sources, intri=sources / "trimaps", trimap="random"), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
-    assert np.array_equal(replay.scene(replay.recipe(1)).trimap, own)
+    write_plan(options_of(sources, intri=sources / "trimaps", trimap="random"), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    assert np.array_equal(replay.sample(replay.recipe(1)).trimap, own)
 
 
 def test_foregrounds_are_read_once(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
-    before = [replay.scene(replay.recipe(index)).image for index in range(len(replay.names))]
+    write_plan(options_of(sources), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    before = [replay.sample(replay.recipe(index)).image for index in range(len(replay.names))]
     shutil.rmtree(sources / "photos")
-    after = [replay.scene(replay.recipe(index)).image for index in range(len(replay.names))]
+    after = [replay.sample(replay.recipe(index)).image for index in range(len(replay.names))]
     assert all(map(np.array_equal, before, after))
 
 
 def test_half_a_file_in_the_cache_is_made_anew(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
-    before = replay.scene(replay.recipe(1)).image
+    write_plan(options_of(sources), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    before = replay.sample(replay.recipe(1)).image
     for path in (tmp_path / "cache").iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    assert np.array_equal(replay.scene(replay.recipe(1)).image, before)
+    assert np.array_equal(replay.sample(replay.recipe(1)).image, before)
 
 
 def test_fresh_backgrounds_are_of_the_split_and_the_same_again(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
-    replays = {split: replay_of(tmp_path / "plan", split, tmp_path / "cache") for split in SPLITS}
+    write_plan(options_of(sources), tmp_path / "plan")
+    replays = {split: open_plan(tmp_path / "plan", split, tmp_path / "cache") for split in SPLITS}
     drawn = {split: set() for split in SPLITS}
     for split, replay in replays.items():
         for index in range(len(replay.names)):
             recipe = replay.recipe(index)
-            fresh = [replay.fresh(recipe, epoch) for epoch in range(20)]
-            assert fresh == [replay.fresh(recipe, epoch) for epoch in range(20)]
+            fresh = [replay.with_new_background(recipe, epoch) for epoch in range(20)]
+            assert fresh == [replay.with_new_background(recipe, epoch) for epoch in range(20)]
             drawn[split] |= {each.background for each in fresh if each.background}
             assert recipe.background is None or len({each.crop for each in fresh}) > 15
-            replay.scene(fresh[0])
+            replay.sample(fresh[0])
     assert drawn == {split: set(replay.backgrounds) for split, replay in replays.items()}
     assert not drawn["train"] & drawn["val"]
 
 
 def test_sources_that_have_changed_are_refused(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
+    write_plan(options_of(sources), tmp_path / "plan")
     images.write_png(sources / "photos" / "p1.png", photo(77))
     with pytest.raises(ShmDataError, match=r"inimg/p1\.png"):
-        replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+        open_plan(tmp_path / "plan", "train", tmp_path / "cache")
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path):
     with pytest.raises(ShmDataError, match=r"no dataset\.json"):
-        replay_of(tmp_path, "train", tmp_path / "cache")
+        open_plan(tmp_path, "train", tmp_path / "cache")
 
 
 def test_a_plan_is_completed_by_composite_and_a_whole_set_stays_whole(sources, tmp_path):
     options = options_of(sources)
-    assert not record_plan(options, tmp_path / "set").complete
+    assert not write_plan(options, tmp_path / "set").complete
     assert not (tmp_path / "set" / "input").exists()
     assert composite(options, tmp_path / "set").complete
-    assert record_plan(options, tmp_path / "set").complete
+    assert write_plan(options, tmp_path / "set").complete
 
 
 @pytest.mark.parametrize("tolerance", [0, 5])
@@ -145,7 +145,7 @@ def test_what_training_sees_is_the_same_as_from_the_layout(sources, tmp_path, mo
     """Only the colours that a patch mixes are known rather than estimated."""
     options = options_of(sources)
     composite(options, tmp_path / "set")
-    record_plan(options, tmp_path / "plan")
+    write_plan(options, tmp_path / "plan")
     written = TrainingSet(configured(mode, "layout", tmp_path / "set"))
     made = TrainingSet(configured(mode, "recipes", tmp_path / "plan"))
     assert len(made) == len(written)
@@ -160,9 +160,9 @@ def test_what_training_sees_is_the_same_as_from_the_layout(sources, tmp_path, mo
 
 
 def test_every_epoch_may_have_fresh_backgrounds_and_the_same_ones_again(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
+    write_plan(options_of(sources), tmp_path / "plan")
     config = configured("pretrain_tnet", "recipes", tmp_path / "plan", resample_backgrounds=True)
-    scenes = [[TrainingSet(config).source.scene(1, epoch).image for epoch in range(3)] for _ in range(2)]
+    scenes = [[TrainingSet(config).source.sample(1, epoch).image for epoch in range(3)] for _ in range(2)]
     assert all(map(np.array_equal, *scenes))
     assert len({scene.tobytes() for scene in scenes[0]}) == 3
 
@@ -174,7 +174,7 @@ def test_what_only_recipes_can_give_is_refused_without_them(key, value):
 
 
 def test_a_folder_tells_what_it_is(sources, tmp_path):
-    record_plan(options_of(sources), tmp_path / "plan")
+    write_plan(options_of(sources), tmp_path / "plan")
     assert kind_of(tmp_path / "plan") == "recipes"
     composite(options_of(sources), tmp_path / "plan")
     assert kind_of(tmp_path / "plan") == "layout"

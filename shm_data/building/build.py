@@ -1,224 +1,219 @@
-"""Carries a plan out: has every sample made that is not there yet, then writes the lists."""
+"""Makes a data set: scan, plan, make every sample that is missing, then write the lists."""
 
+import contextlib
 import itertools
+import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from shm_data import images
-from shm_data.building.worker import (
-    Easel,
-    Link,
-    Order,
-    Outcome,
-    Task,
-    build_task,
-    encode_image,
-    make_alone,
-)
-from shm_data.dataset.card import Share, card, write_card
-from shm_data.dataset.layout import SPLITS, Layout, write_lists
-from shm_data.dataset.manifest import Manifest, write_manifest
+from shm_data.building.executors import Executor, Threads, Workers
+from shm_data.building.worker import ForegroundJob, Link, RunContext, Task
+from shm_data.dataset.layout import Layout
+from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe, read_recipes
-from shm_data.errors import ShmDataError
-from shm_data.files import locked, make_folders
+from shm_data.dataset.store import Dataset, Plan
+from shm_data.errors import BusyError, ShmDataError
+from shm_data.files import make_folders
 from shm_data.options import CompositeOptions
-from shm_data.parallel import Progress, count_workers, quiet, spread
-from shm_data.planning.decide import Decision, decide, record
+from shm_data.parallel import Progress, quiet
+from shm_data.planning.plan import current_plan
 from shm_data.sources.types import Foreground
 
+# Seconds between two looks at a folder that another part is writing to, and for which a part waits for its turn:
+# the others keep the folder to themselves only while they write the plan or the lists.
+_PAUSE = 1.0
+_PATIENCE = 10.0
 
-class Crew(Protocol):
-    """Who makes the samples: so many `hands` at once, of tasks with at `most` so many samples each."""
+_log = logging.getLogger(__name__)
 
-    @property
-    def hands(self) -> int:
-        """How many tasks are in work at once."""
-
-    @property
-    def most(self) -> int:
-        """Few samples in a task, and all hands end together; many, and a task costs nothing."""
-
-    def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
-        """Carries tasks of at most `size` samples out, drawn as they are needed; tells what became of these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Threads:
-    """The threads of this process, which share easels: so their tasks may be small."""
-
-    jobs: int = -1
-    most: int = 16
-
-    @property
-    def hands(self) -> int:
-        """How many there are."""
-        return count_workers(self.jobs)
-
-    def make(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
-        """Carries the tasks out."""
-        del size
-        return spread(build_task, tasks, self.jobs)
-
-
-_ALL_CORES = Threads()
+THREADS = Threads()
 
 
 def composite(
     options: CompositeOptions,
     savedir: Path,
-    jobs: int = -1,
+    executor: Executor = THREADS,
     progress: Progress = quiet,
     *,
     link: Link = "auto",
     verify: bool = False,
 ) -> Manifest:
-    """Builds a data set in `savedir`, or completes one that was begun, and gives its record.
+    """Make a data set in `savedir`, or complete one that was begun, and return its record.
 
-    Samples with the same alpha or trimap share one file by hard `link`s. A set that is gone on with must have the
-    sources of then; to `verify` that is to read them all.
-    Raises ShmDataError where the input or the folder is at fault, or samples could not be made; what was
-    written stays, and the same call goes on from there.
+    Samples with the same alpha or trimap share one file by a hard `link`. When a set is resumed, its sources must be
+    what they were; `verify` compares their contents. A `Part` leaves the set incomplete until all parts are made.
+    Raises ShmDataError where the input or the folder is at fault, or samples could not be made; what was written
+    stays, and the same call resumes.
     """
-    layout = Layout(savedir)
-    decision = decide(options, savedir, jobs, progress, verify=verify)
-    make_folders(layout.root)
-    with locked(layout.root):
-        layout.clear_leftovers()
-        decision = record(decision, layout)
-        carry_out(decision, layout, Threads(jobs), progress, link=link)
-        return finish(decision, layout)
+    dataset = Dataset(savedir)
+    with executor.started() as workers:
+        plan = adopt_plan(options, dataset, executor, workers, progress, verify=verify)
+        with _turn(dataset, executor):
+            make_samples(plan, dataset, executor, workers, progress, link=link)
+    return _finish(plan, dataset, executor)
 
 
-def record_plan(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Manifest:
-    """Writes down what `composite` would make in `savedir`, and makes nothing of it; gives the record.
+def write_plan(options: CompositeOptions, savedir: Path, jobs: int = -1, progress: Progress = quiet) -> Manifest:
+    """Record what `composite` would make in `savedir`, make nothing of it, and return the record.
 
     Raises ShmDataError as `composite` does.
     """
-    layout = Layout(savedir)
-    decision = decide(options, savedir, jobs, progress)
-    if decision.recorded and decision.found is not None:
-        return decision.found
-    make_folders(layout.root)
-    with locked(layout.root):
-        layout.clear_leftovers()
-        return record(decision, layout).manifest
+    dataset = Dataset(savedir)
+    plan = current_plan(dataset, options, jobs, progress)
+    if plan.recorded and plan.previous is not None:
+        return plan.previous
+    with dataset.locked():
+        dataset.layout.clear_leftovers()
+        return dataset.adopt(plan).manifest
 
 
-def carry_out(
-    decision: Decision,
-    layout: Layout,
-    crew: Crew = _ALL_CORES,
+def finish_parts(savedir: Path) -> Manifest:
+    """Complete a data set of which all parts are made. Raises ShmDataError that names missing samples."""
+    dataset = Dataset(savedir)
+    if not savedir.is_dir():
+        raise ShmDataError(path=savedir, found="no folder", expected="a data set begun with --part")
+    with dataset.locked():
+        plan = dataset.recorded_plan()
+        if plan is None:
+            raise ShmDataError(path=savedir, found="no dataset.json", expected="a data set begun with --part")
+        dataset.layout.clear_leftovers()
+        missing = [name for _, name in dataset.missing(plan)]
+        if missing:
+            found = f"{len(missing)} missing: {', '.join(missing[:5])}" + ", ..." * (len(missing) > 5)
+            raise ShmDataError(path=savedir, found=found, expected=f"all {plan.manifest.counts.samples} samples")
+        return dataset.finish(plan)
+
+
+def adopt_plan(
+    options: CompositeOptions,
+    dataset: Dataset,
+    executor: Executor,
+    workers: Workers,
+    progress: Progress = quiet,
+    *,
+    verify: bool = False,
+) -> Plan:
+    """Return the recorded plan, after recording it where it is new. Of several parts the first records it."""
+    waited = False
+    while True:
+        plan = current_plan(dataset, options, executor.jobs, progress, verify=verify)
+        if plan.recorded and executor.shared:
+            return plan
+        try:
+            with dataset.locked():
+                dataset.layout.clear_leftovers()
+                workers.require(plan, dataset)
+                return dataset.adopt(plan)
+        except BusyError:
+            if not executor.shared:
+                raise
+        if not waited:
+            _log.warning("%s is being written to: this part waits for the plan", dataset.root)
+        waited = True
+        time.sleep(_PAUSE)
+
+
+def make_samples(
+    plan: Plan,
+    dataset: Dataset,
+    executor: Executor,
+    workers: Workers,
     progress: Progress = quiet,
     *,
     link: Link = "auto",
-    only: range | None = None,
 ) -> None:
-    """Makes every sample of a recorded plan, or those whose places in it are in `only`, that is not there yet.
+    """Make the samples of a recorded plan that are this run's and are missing.
 
-    Raises ShmDataError that names the samples which could not be made, once all others are.
+    Raises ShmDataError that names the samples which could not be made, once all others are made.
     """
+    layout = Layout(dataset.root.absolute())
     make_folders(*layout.folders)
-    places = range(decision.manifest.counts.samples) if only is None else only
-    total = len(places)
+    indices = executor.indices(plan.manifest.counts.samples)
 
     def recipes() -> Iterator[Recipe]:
-        return read_recipes(layout.recipes, places.stop, places.start)
+        return read_recipes(layout.recipes, indices.stop, indices.start)
 
-    if only is None:
-        present = layout.present(decision.manifest.options.extension)
-    else:  # many parts that all list a large folder would take longer over it than over their work
-        present = {recipe.name for recipe in recipes() if layout.holds(recipe.name)}
-    missing = sum(recipe.name not in present for recipe in recipes()) if present else total
+    present = _present(layout, plan, recipes(), shared=executor.shared)
+    missing = sum(recipe.name not in present for recipe in recipes()) if present else len(indices)
     if not missing:
         return
-    hands = crew.hands
-    size = min(crew.most, max(1, missing // (4 * hands)))
-    order = Order(decision.manifest.options, decision.manifest.roots, layout, link)
-    people = {foreground.files.name: foreground for foreground in decision.manifest.foregrounds}
-    tasks = _abreast(_easels(recipes(), people, present, order), hands, size)
-    outcomes = itertools.chain.from_iterable(crew.make(tasks, size))
+    size = min(workers.batch, max(1, missing // (4 * workers.count)))
+    context = RunContext(plan.manifest.options, plan.manifest.roots, layout, link)
+    people = {foreground.files.name: foreground for foreground in plan.manifest.foregrounds}
+    jobs = _jobs(recipes(), people, present, context)
+    outcomes = itertools.chain.from_iterable(workers.run(_interleaved(jobs, workers.count, size), size))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
-        what = f"{len(faults)} of {total} samples could not be made; the others are kept"
+        what = f"{len(faults)} of {len(indices)} samples could not be made; the others are kept"
         raise ShmDataError(what, faults=[f"{outcome.name}: {outcome.fault}" for outcome in faults])
 
 
-def finish(decision: Decision, layout: Layout) -> Manifest:
-    """Writes the lists, the card and then, last of all, that the data set is complete."""
-    shares = {split: Share() for split in SPLITS}
-
-    def places() -> Iterator[tuple[str, str]]:
-        for recipe in decision.recipes():
-            shares[recipe.split].count(recipe)
-            yield recipe.split, recipe.name
-
-    write_lists(layout.root, places())
-    manifest = decision.manifest.model_copy(update={"complete": True})
-    write_card(layout, card(manifest, shares))
-    write_manifest(layout, manifest)
-    return manifest
-
-
-def estimate_bytes(decision: Decision, count: int = 4) -> int:
-    """About how many bytes the whole data set will take, from `count` samples made in memory.
-
-    Alphas and trimaps count once a foreground, since its samples share them; random trimaps once a sample, and so
-    does what is arranged anew.
-    """
-    manifest = decision.manifest
-    options = manifest.options
-    by_name = {foreground.files.name: foreground for foreground in manifest.foregrounds}
-    own, shared, area = 0, 0, 0
-    for recipe in some_recipes(decision, count):
-        sample = make_alone(recipe, by_name, manifest)
-        own += len(encode_image(sample.image, options))
-        alpha, trimap = len(images.encode(sample.alpha)), len(images.encode(sample.trimap))
-        alone = recipe.has_own_alpha
-        own += alpha * alone + trimap * (alone or options.trimap == "random")
-        shared += alpha * (not alone) + trimap * (not alone and options.trimap != "random")
-        area += recipe.size[0] * recipe.size[1]
-    share = manifest.counts.foregrounds / manifest.counts.samples
-    return round((own + shared * share) / area * sum(r.size[0] * r.size[1] for r in decision.recipes()))
+@contextlib.contextmanager
+def _turn(dataset: Dataset, executor: Executor) -> Iterator[None]:
+    """Lock the folder for making samples; a part shares it, and waits a while for its turn."""
+    deadline = time.monotonic() + _PATIENCE * executor.shared
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(dataset.locked(shared=executor.shared))
+                break
+            except BusyError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE)
+        yield
 
 
-def some_recipes(decision: Decision, count: int) -> list[Recipe]:
-    """`count` recipes or all, spread over the whole plan: the middle ones of so many equal parts."""
-    total = decision.manifest.counts.samples
-    count = min(count, total)
-    chosen = {(2 * part + 1) * total // (2 * count) for part in range(count)}
-    return [recipe for place, recipe in enumerate(decision.recipes()) if place in chosen]
+def _finish(plan: Plan, dataset: Dataset, executor: Executor) -> Manifest:
+    """Complete the data set, unless other parts are not made yet."""
+    if executor.missing(plan, dataset):
+        return plan.manifest
+    try:
+        with dataset.locked():
+            dataset.layout.clear_leftovers()
+            return dataset.finish(plan)
+    except BusyError:
+        if executor.shared:  # another part ends at this moment, and will see that all samples are there
+            return plan.manifest
+        raise
 
 
-def _easels(
-    recipes: Iterator[Recipe], people: Mapping[str, Foreground], present: set[str], order: Order
-) -> Iterator[Easel]:
-    """The foregrounds that have samples to be made, one by one, with the recipes of these."""
+def _present(layout: Layout, plan: Plan, recipes: Iterator[Recipe], *, shared: bool) -> set[str]:
+    """Return the names of samples that are there. A part looks at its own alone: the folder may be huge."""
+    if shared:
+        return {recipe.name for recipe in recipes if layout.holds(recipe.name)}
+    return layout.present(plan.manifest.options.extension)
+
+
+def _jobs(
+    recipes: Iterator[Recipe], people: Mapping[str, Foreground], present: set[str], context: RunContext
+) -> Iterator[ForegroundJob]:
+    """Return the foregrounds with missing samples, one by one, with the recipes of these."""
     for name, some in itertools.groupby(recipes, key=lambda recipe: recipe.foreground):
         if missing := [recipe for recipe in some if recipe.name not in present]:
-            behind = {recipe.partner for recipe in missing if recipe.partner is not None}
-            yield Easel(people[name], missing, order, {partner: people[partner] for partner in behind})
+            partners = {recipe.partner for recipe in missing if recipe.partner is not None}
+            yield ForegroundJob(people[name], missing, context, {partner: people[partner] for partner in partners})
 
 
-def _abreast(easels: Iterator[Easel], count: int, size: int) -> Iterator[Task]:
-    """Tasks of at most `size` samples, of `count` foregrounds in turn.
+def _interleaved(jobs: Iterator[ForegroundJob], count: int, size: int) -> Iterator[Task]:
+    """Return tasks of at most `size` samples, of `count` foregrounds in turn.
 
-    So each worker prepares a foreground of its own, when it would else wait for the one that prepares theirs.
+    So each worker prepares a foreground of its own instead of waiting for the one that prepares theirs.
     """
-    open_ = deque(map(_in_tasks, itertools.islice(easels, count), itertools.repeat(size)))
-    while open_:
-        tasks = open_.popleft()
+    started = deque(map(_tasks, itertools.islice(jobs, count), itertools.repeat(size)))
+    while started:
+        tasks = started.popleft()
         if task := next(tasks, None):
             yield task
-            open_.append(tasks)
+            started.append(tasks)
         else:
-            open_.extend(map(_in_tasks, itertools.islice(easels, 1), itertools.repeat(size)))
+            started.extend(map(_tasks, itertools.islice(jobs, 1), itertools.repeat(size)))
 
 
-def _in_tasks(easel: Easel, size: int) -> Iterator[Task]:
-    recipes: Iterable[Recipe] = iter(easel.recipes)
+def _tasks(job: ForegroundJob, size: int) -> Iterator[Task]:
+    recipes: Iterable[Recipe] = iter(job.recipes)
     while some := tuple(itertools.islice(recipes, size)):
-        yield Task(easel, some)
+        yield Task(job, some)

@@ -1,4 +1,4 @@
-"""The samples of a plan, made when they are asked for: no composite need be on the disk."""
+"""Makes the samples of a plan when they are asked for: no composite needs to be on the disk."""
 
 import hashlib
 import itertools
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data import images
-from shm_data.building.render import Prepared, Scene, arrange, mix, render_trimap
+from shm_data.building.render import PreparedForeground, Sample, arrange, render, render_trimap
 from shm_data.building.worker import read_background, read_prepared
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, read_manifest, refuse_changed_sources, versions
@@ -26,104 +26,109 @@ from shm_data.pixels.augmentations import need_partner
 from shm_data.pixels.compositing import cover_box, to_three_channels
 from shm_data.pixels.trimap import flat_distance, trimap_from_distance
 from shm_data.planning import partners
-from shm_data.planning.plan import augmented, draw_place, of_partner
+from shm_data.planning.draw import draw_augmentations, draw_crop_position, recipe_of_partner
 from shm_data.sources.types import Foreground, path_of
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """The samples of one split of a plan, in the order of its recipes, to be made in any order by any process.
+class PlannedSamples:
+    """The samples of one split of a plan, in the order of its recipes. Any process can make any of them.
 
-    `places` (N,) int64 are the bytes at which their recipes begin, `backgrounds` the keys of all that they use, and
-    `partners` those of their foregrounds that may stand behind others.
-    `cache` is where foregrounds are kept as they are once prepared, by these `versions` of the libraries.
+    `offsets` (N,) int64 are the bytes at which their recipes begin, `backgrounds` the keys of all backgrounds of the
+    split, `partners` the foregrounds that may stand behind others. `cache` is the folder of prepared foregrounds,
+    made with these `versions` of the libraries.
     """
 
     layout: Layout
     manifest: Manifest
     foregrounds: Mapping[str, Foreground]
     names: Sequence[str]
-    places: NDArray[np.int64]
+    offsets: NDArray[np.int64]
     backgrounds: Sequence[str]
     partners: Sequence[Foreground]
     cache: Path
     versions: Mapping[str, str]
 
     def recipe(self, index: int) -> Recipe:
-        """The recipe of a sample."""
+        """Return the recipe of a sample."""
         with self.layout.recipes.open("rb") as file:
-            file.seek(int(self.places[index]))
+            file.seek(int(self.offsets[index]))
             return from_line(file.readline())
 
-    def fresh(self, recipe: Recipe, epoch: int) -> Recipe:
-        """The recipe with another background of its split, and another crop, in every epoch; an original as it is.
+    def with_new_background(self, recipe: Recipe, epoch: int) -> Recipe:
+        """Return the recipe with another background of its split, and another crop, in every epoch.
 
-        What is drawn depends on the plan's seed, the sample and the epoch alone.
+        An original stays as it is. What is drawn depends on the plan's seed, the sample and the epoch alone.
         """
         if recipe.background is None:
             return recipe
         drawn = draws(self.manifest.options.seed, "fresh", recipe.name, epoch)
         key = self.backgrounds[int(next(drawn) * len(self.backgrounds))]
         size = images.read_size(path_of(key, self.manifest.roots))
-        return replace(recipe, background=key, crop=cover_box(size, recipe.size, *draw_place(drawn, again=True)))
+        position = draw_crop_position(drawn, again=True)
+        return replace(recipe, background=key, crop=cover_box(size, recipe.size, *position))
 
-    def augmented(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:
-        """The recipe with other augmentations in every epoch, of these names only, whatever it records itself.
+    def with_new_augmentations(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:
+        """Return the recipe with newly drawn augmentations of these names alone, others in every epoch.
 
         What is drawn depends on the plan's seed, the sample and the epoch alone. Any other foreground may be its
         partner.
         """
         options, foreground = self.manifest.options, self.foregrounds[recipe.foreground]
         numbers = draws(options.seed, "augment", recipe.name, epoch)
-        others = draws(options.seed, "over", recipe.name, epoch)
-        partner = (
-            partners.draw_partner(others, foreground, self.partners, options.group) if need_partner(names) else None
-        )
-        return augmented(recipe, numbers, names, foreground, partner)
+        partner = None
+        if need_partner(names):
+            others = draws(options.seed, "over", recipe.name, epoch)
+            partner = partners.draw_partner(others, foreground, self.partners, options.group)
+        return draw_augmentations(recipe, numbers, names, foreground, partner)
 
-    def scene(self, recipe: Recipe) -> Scene:
-        """The sample of a recipe. Raises ShmDataError where a source is gone, or is no longer what it was."""
-        prepared, trimap = self._prepared(recipe)
+    def sample(self, recipe: Recipe) -> Sample:
+        """Make the sample of a recipe. Raises ShmDataError where a source is gone or has changed."""
+        prepared = self._prepared(recipe)
         if recipe.has_own_alpha:
             prepared = arrange(recipe, prepared, self._partner(recipe))
-            trimap = render_trimap(recipe.trimap, prepared)
-        mixed = mix(recipe, prepared, read_background(recipe, self.manifest.roots))
-        return Scene(mixed.image, prepared.alpha, trimap, mixed.foreground, mixed.background)
+            prepared = replace(prepared, trimap=render_trimap(recipe.trimap, prepared))
+        return render(replace(recipe, trimap=None), prepared, read_background(recipe, self.manifest.roots))
 
-    def _partner(self, recipe: Recipe) -> Prepared | None:
-        """Who stands behind the foreground of a recipe."""
+    def _partner(self, recipe: Recipe) -> PreparedForeground | None:
+        """Return the foreground that stands behind a recipe's own."""
         if recipe.partner is None:
             return None
-        partner = self.foregrounds[recipe.partner]
-        return self._prepared(of_partner(recipe, partner, self.manifest.options))[0]
+        return self._prepared(recipe_of_partner(recipe, self.foregrounds[recipe.partner], self.manifest.options))
 
-    def _prepared(self, recipe: Recipe) -> tuple[Prepared, Array]:
-        """The foreground of a recipe and its trimap, from the cache if they are there."""
+    def _prepared(self, recipe: Recipe) -> PreparedForeground:
+        """Return the foreground of a recipe with its trimap, from the cache if it is there."""
         width, height = recipe.size
-        path = self.cache / self._kept_as(recipe)
+        cached = self._cached(recipe)
+        planes = np.split(cached, np.cumsum([3, 1]) * width * height)
+        colours, alpha = planes[0].reshape(height, width, 3), planes[1].reshape(height, width)
+        if recipe.trimap is not None and self._has_drawn_trimap(recipe):
+            distance = planes[2].view(np.uint16).reshape(height, width)
+            trimap = trimap_from_distance(alpha, distance, recipe.trimap)
+        else:
+            trimap = planes[2].reshape(height, width)
+        return PreparedForeground(colours, colours, alpha, to_three_channels(alpha), trimap)
+
+    def _cached(self, recipe: Recipe) -> Array:
+        """Return the cached bytes of a foreground; write them first where they are missing."""
+        width, height = recipe.size
+        path = self.cache / self._cache_name(recipe)
         try:
             with path.open("rb") as file:  # np.memmap takes a third of a millisecond
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            kept = np.frombuffer(mapped, np.uint8)
-        except (OSError, ValueError):  # not there, or empty
-            kept = np.empty(0, np.uint8)
-        if kept.size != width * height * (6 if self._is_drawn(recipe) else 5):
-            kept = self._keep(recipe, path)
-        planes = np.split(kept, np.cumsum([3, 1]) * width * height)
-        colours, alpha = planes[0].reshape(height, width, 3), planes[1].reshape(height, width)
-        prepared = Prepared(colours, colours, alpha, to_three_channels(alpha), None)
-        if recipe.trimap is None or not self._is_drawn(recipe):
-            return prepared, planes[2].reshape(height, width)
-        return prepared, trimap_from_distance(alpha, planes[2].view(np.uint16).reshape(height, width), recipe.trimap)
+            cached = np.frombuffer(mapped, np.uint8)
+        except (OSError, ValueError):  # missing or empty
+            cached = np.empty(0, np.uint8)
+        bytes_a_pixel = 6 if self._has_drawn_trimap(recipe) else 5
+        return cached if cached.size == width * height * bytes_a_pixel else self._write_cache(recipe, path)
 
-    def _keep(self, recipe: Recipe, path: Path) -> Array:
+    def _write_cache(self, recipe: Recipe, path: Path) -> Array:
         """Prepare the foreground of a recipe and cache its colours, alpha, and trimap or distances."""
-        prepared = read_prepared(
-            self.foregrounds[recipe.foreground], [recipe], self.manifest.options, self.manifest.roots
-        )
+        manifest = self.manifest
+        prepared = read_prepared(self.foregrounds[recipe.foreground], [recipe], manifest.options, manifest.roots)
         last: NDArray[np.generic] = (
             flat_distance(prepared.alpha, recipe.trimap.tolerance)
-            if recipe.trimap is not None and self._is_drawn(recipe)
+            if recipe.trimap is not None and self._has_drawn_trimap(recipe)
             else render_trimap(recipe.trimap, prepared)
         )
         colours = prepared.photo if recipe.background is None else prepared.colours
@@ -132,44 +137,44 @@ class Replay:
         write_bytes(path, data)
         return np.frombuffer(data, np.uint8)
 
-    def _is_drawn(self, recipe: Recipe) -> bool:
-        """Whether every sample of the foreground has a trimap of its own."""
+    def _has_drawn_trimap(self, recipe: Recipe) -> bool:
+        """Return whether every sample of the foreground has a trimap of its own."""
         return self.manifest.options.trimap == "random" and recipe.trimap is not None
 
-    def _kept_as(self, recipe: Recipe) -> str:
-        """The name of a file in the cache, which tells all that decides what it holds."""
+    def _cache_name(self, recipe: Recipe) -> str:
+        """Return the name of a file in the cache: a digest of all that decides its contents."""
         options, files = self.manifest.options, self.foregrounds[recipe.foreground].files
         sources = [self.manifest.sources[key].digest for key in (files.image, files.alpha, files.trimap) if key]
-        rule = recipe.trimap and [recipe.trimap.tolerance if self._is_drawn(recipe) else astuple(recipe.trimap)]
+        drawn = self._has_drawn_trimap(recipe)
+        rule = recipe.trimap and [recipe.trimap.tolerance if drawn else astuple(recipe.trimap)]
         colours = "photo" if recipe.background is None else options.foreground
-        told = [sources, recipe.size, colours, options.resize_alpha, rule, dict(self.versions)]
-        return f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}.planes"
+        parts = [sources, recipe.size, colours, options.resize_alpha, rule, dict(self.versions)]
+        return f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.planes"
 
 
-def replay_of(root: Path, split: str, cache: Path, jobs: int = -1, progress: Progress = quiet) -> Replay:
-    """Opens the plan in a folder, whether or not its samples were made.
+def open_plan(root: Path, split: str, cache: Path, jobs: int = -1, progress: Progress = quiet) -> PlannedSamples:
+    """Open one split of the plan in a folder, whether or not its samples were made.
 
-    Raises ShmDataError where there is none, its split is empty, or its sources are gone or have changed.
+    Raises ShmDataError where there is no plan, the split is empty, or its sources are gone or have changed.
     """
     layout = Layout(root)
     manifest = read_manifest(layout)
     if manifest is None:
-        raise ShmDataError(
-            path=root, found="no dataset.json", expected="a folder that shm-data composite or plan made"
-        )
+        expected = "a folder that shm-data composite or plan made"
+        raise ShmDataError(path=root, found="no dataset.json", expected=expected)
     refuse_changed_sources(manifest, manifest.roots, jobs=jobs, progress=progress)
-    names, places, used, shown = _of_split(layout, manifest.counts.samples, split)
+    names, offsets, used, shown = _split_of(layout, manifest.counts.samples, split)
     if not names:
         raise ShmDataError(path=layout.recipes, found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
-    behind = [people[name] for name in sorted(shown) if partners.can_pair(people[name])]
-    starts = np.array(places, np.int64)
-    return Replay(layout, manifest, people, names, starts, sorted(used), behind, cache, versions())
+    able = [people[name] for name in sorted(shown) if partners.can_pair(people[name])]
+    starts = np.array(offsets, np.int64)
+    return PlannedSamples(layout, manifest, people, names, starts, sorted(used), able, cache, versions())
 
 
-def _of_split(layout: Layout, count: int, split: str) -> tuple[list[str], list[int], set[str], set[str]]:
-    """The names of a split's samples, where their recipes begin, and the backgrounds and foregrounds they use."""
-    names, places, place = [], [], 0
+def _split_of(layout: Layout, count: int, split: str) -> tuple[list[str], list[int], set[str], set[str]]:
+    """Return the names of a split's samples, their recipes' offsets, and the backgrounds and foregrounds they use."""
+    names, offsets, offset = [], [], 0
     used: set[str] = set()
     shown: set[str] = set()
     with layout.recipes.open("rb") as file:
@@ -177,8 +182,8 @@ def _of_split(layout: Layout, count: int, split: str) -> tuple[list[str], list[i
             recipe = from_line(line)
             if recipe.split == split:
                 names.append(recipe.name)
-                places.append(place)
+                offsets.append(offset)
                 used |= {recipe.background} if recipe.background else set()
                 shown.add(recipe.foreground)
-            place += len(line)
-    return names, places, used, shown
+            offset += len(line)
+    return names, offsets, used, shown

@@ -1,4 +1,4 @@
-"""Recipe + pixels -> sample: pure, and without any choice of its own."""
+"""Recipe and pixels -> sample: pure, and without any random choice."""
 
 from dataclasses import dataclass
 
@@ -25,34 +25,25 @@ from shm_data.sources.types import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One line of a data set: image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, all uint8."""
+    """One sample: image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, all uint8.
 
-    image: Array
-    alpha: Array
-    trimap: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A sample, image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255}, and what it was composed of.
-
-    `foreground` and `background` (H, W, 3) are the colours that alpha mixes; None for an original, whose background
-    nobody knows. All are uint8.
+    `foreground` and `background` (H, W, 3) uint8 are the colours F and B that alpha mixes in the image, before noise
+    and JPEG. They are None where they are not known, as for an original photo.
     """
 
     image: Array
     alpha: Array
     trimap: Array
-    foreground: Array | None
-    background: Array | None
+    foreground: Array | None = None
+    background: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W).
+class PreparedForeground:
+    """A foreground at the size of its samples: the photo, its true colours (H, W, 3), alpha and trimap (H, W), uint8.
 
-    Where no sample shows the photo as it is, the colours may stand in its place: three bytes less a pixel.
-    `weights` is alpha three times beside itself (H, W, 3), as the blend needs it.
+    Where no sample shows the photo itself, `photo` may be `colours`, which saves three bytes a pixel.
+    `weights` is alpha in three channels (H, W, 3), as `blend` needs it.
     """
 
     photo: Array
@@ -62,106 +53,101 @@ class Prepared:
     trimap: Array | None
 
 
-def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> Prepared:
-    """Brings a foreground to `size` and finds its colours, once for all its samples.
-
-    The colours of a `straight` cut-out are true as they are; of a photo they are estimated, or, not
-    `estimated`, the photo itself with the old background in its soft edges.
-    """
-    alpha = resize_matte(pixels.alpha, size)
-    trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
-    if straight:
-        colours = resize_straight(pixels.image, pixels.alpha, size)
-        return Prepared(colours, colours, alpha, to_three_channels(alpha), trimap)
-    photo = resize(pixels.image, size)
-    return Prepared(
-        photo, estimate_foreground(photo, alpha) if estimated else photo, alpha, to_three_channels(alpha), trimap
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class ReducedBackground:
-    """A background photo (H, W, 3) uint8, and by how much it is smaller than the one that recipes speak of."""
+    """A background photo (H, W, 3) uint8, decoded at 1/`factor` of the size that recipes refer to."""
 
     pixels: Array
     factor: int = 1
 
 
-def arrange(recipe: Recipe, prepared: Prepared, partner: Prepared | None) -> Prepared:
-    """The foreground as it stands in this sample: in its place, and before its `partner`, if it has one.
+def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> PreparedForeground:
+    """Resize a foreground to `size` (width, height) and find its colours, once for all its samples.
 
-    For most recipes that is the foreground itself. The trimap of another alpha follows from the recipe's rule.
+    The colours of a `straight` cut-out are true already. Those of a photo are `estimated`, or the photo itself with
+    the old background in its soft edges.
     """
-    done = recipe.augment
-    if done is None or not recipe.has_own_alpha:
+    alpha = resize_matte(pixels.alpha, size)
+    trimap = None if pixels.trimap is None else resize_nearest(pixels.trimap, size)
+    if straight:
+        colours = resize_straight(pixels.image, pixels.alpha, size)
+        return PreparedForeground(colours, colours, alpha, to_three_channels(alpha), trimap)
+    photo = resize(pixels.image, size)
+    colours = estimate_foreground(photo, alpha) if estimated else photo
+    return PreparedForeground(photo, colours, alpha, to_three_channels(alpha), trimap)
+
+
+def arrange(recipe: Recipe, prepared: PreparedForeground, partner: PreparedForeground | None) -> PreparedForeground:
+    """Return the foreground as one sample shows it: scaled and moved in the frame, and in front of its `partner`.
+
+    For most recipes that is `prepared` itself. Where alpha changes, the trimap follows from the recipe's rule.
+    """
+    augment = recipe.augment
+    if augment is None or not recipe.has_own_alpha:
         return prepared
     behind = None if partner is None else (partner.colours, partner.alpha)
-    colours, alpha = effects.augment_person((prepared.colours, prepared.alpha), recipe.size, done, behind)
-    return Prepared(prepared.photo, colours, alpha, to_three_channels(alpha), None)
+    colours, alpha = effects.augment_person((prepared.colours, prepared.alpha), recipe.size, augment, behind)
+    return PreparedForeground(prepared.photo, colours, alpha, to_three_channels(alpha), None)
 
 
-def render(recipe: Recipe, prepared: Prepared, background: ReducedBackground | None) -> Sample:
-    """The sample of a recipe, from its foreground as it stands in it and its background."""
-    return Sample(render_image(recipe, prepared, background), prepared.alpha, render_trimap(recipe.trimap, prepared))
-
-
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """An image (H, W, 3) uint8, and the colours F and B (H, W, 3) uint8 that alpha mixes in it.
-
-    They are None for an original, B also where the image took its place, and know nothing of noise and of what JPEG
-    left of the image.
-    """
-
-    image: Array
-    foreground: Array | None
-    background: Array | None
+def render(recipe: Recipe, prepared: PreparedForeground, background: ReducedBackground | None) -> Sample:
+    """Return the sample of a recipe from its arranged foreground and its background."""
+    image, foreground, behind = _composite(recipe, prepared, background, None)
+    return Sample(image, prepared.alpha, render_trimap(recipe.trimap, prepared), foreground, behind)
 
 
 def render_image(
-    recipe: Recipe, prepared: Prepared, background: ReducedBackground | None, room: Array | None = None
+    recipe: Recipe,
+    prepared: PreparedForeground,
+    background: ReducedBackground | None,
+    out: Array | None = None,
 ) -> Array:
-    """The image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
+    """Return the image (H, W, 3) uint8 of a recipe: the composite, or the photo itself for an original.
 
-    A composite may lie in the `room`, an array of its shape, if there is one: until the next is rendered there.
+    A composite may be written to `out`, an array of its shape.
     """
-    return mix(recipe, prepared, background, room).image
+    return _composite(recipe, prepared, background, out)[0]
 
 
-def mix(
-    recipe: Recipe, prepared: Prepared, background: ReducedBackground | None, room: Array | None = None
-) -> Mixture:
-    """The image of a recipe, as `render_image` gives it, and its colours; in a `room` it lies where B was."""
-    done = recipe.augment
+def render_trimap(rule: TrimapRule | None, prepared: PreparedForeground) -> Array:
+    """Return the trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
+    if rule is not None:
+        return derive_trimap(prepared.alpha, rule)
+    if prepared.trimap is None:
+        raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
+    return prepared.trimap
+
+
+def _composite(
+    recipe: Recipe,
+    prepared: PreparedForeground,
+    background: ReducedBackground | None,
+    out: Array | None,
+) -> tuple[Array, Array | None, Array | None]:
+    """Return the image and its colours F and B, None for an original; in `out` the image replaces B."""
+    augment = recipe.augment
     if background is None or recipe.crop is None:
-        return Mixture(prepared.photo if done is None else effects.augment_photo(prepared.photo, done), None, None)
-    behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, room)
-    if done is None:
-        image = blend(prepared.colours, prepared.weights, behind, room)
-        return Mixture(image, prepared.colours, behind if room is None else None)
-    colours = effects.augment_foreground(prepared.colours, done)
-    behind = effects.augment_background(behind, prepared.alpha, done)
-    image = effects.augment_image(blend(colours, prepared.weights, behind, room), done)
-    return Mixture(image, colours, behind if room is None else None)
+        photo = prepared.photo
+        return photo if augment is None else effects.augment_photo(photo, augment), None, None
+    behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, out)
+    colours = prepared.colours
+    if augment is not None:
+        colours = effects.augment_foreground(colours, augment)
+        behind = effects.augment_background(behind, prepared.alpha, augment)
+    image = blend(colours, prepared.weights, behind, out)
+    if augment is not None:
+        image = effects.augment_image(image, augment)
+    return image, colours, behind if out is None else None
 
 
 def _box(crop: Box, recipe: Recipe, background: ReducedBackground) -> Box:
-    """The crop of a recipe in the background as it was read. Raises ShmDataError where it reaches beyond."""
+    """Return the crop of a recipe in the decoded background. Raises ShmDataError where it reaches beyond."""
     box = crop if background.factor == 1 else reduce_box(crop, background.factor)
     height, width = background.pixels.shape[:2]
     if height < box[1] + box[3] or width < box[0] + box[2]:
         raise ShmDataError(
             f"background {recipe.background} of {recipe.name}",
             found=f"{width}x{height}",
-            expected=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as it was when the recipe was drawn",
+            expected=f"at least {box[0] + box[2]}x{box[1] + box[3]}, as when the recipe was drawn",
         )
     return box
-
-
-def render_trimap(rule: TrimapRule | None, prepared: Prepared) -> Array:
-    """The trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
-    if rule is not None:
-        return derive_trimap(prepared.alpha, rule)
-    if prepared.trimap is None:
-        raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
-    return prepared.trimap

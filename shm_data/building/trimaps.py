@@ -12,7 +12,7 @@ from shm_data.files import clear_leftovers, locked, make_folders, unused
 from shm_data.options import TrimapOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.trimap import derive_trimap, missing_classes
-from shm_data.planning.plan import trimap_rule
+from shm_data.planning.draw import trimap_rule
 from shm_data.sources.foregrounds import tolerance_of
 from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 
 from shm_data import images
-from shm_data.building import build, worker
+from shm_data.building import worker
 from shm_data.building.render import Sample
 from shm_data.check.findings import Finding, Unchecked, error, warning
 from shm_data.check.index import recipes_of
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, versions
 from shm_data.dataset.recipes import Recipe
+from shm_data.dataset.store import Plan
 from shm_data.errors import ShmDataError
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
-from shm_data.planning.decide import Decision
 
 # Levels by which another version of a library may round differently.
 _ROUNDING = 2
@@ -31,8 +31,7 @@ def rerender(
     layout: Layout, manifest: Manifest, count: int, jobs: int = -1, progress: Progress = quiet
 ) -> tuple[list[Finding], list[Unchecked]]:
     """Make `count` samples of a plan again; return where those on disk differ, and what could not be made."""
-    decision = Decision(manifest, lambda: recipes_of(layout, manifest), recorded=True, found=manifest)
-    recipes = build.some_recipes(decision, count)
+    recipes = Plan(manifest, lambda: recipes_of(layout, manifest), recorded=True).some_recipes(count)
     results = spread(partial(_compare, layout, manifest), recipes, jobs, ordered=True)
     findings: list[Finding] = []
     faults: list[ShmDataError] = []
@@ -67,7 +66,7 @@ def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
     """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
     expected = (recipe.foreground, recipe.partner)
     people = {some.files.name: some for some in manifest.foregrounds if some.files.name in expected}
-    return worker.make_alone(recipe, people, manifest)
+    return worker.make_sample(recipe, people, manifest)
 
 
 def _judge(

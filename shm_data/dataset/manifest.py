@@ -128,13 +128,13 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
     write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode(), durable=True)
 
 
-def refuse_other_options(old: Manifest, options: CompositeOptions, layout: Layout) -> None:
-    """Raises ShmDataError where a data set was made with other options: two are never mixed in one folder."""
+def refuse_other_options(old: Manifest, options: CompositeOptions) -> None:
+    """Raise ShmDataError where a data set was made with other options: two are never mixed in one folder."""
     before, now = old.options.model_dump(exclude=set(_UNDECIDING)), options.model_dump(exclude=set(_UNDECIDING))
     differing = [name for name in now if before[name] != now[name]]
     if differing:
         raise ShmDataError(
-            f"{layout.root} holds a data set made with other options",
+            "the folder holds a data set made with other options",
             found=", ".join(f"--{name.replace('_', '-')} {_typed(now[name])}" for name in differing),
             expected=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
         )

@@ -1,4 +1,4 @@
-"""Who stands behind whom, where one foreground is composited over another. Pure."""
+"""Decides which foreground stands behind which, where one is composited over another. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -7,14 +7,14 @@ from shm_data.sources.types import Foreground
 
 
 def can_pair(foreground: Foreground) -> bool:
-    """Whether a foreground may stand before or behind another: a trimap of somebody's own would no longer fit."""
+    """Return whether a foreground may stand before or behind another: its own trimap would no longer fit."""
     return not foreground.files.imported and foreground.files.trimap is None
 
 
 def draw_partner(
     numbers: Iterator[float], foreground: Foreground, others: Sequence[Foreground], group: str | None
 ) -> Foreground | None:
-    """One of the others that is of another `group` (by the pattern of --group), so another person; or None."""
+    """Draw one of the others that is another person, by the pattern of --group; None if none is."""
     own = group_of(foreground.files.name, group)
     if all(group_of(other.files.name, group) == own for other in others):
         return None
@@ -27,10 +27,10 @@ def draw_partner(
 def assign_partners(
     foregrounds: Iterable[Foreground], group: str | None, numbers: Callable[[str], Iterator[float]]
 ) -> dict[str, Foreground]:
-    """The partner of each foreground of one split, by name, with numbers for that name.
+    """Return a partner for each foreground of one split, by name, drawn with the `numbers` for that name.
 
-    It is one for all its samples, so that only two need be prepared, and one of those before it, so that foregrounds
-    which join later change none. The first has no partner.
+    All samples of a foreground have the same partner, so that only two foregrounds are prepared at a time. It comes
+    from the foregrounds before its own, so that those added later change none. The first has no partner.
     """
     partners = {}
     earlier: list[Foreground] = []

@@ -1,4 +1,4 @@
-"""Foregrounds and backgrounds -> train or val, before anything is composited."""
+"""Assigns foregrounds and backgrounds to train or val, before anything is composited."""
 
 import hashlib
 import re
@@ -7,57 +7,57 @@ from collections.abc import Iterable, Mapping
 from shm_data.errors import ShmDataError
 
 
-def split(
+def assign_splits(
     kind: str, keys: Iterable[str], ratio: float, seed: int, known: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Puts each key of a kind of thing into "train", with probability `ratio`, or "val".
+    """Return "train", with probability `ratio`, or "val" for each key of a kind of thing.
 
-    Where a key goes is decided by itself and the seed alone, so keys that come later move none. Sides already
-    `known` are kept. Two exceptions, unless `ratio` is 0 or 1: a lone key goes to train; and of more keys neither
-    split stays empty, so the key nearest to the bar crosses it, if there is one whose side is not yet known.
+    The split of a key depends on nothing but kind, key and seed, so keys that are added move none. Splits that are
+    already `known` are kept. Two exceptions, unless `ratio` is 0 or 1: a single key goes to train; and of several
+    keys neither split stays empty, so the key nearest to the threshold changes sides, if one is free to.
     """
-    places = {key: place(kind, key, seed) for key in sorted(set(keys))}
-    sides = {key: "train" if where < ratio else "val" for key, where in places.items()}
-    kept = {key: side for key, side in (known or {}).items() if key in places}
-    sides |= kept
-    free = [key for key in places if key not in kept]
-    present = set(sides.values())
+    positions = {key: position(kind, key, seed) for key in sorted(set(keys))}
+    splits = {key: "train" if number < ratio else "val" for key, number in positions.items()}
+    kept = {key: split for key, split in (known or {}).items() if key in positions}
+    splits |= kept
+    free = [key for key in positions if key not in kept]
+    present = set(splits.values())
     if not 0 < ratio < 1 or len(present) != 1 or not free:
-        return sides
-    if len(places) == 1:
-        return dict.fromkeys(places, "train")
-    farthest = max if present == {"train"} else min
-    sides[farthest(free, key=places.__getitem__)] = "val" if present == {"train"} else "train"
-    return sides
+        return splits
+    if len(positions) == 1:
+        return dict.fromkeys(positions, "train")
+    nearest = max if present == {"train"} else min
+    splits[nearest(free, key=positions.__getitem__)] = "val" if present == {"train"} else "train"
+    return splits
 
 
-def place(kind: str, key: str, seed: int) -> float:
-    """A number in [0, 1), uniform over keys and fixed for each."""
+def position(kind: str, key: str, seed: int) -> float:
+    """Return a number in [0, 1), uniform over keys and always the same for one key."""
     digest = hashlib.blake2b(f"{seed}/{kind}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53
 
 
-def of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
-    """The side of each group of which one member's is known; `groups` has the group of each name.
+def splits_of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the split of each group with a member whose split is known; `groups` has the group of each name.
 
-    Raises ShmDataError for a group with members on both sides.
+    Raises ShmDataError for a group with members in both splits.
     """
     first: dict[str, str] = {}
-    for name, side in known.items():
+    for name, split in known.items():
         other = first.setdefault(groups[name], name)
-        if known[other] != side:
+        if known[other] != split:
             raise ShmDataError(
                 f"--group puts {other} and {name} together ({groups[name]})",
-                found=f"{other} in {known[other]} and {name} in {side}, where their set has them",
+                found=f"{other} in {known[other]} and {name} in {split} of their published sets",
                 expected="a pattern that fits only names of other photos",
             )
     return {group: known[name] for group, name in first.items()}
 
 
 def group_of(name: str, pattern: str | None) -> str:
-    """What photos of one person share: the first group `pattern` finds in the name, or all that it finds.
+    """Return what the names of one person's photos share: the first group of `pattern`, or its whole match.
 
-    Without a pattern, or where it finds nothing, each name is a group of its own.
+    Without a pattern, or where it does not match, each name is a group of its own.
     """
     found = re.search(pattern, name) if pattern else None
     if found is None:

@@ -11,11 +11,13 @@ from shm_data.building.worker import encode_image, read_background, read_partner
 from shm_data.dataset.layout import SPLITS
 from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe
+from shm_data.dataset.store import Plan
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
-from shm_data.planning.decide import Decision, decide_anew, refuse_inside
+from shm_data.planning.plan import make_plan
+from shm_data.planning.scan import refuse_inside, scan
 from shm_data.report.contact_sheet import Row, contact_sheet, fitted, header, places
 
 
@@ -28,18 +30,18 @@ def preview(
     that the set would have. Raises ShmDataError where a source is at fault, or `out` cannot be written.
     """
     _require_place(out, options)
-    decision = decide_anew(options, jobs, progress)
-    images.write_png(out, sheet_of_plan(decision, count, jobs, progress))
-    return decision.manifest
+    plan = make_plan(scan(options, None, jobs, progress), options, None, jobs, progress)
+    images.write_png(out, sheet_of_plan(plan, count, jobs, progress))
+    return plan.manifest
 
 
-def sheet_of_plan(decision: Decision, count: int, jobs: int = -1, progress: Progress = quiet) -> Array:
+def sheet_of_plan(plan: Plan, count: int, jobs: int = -1, progress: Progress = quiet) -> Array:
     """A contact sheet (H, W, 3) uint8 of about `count` samples of a plan. Only their foregrounds are prepared."""
-    counts = {split: getattr(decision.manifest.counts, split) for split in SPLITS}
+    counts = {split: getattr(plan.manifest.counts, split) for split in SPLITS}
     chosen = {split: set(some) for split, some in places(counts, count).items()}
-    by_foreground = itertools.groupby(_shown(decision, chosen), key=lambda recipe: recipe.foreground)
+    by_foreground = itertools.groupby(_shown(plan, chosen), key=lambda recipe: recipe.foreground)
     parts = [tuple(recipes) for _, recipes in by_foreground]
-    results = spread(partial(_rows, decision.manifest), parts, jobs, ordered=True)
+    results = spread(partial(_rows, plan.manifest), parts, jobs, ordered=True)
     rows = [row for some in progress(results, len(parts), "rendering foregrounds") for row in some]
     return contact_sheet([row for split in SPLITS for row in rows if row.split == split], header(counts))
 
@@ -53,10 +55,10 @@ def _require_place(out: Path, options: CompositeOptions) -> None:
     refuse_inside("--out", out, options)
 
 
-def _shown(decision: Decision, chosen: dict[str, set[int]]) -> Iterator[Recipe]:
+def _shown(plan: Plan, chosen: dict[str, set[int]]) -> Iterator[Recipe]:
     """The recipes at the chosen places of each split's list, in the order of the plan."""
     numbers = {split: itertools.count() for split in SPLITS}
-    for recipe in decision.recipes():
+    for recipe in plan.recipes():
         if next(numbers[recipe.split]) in chosen[recipe.split]:
             yield recipe
 
