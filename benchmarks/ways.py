@@ -28,7 +28,7 @@ from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import fit, resize, resize_matte, resize_nearest
 from shm_data.pixels.trimap import BACKGROUND, FOREGROUND, UNKNOWN, derive_trimap
-from shm_data.planning.plan import trimap_rule
+from shm_data.planning.draw import trimap_rule
 from shm_data.sources import backgrounds
 
 

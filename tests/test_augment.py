@@ -18,7 +18,7 @@ from small import contents, matte, photo
 from cli.data import data
 from shm_data import images
 from shm_data.building.build import composite, write_plan
-from shm_data.building.executors import Part
+from shm_data.building.executors import Part, Threads
 from shm_data.building.on_the_fly import open_plan
 from shm_data.check import check_dataset
 from shm_data.check.index import leaks
@@ -36,7 +36,7 @@ from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.placement import composite_over, place_in_frame
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_data.planning import partners
-from shm_data.planning.plan import augmented
+from shm_data.planning.draw import draw_augmentations
 from shm_data.report.contact_sheet import sheet_of
 from shm_data.report.preview import preview
 from shm_data.sources import foregrounds
@@ -472,7 +472,7 @@ def test_the_noise_of_a_lossy_partner_is_not_taken_for_hair(sources, tmp_path):
         Foreground(Files(name, name, name, None), (60, 80), tolerance) for name, tolerance in (("a", 0), ("b", 5))
     ]
     clean = replace(recipes[1], foreground="a", trimap=TrimapRule("euclid", 5, 5, 0), augment=None)
-    both = [augmented(clean, draws(0, index), ["over"], *people) for index in range(20)]
+    both = [draw_augmentations(clean, draws(0, index), ["over"], *people) for index in range(20)]
     assert {(each.partner, each.trimap.tolerance) for each in both} == {(None, 0), ("b", 5)}
 
 
@@ -510,12 +510,12 @@ def test_a_name_that_is_none_is_refused(sources):
 
 @pytest.fixture
 def built(sources, tmp_path):
-    composite(options_of(sources), tmp_path / "set", jobs=1)
+    composite(options_of(sources), tmp_path / "set", Threads(1))
     return tmp_path / "set"
 
 
 def test_any_number_of_workers_and_parts_make_the_same_bytes(sources, tmp_path, built):
-    composite(options_of(sources), tmp_path / "many", jobs=2)
+    composite(options_of(sources), tmp_path / "many", Threads(2))
     for number in (2, 1, 3):
         composite(options_of(sources), tmp_path / "parts", Part(number, 3))
     assert contents(tmp_path / "many") == contents(tmp_path / "parts") == contents(built)
@@ -717,14 +717,14 @@ def test_training_draws_anew_in_every_epoch_and_the_same_again(sources, tmp_path
     config = configured(tmp_path / "plan", augment=["noise", "jpeg", "over"], resample_backgrounds=True)
     first, again = (
         {
-            (epoch, index): TrainingSet(config).source.sample(index, epoch).image
+            (epoch, index): TrainingSet(config).source.scene(index, epoch).image
             for epoch, index in itertools.product(range(4), range(5))
         }
         for _ in range(2)
     )
     assert all(np.array_equal(first[key], again[key]) for key in first)
     plain = TrainingSet(configured(tmp_path / "plan", resample_backgrounds=True))
-    same = [np.array_equal(first[epoch, index], plain.source.sample(index, epoch).image) for epoch, index in first]
+    same = [np.array_equal(first[epoch, index], plain.source.scene(index, epoch).image) for epoch, index in first]
     assert 0 < sum(same) < len(same) / 2
     source = source_of("recipes", tmp_path / "plan", "train")
     recipes = [
@@ -746,7 +746,7 @@ def test_training_does_what_it_is_told_and_not_what_the_plan_says(sources, tmp_p
 
 
 def test_without_the_key_the_plan_is_followed(sources, tmp_path, built):
-    scene = TrainingSet(configured(built)).source.sample(1, 3)
+    scene = TrainingSet(configured(built)).source.scene(1, 3)
     assert np.array_equal(scene.image, images.read_image(Layout(built).sample(read_names(built, "train")[1])[0]))
 
 

@@ -102,7 +102,7 @@ def test_links_that_must_be_and_cannot_are_an_error(sources, tmp_path, monkeypat
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(WriteError, match="has no hard links"):
+    with pytest.raises(WriteError, match="cannot be linked to"):
         composite(options(sources), tmp_path / "out", link="hard")
     composite(options(sources), tmp_path / "out")
     monkeypatch.undo()
@@ -412,7 +412,7 @@ def test_broken_and_tiny_backgrounds_are_skipped_and_named(sources, tmp_path):
 
 def test_too_few_backgrounds_are_drawn_again_with_other_crops_and_it_says_so(sources, tmp_path):
     manifest = composite(options(sources, numbg=12), tmp_path / "out")
-    assert any("drawn again, with other crops" in note for note in manifest.notes)
+    assert any("each is used several times, with other crops" in note for note in manifest.notes)
     drawn = [r for r in read_recipes(Layout(tmp_path / "out").recipes) if r.background and r.foreground == "p0"]
     assert len(drawn) == 12 and len({(recipe.background, recipe.crop) for recipe in drawn}) > len(
         {recipe.background for recipe in drawn}
@@ -451,7 +451,7 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
     (sources / "places").rename(sources / "voc" / "JPEGImages")
     given = options(sources, bgdir=(), vocroot=(sources / "voc",))
     with pytest.raises(
-        ShmDataError, match=r"9 left out: 9 \(has no annotation, so it may show a person\), expected .*--people"
+        ShmDataError, match=r"9 skipped: 9 \(has no annotation, so it may show a person\), expected .*--people"
     ):
         composite(given, tmp_path / "out")
     manifest = composite(options(sources, bgdir=(), vocroot=(sources / "voc",), people=True), tmp_path / "out")
@@ -461,7 +461,7 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
 def test_lost_recipes_are_told(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     (tmp_path / "out" / "recipes.jsonl").unlink()
-    with pytest.raises(ShmDataError, match=r"cannot read .*recipes\.jsonl"):
+    with pytest.raises(ShmDataError, match=r"recipes\.jsonl cannot be read"):
         composite(options(sources), tmp_path / "out")
 
 
@@ -513,7 +513,7 @@ def test_a_lone_person_is_trained_on(sources, tmp_path):
 def test_notes_tell_of_groups_and_missing_classes(sources, tmp_path):
     images.write_png(sources / "alphas" / "p1.png", np.full((48, 64), 255, np.uint8))
     manifest = composite(options(sources, group="^nobody"), tmp_path / "out")
-    assert "--group fits 0 of 4 names; all in all there are 4 groups" in manifest.notes
+    assert "--group fits 0 of 4 names, which makes 4 groups" in manifest.notes
     assert "p1: its trimap has no background and no unknown" in manifest.notes
 
 

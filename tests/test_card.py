@@ -14,7 +14,7 @@ from small import contents
 
 from cli.data import data
 from shm_data.building.build import composite, finish_parts
-from shm_data.building.executors import Part
+from shm_data.building.executors import Part, Threads
 from shm_data.check import check_dataset
 from shm_data.dataset.card import card
 from shm_data.dataset.manifest import Manifest
@@ -31,7 +31,7 @@ def folders(sources):
 
 
 def _made(folders, out, jobs=2, **options):
-    manifest = composite(CompositeOptions.checked(**folders, **options), out, jobs=jobs)
+    manifest = composite(CompositeOptions.checked(**folders, **options), out, Threads(jobs))
     return manifest, (out / "README.md").read_text()
 
 

@@ -138,13 +138,13 @@ def test_demo_leaves_a_sheet_to_look_at_and_can_be_run_again(tmp_path):
     for _ in range(2):
         result = shm_data("demo", tmp_path / "demo")
         assert result.returncode == 0, result.stderr
-        assert "left out: 2 (shows a person)" in result.stdout
+        assert "skipped: 2 (shows a person)" in result.stdout
     assert images.read_image(tmp_path / "demo" / "contact_sheet.png").std() > 20
 
 
 def test_the_summary_tells_what_to_know(sources, tmp_path):
     result = shm_data("composite", *folders(sources), "--numbg", 30, "--savedir", tmp_path / "out")
-    assert "note: train has" in result.stdout and "drawn again, with other crops" in result.stdout
+    assert "note: train has" in result.stdout and "each is used several times, with other crops" in result.stdout
 
 
 def test_progress_in_a_log_tells_rate_and_time_left(monkeypatch, capsys):

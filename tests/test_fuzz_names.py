@@ -81,7 +81,7 @@ def test_the_programs_print_any_name_on_a_line(tmp_path, name, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     code, out, error = run(monkeypatch, capsys, *command, "--numbg", "1", "--foreground", "photo")
     assert code == 0 and not [sign for sign in (out + error).replace("\n", "") if not sign.isprintable()]
-    assert len([line for line in out.splitlines() if line.startswith("left out")]) == 2
+    assert len([line for line in out.splitlines() if line.startswith("skipped")]) == 2
     (tmp_path / "alphas" / f"{name}.png").write_bytes(b"no picture")
     code, out, error = run(monkeypatch, capsys, "trimap", "--inalp", "alphas", "--savedir", "trimaps")
     assert code == 1 and len([line for line in error.splitlines() if line.startswith("Error: ")]) == 1
@@ -218,7 +218,7 @@ def test_names_that_are_not_utf_8_are_left_out_of_every_search_and_logged_as_byt
     logged = [record.getMessage() for record in caplog.records]
     for role in ("photos", "alphas", "places"):
         path = os.fsencode(tmp_path / role) + b"/caf\xe9.png"
-        assert f"{path!r} is left out: its name is not UTF-8" in logged
+        assert f"{path!r} is skipped: its name is not UTF-8" in logged
 
 
 def test_a_link_to_a_photo_is_that_photo(tmp_path):

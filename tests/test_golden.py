@@ -1,7 +1,7 @@
 """The bytes that the commands have always written: a handful of option sets, each file by its SHA-256.
 
 `python tests/test_golden.py` writes the digests anew. What is written for people (notes, cards, why a file was
-skipped) is left out: it may be worded better at any time.
+skipped) is skipped: it may be worded better at any time.
 """
 
 import hashlib

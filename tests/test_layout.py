@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with (
-        pytest.raises(WriteError, match=r"cannot write .*absent.*a\.txt"),
+        pytest.raises(WriteError, match=r"a\.txt cannot be written"),
         whole_file(tmp_path / "absent" / "a.txt") as f,
     ):
         f.write_text("x")
@@ -167,5 +167,5 @@ def test_a_file_system_without_locks_is_trusted_and_that_is_logged(tmp_path, mon
 
 
 def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
-    with pytest.raises(ShmDataError, match="cannot open the folder"), locked(tmp_path / "gone"):
+    with pytest.raises(ShmDataError, match="cannot be opened"), locked(tmp_path / "gone"):
         pass

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shm_data.dataset.recipes import from_line, read_recipes, to_line, write_recipes
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.planning.plan import plan
+from shm_data.planning.draw import draw_recipes
 from shm_data.sources.types import Background, Files, Foreground
 
 
@@ -24,7 +24,9 @@ def background(name, size=(50, 40)):
 
 
 def planned(foregrounds, backgrounds, unusable=frozenset(), known=None, **options):
-    return list(plan(foregrounds, backgrounds, CompositeOptions(**options), unusable=unusable, known=known))
+    return list(
+        draw_recipes(foregrounds, backgrounds, CompositeOptions(**options), unusable=unusable, known_splits=known)
+    )
 
 
 PEOPLE = [foreground(f"p{number:02}", (60 + number, 80)) for number in range(30)]

@@ -162,7 +162,7 @@ def test_what_training_sees_is_the_same_as_from_the_layout(sources, tmp_path, mo
 def test_every_epoch_may_have_fresh_backgrounds_and_the_same_ones_again(sources, tmp_path):
     write_plan(options_of(sources), tmp_path / "plan")
     config = configured("pretrain_tnet", "recipes", tmp_path / "plan", resample_backgrounds=True)
-    scenes = [[TrainingSet(config).source.sample(1, epoch).image for epoch in range(3)] for _ in range(2)]
+    scenes = [[TrainingSet(config).source.scene(1, epoch).image for epoch in range(3)] for _ in range(2)]
     assert all(map(np.array_equal, *scenes))
     assert len({scene.tobytes() for scene in scenes[0]}) == 3
 

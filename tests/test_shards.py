@@ -282,7 +282,7 @@ def test_a_data_set_that_is_not_complete_is_refused(copy, tmp_path):
     record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
     assert "a data set that is not complete" in fault(write_shards, copy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert "cannot open the folder" in fault(write_shards, tmp_path / "absent", tmp_path / "out")
+    assert "cannot be opened" in fault(write_shards, tmp_path / "absent", tmp_path / "out")
 
 
 @pytest.mark.parametrize("inside", ["", "shards", "input", "mask/deep"])
@@ -447,7 +447,9 @@ def test_a_shard_that_changes_under_a_reader_is_named(packed, tmp_path, how):
     data = {"swapped": (out / "train-000000.tar").read_bytes(), "zeros": bytes(size), "cut": tar.read_bytes()[:-6000]}
     tar.unlink() if how == "gone" else tar.write_bytes(data[how])
     sentence = fault(source.read, index)
-    assert str(tar) in sentence and ("cannot read" in sentence if how == "gone" else source.names[index] in sentence)
+    assert str(tar) in sentence and (
+        "cannot be read" in sentence if how == "gone" else source.names[index] in sentence
+    )
 
 
 def test_a_broken_picture_in_a_shard_is_named(packed, tmp_path):
@@ -532,5 +534,5 @@ def test_a_broken_sample_in_a_shard_stops_training_with_its_name(packed, tmp_pat
 
 
 def test_shards_must_be_said_to_be_shards(root, packed, tmp_path):
-    assert f"cannot read {packed / 'train.txt'}" in fault(TrainingSet, config("layout", packed, tmp_path))
+    assert f"{packed / 'train.txt'} cannot be read" in fault(TrainingSet, config("layout", packed, tmp_path))
     assert f"{root}: found no index.json" in fault(TrainingSet, config("shards", root, tmp_path))

@@ -4,50 +4,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shm_data.planning.splits import group_of, place, split
+from shm_data.planning.splits import assign_splits, group_of, position
 
 KEYS = st.sets(st.text(max_size=6), min_size=1, max_size=40)
 
 
 @given(KEYS, KEYS, st.floats(0, 1), st.integers(0, 5))
 def test_what_is_added_moves_nobody_but_the_one_that_filled_an_empty_side(keys, more, ratio, seed):
-    before, after = split("x", keys, ratio, seed), split("x", keys | more, ratio, seed)
+    before, after = assign_splits("x", keys, ratio, seed), assign_splits("x", keys | more, ratio, seed)
     moved = {key for key in keys if before[key] != after[key]}
-    natural = {"train" if place("x", key, seed) < ratio else "val" for key in keys}
+    natural = {"train" if position("x", key, seed) < ratio else "val" for key in keys}
     assert not moved or (len(natural) == 1 and len(moved) == 1)
 
 
 @given(KEYS, KEYS, st.integers(0, 5))
 def test_known_sides_are_kept_whatever_is_added(keys, more, seed):
-    before = split("x", keys, 0.8, seed)
-    after = split("x", keys | more, 0.8, seed, known=before)
+    before = assign_splits("x", keys, 0.8, seed)
+    after = assign_splits("x", keys | more, 0.8, seed, known=before)
     assert {key: after[key] for key in keys} == before
 
 
 @given(st.sets(st.text(max_size=6), min_size=2, max_size=20), st.floats(0.01, 0.99), st.integers(0, 20))
 def test_neither_side_is_empty(keys, ratio, seed):
-    assert set(split("x", keys, ratio, seed).values()) == {"train", "val"}
+    assert set(assign_splits("x", keys, ratio, seed).values()) == {"train", "val"}
 
 
 @given(st.text(), st.floats(0.01, 0.99), st.integers(0, 20))
 def test_a_lone_key_is_trained_on(key, ratio, seed):
-    assert split("x", [key], ratio, seed) == {key: "train"}
+    assert assign_splits("x", [key], ratio, seed) == {key: "train"}
 
 
 @pytest.mark.parametrize(("ratio", "side"), [(0, "val"), (1, "train")])
 def test_all_or_nothing_is_respected(ratio, side):
-    assert set(split("x", map(str, range(50)), ratio, 0).values()) == {side}
+    assert set(assign_splits("x", map(str, range(50)), ratio, 0).values()) == {side}
 
 
 def test_the_share_is_about_as_asked():
-    sides = list(split("x", map(str, range(5000)), 0.8, 0).values())
+    sides = list(assign_splits("x", map(str, range(5000)), 0.8, 0).values())
     assert 0.78 < sides.count("train") / 5000 < 0.82
 
 
 def test_seeds_and_kinds_split_differently():
     keys = [str(number) for number in range(50)]
-    assert split("x", keys, 0.5, 0) != split("x", keys, 0.5, 1)
-    assert split("x", keys, 0.5, 0) != split("y", keys, 0.5, 0)
+    assert assign_splits("x", keys, 0.5, 0) != assign_splits("x", keys, 0.5, 1)
+    assert assign_splits("x", keys, 0.5, 0) != assign_splits("y", keys, 0.5, 0)
 
 
 @pytest.mark.parametrize(

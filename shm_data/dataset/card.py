@@ -166,7 +166,7 @@ def _sources(manifest: Manifest) -> Iterator[str]:
 
 def _left_out(manifest: Manifest) -> Iterator[str]:
     if manifest.skipped:
-        yield from ("", "## Left out", "")
+        yield from ("", "## Skipped", "")
         yield from (f"- {len(what)}: {_plain(why)}" for why, what in manifest.skipped.items())
     if manifest.notes:
         yield from ("", "## Notes", "")

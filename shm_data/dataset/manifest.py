@@ -185,7 +185,7 @@ def summary(manifest: Manifest, *, recorded: bool = True) -> list[str]:
     for why, what in manifest.skipped.items():
         pointer = ", see dataset.json" if recorded else ""
         more = f" and {len(what) - _NAMED} more{pointer}" if len(what) > _NAMED else ""
-        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
+        lines.append(f"skipped: {len(what)} ({why}): {', '.join(what[:_NAMED])}{more}")
     return lines
 
 
