@@ -1,5 +1,5 @@
 """The commands `shm-data` and `shm-model`: they parse, call the library once, and print."""
 
-from cli import entry
+from cli import startup
 
-__all__ = ["entry"]  # first of all, since it sees to it that Ctrl-C ends even an import in peace
+__all__ = ["startup"]  # first: Ctrl-C must end even an import quietly

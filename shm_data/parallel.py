@@ -43,7 +43,6 @@ def spread(
     is shared instead of copied. The items are drawn as they are needed, so many in a `batch`: where each takes less
     than a millisecond, handing them over one by one takes longer.
     """
-    make_ready()
 
     def apply_all(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
@@ -56,10 +55,9 @@ def spread(
 
 
 def make_ready(kept: int = _KEPT) -> None:
-    """Readies this process for work on all cores, in threads of its own or as one of many processes.
+    """Prepare a process of ours that is one of several: OpenCV starts no threads, and each thread keeps freed memory.
 
-    OpenCV's own threads would stand in line behind ours, so it is told to start none; and what one picture frees is
-    `kept` for the next, at most so many bytes a thread.
+    The setting outlives the call. `kept` is the most bytes that a thread keeps for its next picture.
     """
     cv2.setNumThreads(1)
     tune_allocator(kept)

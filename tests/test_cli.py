@@ -12,8 +12,10 @@ import pytest
 from small import contents, matte, photo
 
 from cli.progress import show
+from cli.startup import MESSAGE
 from shm_data import __version__, images
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("numpy", "cv2", "torch", "PIL", "numba", "skimage", "joblib", "pydantic")
 
 
@@ -218,7 +220,7 @@ main()
 """
     result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert result.stderr == "Error: torch is not installed: pip install 'shm-matting[model]' brings it\n"
+    assert result.stderr == "Error: torch is not installed: run pip install 'shm-matting[model]'\n"
 
 
 PROGRAM = Path(sys.executable).with_name("shm-data")
@@ -282,20 +284,121 @@ def test_an_import_is_interrupted_in_peace(sources, tmp_path, monkeypatch, modul
         "try:\n    time.sleep(60)\n"
         "except BaseException:\n    raise ImportError('broken')\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "out"]
     with program(*command, stdout=subprocess.PIPE) as running:
         assert running.stdout.readline() == "importing\n"
         running.send_signal(number)
         error = running.communicate(timeout=60)[1]
-    assert error == "Interrupted. What was written is whole; the same command goes on from there.\n"
+    assert error == f"{MESSAGE}\n"
     assert running.returncode == 130
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_are_not_taken_by_files(sources, tmp_path, closed):
+    """Files get the lowest free number: what is printed must not end up in one."""
+    command = f"exec {PROGRAM} trimap --inalp {sources}/alphas --savedir {tmp_path}/out {closed}"
+    result = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert images.find(tmp_path / "out") == [f"p{number}.png" for number in range(4)]
+    assert all(images.read_trimap(tmp_path / "out" / f"p{number}.png").any() for number in range(4))
+    missing = command.replace("/alphas", "/absent")
+    assert subprocess.run(["bash", "-c", missing], check=False, capture_output=True, timeout=60).returncode == 1
+
+
+def test_an_error_stream_without_reader_is_no_reason_for_a_traceback(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [PROGRAM, "trimap", "--inalp", tmp_path / "absent", "--savedir", tmp_path / "out"]
+    result = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=writing, timeout=60)
+    os.close(writing)
+    assert (result.returncode, result.stdout) == (1, b"")
+
+
+def test_lists_hold_the_bytes_of_the_names_in_any_locale(sources, tmp_path):
+    (sources / "photos" / "p1.png").rename(sources / "photos" / "é.png")
+    (sources / "alphas" / "p1.png").rename(sources / "alphas" / "é.png")
+    lists = []
+    for number, environment in enumerate(
+        ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    ):
+        out = tmp_path / str(number) / "日本"
+        with program(
+            "composite", *folders(sources), "--savedir", out, stdout=subprocess.PIPE, env=os.environ | environment
+        ) as run:
+            printed, error = run.communicate(timeout=60)
+        assert run.returncode == 0, error
+        assert str(out) in printed
+        names = (out / "train.txt").read_bytes().splitlines() + (out / "val.txt").read_bytes().splitlines()
+        assert set(names) == {os.fsencode(path.name) for path in (out / "input").iterdir()}
+        lists.append(sorted(names))
+    assert lists[0] == lists[1] and "é.png".encode() in lists[0]
+
+
+def test_a_host_keeps_its_handlers_and_environment():
+    script = """
+import gc, os, signal
+def state():
+    return gc.get_threshold(), dict(os.environ), [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+before = state()
+import cli.data, cli.model, cli.progress
+assert state() == before
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_program_keeps_opencv_to_one_thread(tmp_path):
+    """So a job uses as many threads as it was given."""
+    hook = "import atexit, sys\natexit.register(lambda: print(sys.modules['cv2'].getNumThreads()))"
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    (tmp_path / "alphas").mkdir()
+    images.write_png(tmp_path / "alphas" / "a.png", matte(1))
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with program(
+        "trimap",
+        "--inalp",
+        tmp_path / "alphas",
+        "--savedir",
+        tmp_path / "out",
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as run:
+        out, error = run.communicate(timeout=60)
+    assert out.splitlines()[-1] == "1", out + error
+
+
+def test_only_the_first_of_several_processes_says_that_it_was_interrupted():
+    script = """
+import multiprocessing, os, signal, sys, time
+def work(ready):
+    ready.set()
+    time.sleep(60)
+if __name__ == "__main__":
+    sys.argv[0] = "shm-model"
+    import cli
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=work, args=(ready,))
+    process.start()
+    ready.wait(30)
+    os.killpg(0, signal.SIGINT)
+    time.sleep(60)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
+    assert (result.returncode, result.stderr) == (130, f"{MESSAGE}\n")
 
 
 def test_a_program_told_to_ignore_ctrl_c_ignores_it(sources, tmp_path, monkeypatch):
     lines = ("import time", "print('importing', flush=True)", "time.sleep(0.5)", "raise SystemExit(7)")
     (tmp_path / "numpy.py").write_text("\n".join(lines))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "out"]
     ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     with program(*command, stdout=subprocess.PIPE, **ignoring) as running:

@@ -310,7 +310,9 @@ def test_an_interrupted_run_takes_its_tasks_along(slow, sources, tmp_path, truth
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=20)
     assert (run.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "Interrupted. What was written is whole; the same command goes on from there."
+    assert (
+        err.splitlines()[-1] == "Interrupted. Every written file is complete; run the same command again to resume."
+    )
     assert "Traceback" not in err
     with distributed.Client(slow.address, set_as_default=False) as client:
         left = functools.partial(client.run_on_scheduler, lambda dask_scheduler: len(dask_scheduler.tasks))
@@ -364,7 +366,7 @@ def test_without_the_extra_its_name_is_told(sources, tmp_path):
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stderr) == (
         1,
-        "Error: distributed is not installed: pip install 'shm-matting[cluster]' brings it\n",
+        "Error: distributed is not installed: run pip install 'shm-matting[cluster]'\n",
     )
 
 

@@ -170,4 +170,4 @@ def test_a_missing_extra_is_told(command, module, tmp_path, shm_model, monkeypat
         "predict": ["--onnx", "m.onnx", "a.png"],
     }
     code, _, err = shm_model(command, *given[command])
-    assert (code, err) == (1, f"Error: {module} is not installed: pip install 'shm-matting[export]' brings it\n")
+    assert (code, err) == (1, f"Error: {module} is not installed: run pip install 'shm-matting[export]'\n")

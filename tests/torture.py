@@ -23,10 +23,11 @@ from pathlib import Path
 from forked import AtChange, shm_data
 from small import contents, matte, photo
 
+from cli.startup import MESSAGE
 from shm_data import images
 
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
-LINE = "Interrupted. What was written is whole; the same command goes on from there.\n"
+LINE = f"{MESSAGE}\n"
 
 # No job takes longer, so one that does hangs.
 _PATIENCE = 120

@@ -1,0 +1,94 @@
+"""What the programs set in their own process, before anything else is imported.
+
+Nothing here happens where another program imports `cli`: its process belongs to it.
+"""
+
+import gc
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130
+
+# Which of our programs this process is; empty in a process of somebody else's.
+PROGRAM = os.path.splitext(os.path.basename(sys.argv[0]))[0]  # noqa: PTH122  # pathlib takes time to import
+PROGRAM = PROGRAM if PROGRAM in ("shm-data", "shm-model") else ""
+
+# Python's collector runs after so many new objects. Libraries bring many that stay: after the usual few hundred, it
+# took a tenth of the time of loading them.
+_NEW_OBJECTS = 10_000
+
+# Bytes of freed memory that a thread keeps for the next picture: two pictures of a megapixel.
+_KEPT = 2**23
+
+# What to do next; `predict` makes everything anew unless it gets --skip-done.
+_ADVICE = "add --skip-done to the same command" if sys.argv[1:2] == ["predict"] else "run the same command again"
+MESSAGE = f"Interrupted. Every written file is complete; {_ADVICE} to resume."
+
+
+def tune_process() -> None:
+    """Set what holds for the whole process and for the processes it starts."""
+    gc.set_threshold(_NEW_OBJECTS)
+    if PROGRAM == "shm-data":
+        # It uses no linear algebra, and waiting threads of OpenBLAS would keep cores busy. OpenCV's own threads would
+        # wait for ours, which already use all cores.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+        from shm_data.allocator import tune_allocator
+
+        tune_allocator(_KEPT)
+
+
+def open_standard_streams() -> None:
+    """Open the null device for a standard stream that is closed.
+
+    Otherwise the next file that is opened would get its number, and messages would be written into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
+def use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where file names have another encoding: lists of names are UTF-8."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def handle_signals() -> None:
+    """End by Ctrl-C and SIGTERM with one sentence. A signal that the parent process ignores stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End at once, wherever the program is: files are whole or absent, so nothing needs to be finished."""
+    del number, frame
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _do_nothing)
+    if not _is_child():
+        os.write(2, f"{MESSAGE}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def _is_child() -> bool:
+    """Return whether `multiprocessing` started this process: its parent prints the sentence."""
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and processes.parent_process() is not None
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Ignore a signal. Python reports one that arrived just before it was set to SIG_IGN; this reports nothing."""
+    del number, frame
+
+
+if PROGRAM:
+    handle_signals()
+    open_standard_streams()
+    use_utf8()
+    tune_process()
