@@ -1,6 +1,7 @@
 """Samples made from their recipes when they are asked for."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,17 @@ def test_half_a_file_in_the_cache_is_made_anew(sources, tmp_path):
     for path in (tmp_path / "cache").iterdir():
         path.write_bytes(path.read_bytes()[:100])
     assert np.array_equal(replay.sample(replay.recipe(1)).image, before)
+
+
+def test_what_other_versions_prepared_is_made_anew(sources, tmp_path):
+    """Another version of a library may compute other pixels."""
+    record_plan(options_of(sources), tmp_path / "plan")
+    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    assert {"shm_data", "numba", "numpy", "opencv-python-headless", "pillow"} <= replay.versions.keys()
+    recipe = replay.recipe(1)
+    for count, versions in enumerate([{}, {}, *({name: "0"} for name in replay.versions)]):
+        replace(replay, versions=replay.versions | versions).scene(recipe)
+        assert len(list((tmp_path / "cache").iterdir())) == max(1, count)
 
 
 def test_fresh_backgrounds_are_of_the_split_and_the_same_again(sources, tmp_path):
