@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from faults import fault_of
 from PIL import Image
 from small import contents, matte, photo
 
@@ -23,7 +24,7 @@ from shm_data.building.trimaps import write_trimaps
 from shm_data.dataset.layout import Layout, read_names
 from shm_data.dataset.recipes import read_recipes
 from shm_data.dataset.store import Dataset
-from shm_data.errors import ShmDataError, WriteError
+from shm_data.errors import BusyError, ShmDataError, WriteError
 from shm_data.files import locked
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.compositing import blend, cover
@@ -102,7 +103,7 @@ def test_links_that_must_be_and_cannot_are_an_error(sources, tmp_path, monkeypat
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(WriteError, match="cannot be linked to"):
+    with pytest.raises(WriteError):
         composite(options(sources), tmp_path / "out", link="hard")
     composite(options(sources), tmp_path / "out")
     monkeypatch.undo()
@@ -144,12 +145,10 @@ def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
     path = sources / "photos" / "p1.png"
     whole, told = path.read_bytes(), path.stat()
     path.write_bytes(whole[:-5] + b"12345")
-    with pytest.raises(ShmDataError, match=r"inimg/p1\.png: found other content of the same size"):
-        composite(options(sources), root)
+    assert "inimg/p1.png" in str(fault_of(composite, options(sources), root))
     os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
     composite(options(sources), root)
-    with pytest.raises(ShmDataError, match=r"inimg/p1\.png: found other content of the same size"):
-        composite(options(sources), root, verify=True)
+    assert "inimg/p1.png" in str(fault_of(composite, options(sources), root, verify=True))
     path.write_bytes(whole)
     composite(options(sources), root, verify=True)
     assert contents(root) == before
@@ -194,7 +193,7 @@ def test_lost_files_are_made_again_and_whole_ones_are_left(sources, tmp_path):
 def test_a_second_run_into_the_folder_at_once_is_refused(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with locked(tmp_path / "out"), pytest.raises(ShmDataError, match="is being written to: found another run"):
+    with locked(tmp_path / "out"), pytest.raises(BusyError):
         composite(options(sources), tmp_path / "out")
     composite(options(sources), tmp_path / "out")
     assert contents(tmp_path / "out") == before
@@ -205,7 +204,7 @@ def test_a_run_that_planned_while_another_wrote_is_refused(sources, tmp_path):
     planned = current_plan(Dataset(layout.root), options(sources, seed=1))
     composite(options(sources), layout.root)
     before = contents(layout.root)
-    with pytest.raises(ShmDataError, match="was changed by another run"):
+    with pytest.raises(BusyError):
         Dataset(layout.root).adopt(planned)
     assert contents(layout.root) == before
 
@@ -232,16 +231,16 @@ def test_leftovers_of_a_killed_run_are_cleared(sources, tmp_path):
 def test_no_other_option_is_mixed_in(sources, tmp_path, other):
     composite(options(sources), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(ShmDataError, match="made with other options"):
-        composite(options(sources, **other), tmp_path / "out")
+    fault = fault_of(composite, options(sources, **other), tmp_path / "out")
+    assert all(f"--{name.replace('_', '-')}" in fault.found for name in other)
     assert contents(tmp_path / "out") == before
 
 
 def test_other_options_are_refused_with_a_way_out(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(ShmDataError, match=r"found --numbg 5, expected 3 as before, or another --savedir"):
-        composite(options(sources, numbg=5), tmp_path / "out")
+    fault = fault_of(composite, options(sources, numbg=5), tmp_path / "out")
+    assert fault.found == "--numbg 5" and "3" in fault.expected and "--savedir" in fault.expected
     assert contents(tmp_path / "out") == before
 
 
@@ -318,8 +317,7 @@ def test_recipes_that_the_record_does_not_vouch_for_are_refused(sources, tmp_pat
         "not utf-8": whole.replace(b"p0", b"\xff0"),
     }[damage]
     (root / "recipes.jsonl").write_bytes(damaged)
-    with pytest.raises(ShmDataError, match=r"recipes\.jsonl: found other recipes than dataset\.json vouches for"):
-        composite(options(sources), root)
+    assert fault_of(composite, options(sources), root).path == str(root / "recipes.jsonl")
     assert lists == {split: read_names(root, split) for split in ("train", "val")}
     assert not list(tmp_path.rglob("evil*"))
 
@@ -332,8 +330,7 @@ def test_a_broken_record_is_told(sources, tmp_path, damage):
     composite(options(sources), root)
     record = (root / "dataset.json").read_bytes()
     (root / "dataset.json").write_bytes(damage(record) if callable(damage) else damage)
-    with pytest.raises(ShmDataError, match=r"dataset\.json: found .*, expected the record as shm-data wrote it"):
-        composite(options(sources), root)
+    assert fault_of(composite, options(sources), root).path == str(root / "dataset.json")
 
 
 def test_the_record_vouches_only_for_what_was_written(sources, tmp_path, monkeypatch):
@@ -386,14 +383,12 @@ def test_sources_that_no_longer_fit_the_recipes_are_refused(sources, tmp_path, c
 def test_a_folder_of_somebody_else_is_left_alone(sources, tmp_path):
     (tmp_path / "out" / "input").mkdir(parents=True)
     (tmp_path / "out" / "input" / "theirs.png").write_bytes(b"x")
-    with pytest.raises(ShmDataError, match=r"without dataset\.json: found input"):
-        composite(options(sources), tmp_path / "out")
+    assert fault_of(composite, options(sources), tmp_path / "out").found == "input"
     assert (tmp_path / "out" / "input" / "theirs.png").read_bytes() == b"x"
 
 
 def test_the_data_set_must_not_lie_in_its_sources(sources):
-    with pytest.raises(ShmDataError, match="expected a folder outside the sources"):
-        composite(options(sources), sources / "photos" / "out")
+    assert "outside the sources" in fault_of(composite, options(sources), sources / "photos" / "out").expected
 
 
 def test_broken_and_tiny_backgrounds_are_skipped_and_named(sources, tmp_path):
@@ -429,8 +424,8 @@ def test_a_source_that_breaks_during_the_work_costs_its_samples_only(sources, tm
     plan = current_plan(Dataset(root), options(sources))
     whole = (sources / "photos" / "p2.png").read_bytes()
     (sources / "photos" / "p2.png").write_bytes(bytes(len(whole)))
-    with pytest.raises(ShmDataError, match=r"(?s)4 of 16 samples could not be made; the others are kept:.*p2"):
-        make_samples(plan, Dataset(root), Threads(), Threads())
+    faults = fault_of(make_samples, plan, Dataset(root), Threads(), Threads()).faults
+    assert len(faults) == 4 and all("p2.png" in str(fault) for fault in faults)
     assert len(list((root / "input").glob("p1*"))) == 4
     (sources / "photos" / "p2.png").write_bytes(whole)
     composite(options(sources), root)
@@ -450,10 +445,8 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
     (sources / "voc").mkdir()
     (sources / "places").rename(sources / "voc" / "JPEGImages")
     given = options(sources, bgdir=(), vocroot=(sources / "voc",))
-    with pytest.raises(
-        ShmDataError, match=r"9 skipped: 9 \(has no annotation, so it may show a person\), expected .*--people"
-    ):
-        composite(given, tmp_path / "out")
+    fault = fault_of(composite, given, tmp_path / "out")
+    assert fault.found.startswith("9 ") and "--people" in fault.expected
     manifest = composite(options(sources, bgdir=(), vocroot=(sources / "voc",), people=True), tmp_path / "out")
     assert manifest.counts.samples == 16
 
@@ -461,8 +454,8 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
 def test_lost_recipes_are_told(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     (tmp_path / "out" / "recipes.jsonl").unlink()
-    with pytest.raises(ShmDataError, match=r"recipes\.jsonl cannot be read"):
-        composite(options(sources), tmp_path / "out")
+    fault = fault_of(composite, options(sources), tmp_path / "out")
+    assert fault.path == str(tmp_path / "out" / "recipes.jsonl")
 
 
 def test_an_empty_file_is_no_sample(sources, tmp_path):

