@@ -18,7 +18,7 @@ SEED ?= 0
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train app bench bench-train test torture lint format clean
+.PHONY: install demo train app bench bench-train test coverage mutants torture lint format clean
 
 install: $(INSTALLED)
 
@@ -60,6 +60,14 @@ bench-train: install
 # A file of tests is one process's, so that what its tests share is made once.
 test: install
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# The same tests, and which lines they reach. Compiled loops and processes that tests start do not count.
+coverage: install
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --cov --cov-report term:skip-covered
+
+# Breaks the code line by line and fails where no test notices: some minutes on two cores.
+mutants: install
+	$(BIN)/python tests/mutants.py
 
 # What `make test` does in short, for about a quarter of an hour; see docs/reliability.md.
 torture: install
