@@ -107,14 +107,14 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
 
 
 def test_finish_wants_a_data_set(tmp_path):
-    assert fault_of(complete, tmp_path).found == "no dataset.json"
-    assert fault_of(complete, tmp_path / "absent").path == str(tmp_path / "absent")
+    assert fault_of(finish_parts, tmp_path).found == "no dataset.json"
+    assert fault_of(finish_parts, tmp_path / "absent").path == str(tmp_path / "absent")
 
 
 def test_finish_waits_for_no_part_at_work(sources, tmp_path):
     composite_part(options(sources), tmp_path / "out", Part(1, 1))
     with locked(tmp_path / "out", shared=True), pytest.raises(BusyError):
-        complete(tmp_path / "out")
+        finish_parts(tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", [2, 9, 20])

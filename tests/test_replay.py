@@ -91,12 +91,12 @@ def test_half_a_file_in_the_cache_is_made_anew(sources, tmp_path):
 
 def test_what_other_versions_prepared_is_made_anew(sources, tmp_path):
     """Another version of a library may compute other pixels."""
-    record_plan(options_of(sources), tmp_path / "plan")
-    replay = replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    write_plan(options_of(sources), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
     assert {"shm_data", "numba", "numpy", "opencv-python-headless", "pillow"} <= replay.versions.keys()
     recipe = replay.recipe(1)
     for count, versions in enumerate([{}, {}, *({name: "0"} for name in replay.versions)]):
-        replace(replay, versions=replay.versions | versions).scene(recipe)
+        replace(replay, versions=replay.versions | versions).sample(recipe)
         assert len(list((tmp_path / "cache").iterdir())) == max(1, count)
 
 
@@ -119,11 +119,11 @@ def test_fresh_backgrounds_are_of_the_split_and_the_same_again(sources, tmp_path
 def test_sources_that_have_changed_are_refused(sources, tmp_path):
     write_plan(options_of(sources), tmp_path / "plan")
     images.write_png(sources / "photos" / "p1.png", photo(77))
-    assert "inimg/p1.png" in str(fault_of(replay_of, tmp_path / "plan", "train", tmp_path / "cache"))
+    assert "inimg/p1.png" in str(fault_of(open_plan, tmp_path / "plan", "train", tmp_path / "cache"))
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path):
-    fault = fault_of(replay_of, tmp_path, "train", tmp_path / "cache")
+    fault = fault_of(open_plan, tmp_path, "train", tmp_path / "cache")
     assert (fault.path, fault.found) == (str(tmp_path), "no dataset.json")
 
 

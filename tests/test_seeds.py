@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shm_data.building.build import record_plan
-from shm_data.building.on_the_fly import replay_of
+from shm_data.building.build import write_plan
+from shm_data.building.on_the_fly import open_plan
 from shm_data.options import CompositeOptions
-from shm_data.pixels.augmentations import RANGES
-from shm_data.planning.plan import plan
+from shm_data.planning.draw import draw_recipes
 from shm_data.sources.types import Background, Files, Foreground
 from shm_model.config import Config
-from shm_model.dataset import Batches, TrainingSet
+from shm_model.dataset import EpochBatches, TrainingSet
 
-EVERY = tuple(RANGES)
 ONE_SIDE = {"trainsplit": 1, "numbg": 6}
 
 PEOPLE = [Foreground(Files(f"p{n}", f"inimg/p{n}.jpg", f"inalp/p{n}.png", None), (60, 80), 0) for n in range(12)]
@@ -22,7 +20,7 @@ PLACES = [Background(f"bgdir/b{n}.jpg", Path(f"b{n}.jpg"), (400, 90)) for n in r
 
 
 def recipes(seed, backgrounds=PLACES, **options):
-    return list(plan(PEOPLE, backgrounds, CompositeOptions(**ONE_SIDE | options, seed=seed)))
+    return list(draw_recipes(PEOPLE, backgrounds, CompositeOptions(**ONE_SIDE | options, seed=seed)))
 
 
 @pytest.mark.parametrize(
@@ -52,8 +50,8 @@ def test_partners_change_with_the_seed():
 def replay(sources, tmp_path):
     """A recorded plan, all of which is for training."""
     folders = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
-    record_plan(CompositeOptions(**folders | ONE_SIDE), tmp_path / "plan")
-    return replay_of(tmp_path / "plan", "train", tmp_path / "cache")
+    write_plan(CompositeOptions(**folders | ONE_SIDE), tmp_path / "plan")
+    return open_plan(tmp_path / "plan", "train", tmp_path / "cache")
 
 
 def with_seed(replay, seed):
@@ -64,22 +62,22 @@ def with_seed(replay, seed):
 def test_what_training_draws_from_a_plan_changes_with_its_seed(replay):
     some = [replay.recipe(index) for index in range(len(replay.names))]
     draws = {
-        "fresh": lambda each: [each.fresh(recipe, 3) for recipe in some],
-        "augmented": lambda each: [each.augmented(recipe, ["gamma"], 3) for recipe in some],
+        "fresh": lambda each: [each.with_new_background(recipe, 3) for recipe in some],
+        "augmented": lambda each: [each.with_new_augmentations(recipe, ["gamma"], 3) for recipe in some],
     }
     for name, draw in draws.items():
         assert draw(replay) == draw(with_seed(replay, 0)), name
         assert draw(replay) != draw(with_seed(replay, 1)), name
-    partners = ([each.augmented(r, ["over"], 3).partner for r in some] for each in (replay, with_seed(replay, 1)))
+    both = (replay, with_seed(replay, 1))
+    partners = ([each.with_new_augmentations(recipe, ["over"], 3).partner for recipe in some] for each in both)
     assert any(first != other for first, other in zip(*partners, strict=True) if first and other)
 
 
 def test_what_a_training_draws_changes_with_its_seed(replay):
-    batches = [
-        list(Batches(12, Config(mode="pretrain_tnet", data_root=Path("x"), seed=s), range(1))) for s in (0, 0, 1)
-    ]
+    configs = [Config(mode="pretrain_tnet", data_root=Path("x"), seed=seed) for seed in (0, 0, 1)]
+    batches = [list(EpochBatches(12, config, range(1))) for config in configs]
     assert batches[0] == batches[1] != batches[2]
     more = {"data": "recipes", "data_root": replay.layout.root, "cache": replay.cache, "tnet_size": 32, "cuda": False}
     items = [TrainingSet(Config(mode="pretrain_tnet", seed=seed, **more))[0, 1] for seed in (0, 0, 1)]
-    pixels = [item["image"].numpy().tobytes() for item in items]
+    pixels = [item.image.numpy().tobytes() for item in items]
     assert pixels[0] == pixels[1] != pixels[2]
