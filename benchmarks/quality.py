@@ -57,9 +57,9 @@ from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import UNKNOWN
 from shm_model.config import Config
 from shm_model.distributed import default_device
-from shm_model.evaluate import REGIONS, evaluate, means
+from shm_model.evaluate import REGIONS, evaluate, mean_row
 from shm_model.metrics import sad
-from shm_model.predict import Prediction, predictor_of
+from shm_model.predict import Prediction, load_predictor
 from shm_model.samples import read_sample, source_of
 from shm_model.train import train
 
@@ -123,7 +123,7 @@ def do(task: Task) -> None:
     last = _train(task, "pretrain_mnet")
     if task.network == "both":
         last = _train(task, "end_to_end", tnet_checkpoint=_train(task, "pretrain_tnet"), mnet_checkpoint=last)
-    predictor = predictor_of(last, default_device(task.cuda))
+    predictor = load_predictor(last, default_device(task.cuda))
     found = {test: scores_of(predictor, task.savedir / test) for test in TESTS[task.network]}
     write_bytes(task.scores, (json.dumps(found, indent=1) + "\n").encode())
     shutil.rmtree(task.work / "set")
@@ -138,7 +138,7 @@ def _train(task: Task, mode: str, **given: Path) -> Path:
 
 def scores_of(predictor: Callable[..., Prediction], data: Path) -> dict[str, dict[str, float]]:
     """The mean scores over the pictures of a test, for each region, and what is said of soft pixels."""
-    row = means(evaluate(predictor, source_of("layout", data, "val")))  # type: ignore[arg-type]
+    row = mean_row(evaluate(predictor, source_of("layout", data, "val")))  # type: ignore[arg-type]
     found = {region: {metric: getattr(getattr(row, region), metric) for metric in METRICS} for region in REGIONS}
     return found | {"soft": soft_of(predictor, data)}
 

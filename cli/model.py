@@ -128,17 +128,17 @@ def predict(
     if onnx and half:
         raise ShmDataError("--half", found="an ONNX file, which is of full precision", expected="--checkpoint")
     predictor = _predictor(checkpoint, onnx, device, half)
-    from shm_model.predict import Wishes, predict_files
-    from shm_model.predict.outputs import background_of
+    from shm_model.predict import PredictOptions, predict_files
+    from shm_model.predict.outputs import parse_background
 
     newer = (checkpoint or onnx) if skip_done else None
-    wishes = Wishes(output, background_of(background), batch, video, newer)
+    options = PredictOptions(output, parse_background(background), batch, video, newer)
     predictor = replace(predictor, longest=longest) if longest else predictor
-    outcome = predict_files(predictor, pictures, trimap, savedir, show, wishes=wishes)
-    there = f"; {outcome.there} {'was' if outcome.there == 1 else 'were'} there already" * bool(outcome.there)
-    if outcome.pictures or there or not outcome.videos:
+    outcome = predict_files(predictor, pictures, trimap, savedir, show, options=options)
+    skipped = f"; {outcome.skipped} {'was' if outcome.skipped == 1 else 'were'} there already" * bool(outcome.skipped)
+    if outcome.pictures or skipped or not outcome.videos:
         mattes = "1 matte is" if outcome.pictures == 1 else f"{outcome.pictures} mattes are"
-        click.echo(f"{mattes} in {savedir}{there}.")
+        click.echo(f"{mattes} in {savedir}{skipped}.")
     for path, frames in outcome.videos.items():
         click.echo(f"{frames} frames of {path.name}, without sound, are in {savedir}.")
 
@@ -161,11 +161,11 @@ def export(checkpoint: Path, out: Path) -> None:
 @device_option
 def app(checkpoint: Path, host: str, port: int | None, device: str | None) -> None:
     """Serve a page to try a checkpoint on: drop a photo, see its trimap, its matte, and the cut-out."""
-    from shm_model.app import served
+    from shm_model.app import serve
     from shm_model.distributed import device_named
-    from shm_model.predict import predictor_of
+    from shm_model.predict import load_predictor
 
-    with until_interrupted(), served(predictor_of(checkpoint, device_named(device)), host, port) as address:
+    with until_interrupted(), serve(load_predictor(checkpoint, device_named(device)), host, port) as address:
         click.echo(f"The page is at {address} until Ctrl-C ends it.")
         threading.Event().wait()
 
@@ -173,33 +173,33 @@ def app(checkpoint: Path, host: str, port: int | None, device: str | None) -> No
 def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, half: bool) -> Any:
     """The predictor of whichever is given. That of an ONNX file needs no torch."""
     if onnx:
-        from shm_model.predict.portable import onnx_predictor_of
+        from shm_model.predict.onnx_predictor import load_onnx_predictor
 
-        return onnx_predictor_of(onnx, device)
+        return load_onnx_predictor(onnx, device)
     from shm_model.distributed import device_named
-    from shm_model.predict import predictor_of
+    from shm_model.predict import load_predictor
 
     assert checkpoint is not None
-    return predictor_of(checkpoint, device_named(device), half)
+    return load_predictor(checkpoint, device_named(device), half)
 
 
 def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     from cli.progress import show
     from shm_data.images import write_png
     from shm_model.distributed import device_named
+    from shm_model.evaluate import draw_panels, format_table, write_tables
     from shm_model.evaluate import evaluate as score
-    from shm_model.evaluate import panels, table, write_tables
-    from shm_model.predict import predictor_of
+    from shm_model.predict import load_predictor
     from shm_model.samples import kind_of, source_of
 
-    predictor, source = predictor_of(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
+    predictor, source = load_predictor(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
     rows = score(predictor, source, show)
-    for line in table(rows):
+    for line in format_table(rows):
         click.echo(line)
     if savedir:
         write_tables(rows, savedir)
         some = range(0, len(rows), max(1, len(rows) // 6))[:6]
-        write_png(savedir / "samples.png", panels(predictor, source, some))
+        write_png(savedir / "samples.png", draw_panels(predictor, source, some))
         click.echo(f"The scores and samples.png (image | trimap | alpha | truth) are in {savedir}.")
 
 

@@ -1,4 +1,4 @@
-"""Scores of a network on a split: a table per image and in total, with region and scale named, and pictures."""
+"""Score a network on a split: a table per image and in total, with region and scale, and sample pictures."""
 
 import csv
 import io
@@ -36,25 +36,25 @@ class Row:
 
 
 def evaluate(predictor: Predictor, source: Source, progress: Progress = quiet) -> list[Row]:
-    """Scores every sample of a split, whole images, at their own size. Raises ShmDataError for a broken sample."""
+    """Score every sample of a split at its own size. Raises ShmDataError for a broken sample."""
     count = len(source.names)
-    return list(progress((score(predictor, source, index) for index in range(count)), count, "evaluating"))
+    return list(progress((score_sample(predictor, source, index) for index in range(count)), count, "evaluating"))
 
 
-def score(predictor: Predictor, source: Source, index: int) -> Row:
-    """Scores one sample."""
+def score_sample(predictor: Predictor, source: Source, index: int) -> Row:
+    """Score one sample."""
     image, alpha, trimap = source.read(index)
     prediction = predictor(image, trimap)
-    # As is usual with a trimap: what it knows is taken from it, since Grad and Conn look beyond the region.
+    # As is usual with a trimap: known pixels are set to it, since Grad and Conn depend on pixels beyond the region.
     known = np.where(trimap == UNKNOWN, prediction.alpha, trimap / np.float32(255))
     whole, unknown = scores(prediction.alpha, alpha), scores(known, alpha, trimap)
     return Row(source.names[index], whole, unknown, class_iou(prediction.trimap, trimap))
 
 
 def mean_sad(predictor: Predictor, source: Source, context: ProcessContext) -> float:
-    """The mean SAD/1000 over whole images alone, for training: Grad and Conn take longer than the prediction.
+    """Return the mean SAD/1000 over whole images, for training: Grad and Conn take longer than the prediction.
 
-    Of several processes each scores its share, and all are told the figure that one alone would come to.
+    Each of several processes scores its share; all return what one process alone would.
     """
     sads = [0.0] * len(source.names)
     for index in range(context.rank, len(sads), context.world_size):
@@ -63,19 +63,19 @@ def mean_sad(predictor: Predictor, source: Source, context: ProcessContext) -> f
     return sum(all_reduce_sum(sads, context)) / len(sads)
 
 
-def means(rows: Sequence[Row]) -> Row:
-    """The mean of each score; images in which one is undefined do not count for it."""
+def mean_row(rows: Sequence[Row]) -> Row:
+    """Return the mean of each score over the images where it is defined."""
     return Row(
         "mean",
         _mean_scores([row.whole for row in rows]),
         _mean_scores([row.unknown for row in rows]),
-        tuple(_mean(row.iou[place] for row in rows) for place in range(3)),  # type: ignore[arg-type]
+        tuple(_mean(row.iou[index] for row in rows) for index in range(3)),  # type: ignore[arg-type]
     )
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """The mean scores in lines for people."""
-    mean = means(rows)
+def format_table(rows: Sequence[Row]) -> list[str]:
+    """Return the lines of a table of the mean scores."""
+    mean = mean_row(rows)
     lines = [f"{'region':>8}  " + "  ".join(f"{unit:>10}" for unit in _UNITS.values())]
     for region in REGIONS:
         values = asdict(getattr(mean, region))
@@ -85,35 +85,35 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def write_tables(rows: Sequence[Row], savedir: Path) -> None:
-    """Writes scores.csv, a line for each image and region, and scores.json with the means, too. Raises WriteError."""
+    """Write scores.csv, a line for each image and region, and scores.json, with the means. Raises WriteError."""
     make_folders(savedir)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", "region", *_UNITS.values(), *(f"IoU {name}" for name in _CLASSES)])
-    for row in [*rows, means(rows)]:
+    for row in [*rows, mean_row(rows)]:
         for region in REGIONS:
             writer.writerow([row.name, region, *asdict(getattr(row, region)).values(), *row.iou])
     write_bytes(savedir / "scores.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
-    report = {"units": _UNITS, "mean": _plain(means(rows)), "images": [_plain(row) for row in rows]}
+    report = {"units": _UNITS, "mean": _to_json(mean_row(rows)), "images": [_to_json(row) for row in rows]}
     write_bytes(savedir / "scores.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
-def panels(predictor: Predictor, source: Source, indices: Iterable[int], height: int = 256) -> Array:
-    """A picture (H, W, 3) uint8 with a row for each of some samples: image | trimap | alpha | truth."""
+def draw_panels(predictor: Predictor, source: Source, indices: Iterable[int], height: int = 256) -> Array:
+    """Return a picture (H, W, 3) uint8 with a row for each of some samples: image | trimap | alpha | truth."""
     rows = []
     for index in indices:
         image, alpha, trimap = source.read(index)
         prediction = predictor(image, trimap)
         size = max(1, round(image.shape[1] * height / image.shape[0])), height
-        shown = np.rint(prediction.alpha * 255).astype(np.uint8)
-        grays = (resize_nearest(prediction.trimap, size), resize_matte(shown, size), resize_matte(alpha, size))
+        matte = np.rint(prediction.alpha * 255).astype(np.uint8)
+        grays = (resize_nearest(prediction.trimap, size), resize_matte(matte, size), resize_matte(alpha, size))
         rows.append(np.hstack([resize(image, size), *(np.repeat(gray[..., None], 3, axis=2) for gray in grays)]))
     widest = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 4), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
 
 
-def _mean_scores(some: Sequence[Scores]) -> Scores:
-    return Scores(**{field.name: _mean(getattr(one, field.name) for one in some) for field in fields(Scores)})
+def _mean_scores(scores: Sequence[Scores]) -> Scores:
+    return Scores(**{field.name: _mean(getattr(each, field.name) for each in scores) for field in fields(Scores)})
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -121,12 +121,12 @@ def _mean(values: Iterable[float]) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def _plain(row: Row) -> dict[str, object]:
-    """A row for JSON, which knows no nan."""
-    plain: dict[str, object] = {"name": row.name}
+def _to_json(row: Row) -> dict[str, object]:
+    """Return a row for JSON, which has no nan."""
+    entry: dict[str, object] = {"name": row.name}
     for region in REGIONS:
-        plain[region] = {key: _or_none(value) for key, value in asdict(getattr(row, region)).items()}
-    return plain | {"iou": dict(zip(_CLASSES, map(_or_none, row.iou), strict=True))}
+        entry[region] = {key: _or_none(value) for key, value in asdict(getattr(row, region)).items()}
+    return entry | {"iou": dict(zip(_CLASSES, map(_or_none, row.iou), strict=True))}
 
 
 def _or_none(value: float) -> float | None:

@@ -1,11 +1,11 @@
-"""How far a matte is from the truth: SAD, MSE, MAD, Grad and Conn, and the IoU of trimaps.
+"""Errors of a matte: SAD, MSE, MAD, Grad and Conn, and the IoU of trimaps.
 
 The definitions are those of Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting" (CVPR
 2009), in the form of Adobe's MATLAB code for "Deep Image Matting" and its port in mmagic. Mattes are (H, W), uint8
-where v means v / 255, or floats in [0, 1]. With a trimap (H, W) uint8 in {0, 128, 255} its unknown pixels alone
+where v means v / 255, or floats in [0, 1]. With a trimap (H, W) uint8 in {0, 128, 255} only its unknown pixels
 count, in every metric; without one the whole image. Where nothing is unknown sums are 0 and means nan. Published
 numbers for the unknown region presuppose that the prediction was set to the truth where the trimap is known: Grad and
-Conn see beyond the region. Wrong shapes, types and ranges raise ValueError.
+Conn depend on pixels beyond the region. Wrong shapes, types and ranges raise ValueError.
 """
 
 import math
@@ -30,14 +30,14 @@ _THOUSAND = 1000.0
 _SIGMA = 1.4
 _HALF = 4
 
-# Conn: a pixel less than theta above the level at which it hangs together with the rest counts as connected.
+# Conn: a pixel less than theta above the level at which it is connected to the rest counts as connected.
 _THETA = 0.15
 _STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The five errors of one matte, each as the function of its name gives it."""
+    """The five errors of one matte, each as the function of its name returns it."""
 
     sad: float
     mse: float
@@ -47,7 +47,7 @@ class Scores:
 
 
 def scores(prediction: Matte, truth: Matte, trimap: Array | None = None) -> Scores:
-    """All errors of a prediction (H, W) uint8 or float in [0, 1] at once."""
+    """Return all errors of a prediction (H, W) uint8 or float in [0, 1]."""
     p, g, region = _checked(prediction, truth, trimap)
     difference = np.abs(p - g)
     return Scores(
@@ -60,35 +60,35 @@ def scores(prediction: Matte, truth: Matte, trimap: Array | None = None) -> Scor
 
 
 def sad(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
-    """The sum of |p - g| / 1000 for (H, W) uint8 or float in [0, 1]: thousands of wholly wrong pixels."""
+    """Return the sum of |p - g| / 1000 for (H, W) uint8 or float in [0, 1]: thousands of wholly wrong pixels."""
     p, g, region = _checked(prediction, truth, trimap)
     return _thousands(np.abs(p - g), region)
 
 
 def mse(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
-    """The mean of (p - g)^2 for (H, W) uint8 or float in [0, 1], in [0, 1]; nan where nothing is unknown."""
+    """Return the mean of (p - g)^2 for (H, W) uint8 or float in [0, 1], in [0, 1]; nan where nothing is unknown."""
     p, g, region = _checked(prediction, truth, trimap)
     return _mean((p - g) ** 2, region)
 
 
 def mad(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
-    """The mean of |p - g| for (H, W) uint8 or float in [0, 1], in [0, 1]; nan where nothing is unknown."""
+    """Return the mean of |p - g| for (H, W) uint8 or float in [0, 1], in [0, 1]; nan where nothing is unknown."""
     p, g, region = _checked(prediction, truth, trimap)
     return _mean(np.abs(p - g), region)
 
 
 def grad(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
-    """The sum of (|grad p| - |grad g|)^2 / 1000 for (H, W) uint8 or float in [0, 1].
+    """Return the sum of (|grad p| - |grad g|)^2 / 1000 for (H, W) uint8 or float in [0, 1].
 
-    Each matte is stretched to [0, 1] first (MATLAB's mat2gray) and derived by a Gaussian of sigma 1.4 px whose kernel
-    has the L2 norm 1 (gaussgradient.m): one unit is the response to the kernel itself, not a slope per pixel.
+    Each matte is stretched to [0, 1] first (MATLAB's mat2gray) and convolved with a Gaussian derivative of sigma
+    1.4 px whose kernel has the L2 norm 1 (gaussgradient.m): one unit is the response to the kernel itself, not a slope.
     """
     p, g, region = _checked(prediction, truth, trimap)
     return _thousands(_grad_map(p, g), region)
 
 
 def conn(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
-    """The sum of |phi(p) - phi(g)| / 1000 for (H, W) uint8 or float in [0, 1].
+    """Return the sum of |phi(p) - phi(g)| / 1000 for (H, W) uint8 or float in [0, 1].
 
     phi(x) = 1 - d [d >= 0.15] with d = x - l, and l the last of the levels 0, 0.1 ... 1 up to which the pixel stays
     in the largest 4-connected component of (p >= l) & (g >= l).
@@ -98,9 +98,10 @@ def conn(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
 
 
 def class_iou(prediction: Array, truth: Array) -> tuple[float, float, float]:
-    """Intersection over union of background, unknown and foreground, in [0, 1], of two trimaps (H, W) uint8.
+    """Return the intersection over union of background, unknown and foreground, of two trimaps (H, W).
 
-    nan for a class that occurs in neither.
+    Both are uint8 in {0, 128, 255}; the result is in [0, 1],
+    and nan for a class that occurs in neither.
     """
     _check_trimap("prediction", prediction)
     _check_trimap("truth", truth)
@@ -133,9 +134,9 @@ def _stretched(matte: Floats) -> Floats:
 
 
 def _gradient(matte: Floats) -> Floats:
-    """The magnitude of the Gaussian gradient; the picture goes on as it ends.
+    """Return the magnitude of the Gaussian gradient, with the border replicated.
 
-    The kernel is a product, and so is its norm: two passes of 9 weights do the work of 81.
+    The kernel is a product of two, and so is its norm: two passes of 9 weights equal one of 81.
     """
     x = np.arange(-_HALF, _HALF + 1, dtype=np.float64)
     gaussian = np.exp(-(x**2) / (2 * _SIGMA**2))
@@ -152,16 +153,16 @@ def _normed(kernel: Floats) -> Floats:
 
 def _conn_map(p: Floats, g: Floats) -> Floats:
     level = _connected_level(np.minimum(p, g))
-    return np.abs(_loose(p - level) - _loose(g - level))
+    return np.abs(_height(p - level) - _height(g - level))
 
 
-def _loose(above: Floats) -> Floats:
-    """1 - phi: how far a pixel stands above the level at which it is connected, small distances forgiven."""
+def _height(above: Floats) -> Floats:
+    """Return 1 - phi: the height of a pixel above the level at which it is connected; 0 below theta."""
     return np.where(above >= _THETA, above, 0.0)
 
 
 def _connected_level(both: Floats) -> Floats:
-    """The level of each pixel: how many steps in a row, from 0.1 on, it is in the largest component.
+    """Return the level of each pixel: how many steps in a row, from 0.1 on, it is in the largest component.
 
     Steps are k / 10, rounded once. Sums of 0.1 would put the sixth above 0.6, and so above the value 153 / 255.
     """
@@ -174,15 +175,15 @@ def _connected_level(both: Floats) -> Floats:
 
 
 def _largest_component(region: Mask) -> Mask:
-    """The largest 4-connected component, of equal ones the first in reading order; empty where there is none."""
+    """Return the largest 4-connected component, of equal ones the first in reading order; empty without one."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), connectivity=4)
-    areas = stats[1:, cv2.CC_STAT_AREA]  # label 0 is the rest of the picture, not a component
+    areas = stats[1:, cv2.CC_STAT_AREA]  # label 0 is the background, not a component
     return labels == 1 + areas.argmax() if areas.size else np.zeros_like(region)
 
 
 def _checked(prediction: Matte, truth: Matte, trimap: Array | None) -> tuple[Floats, Floats, Mask]:
-    """Both mattes as floats in [0, 1], and the pixels that count."""
-    p, g = _unit("prediction", prediction), _unit("truth", truth)
+    """Return both mattes as floats in [0, 1], and the region."""
+    p, g = _to_unit("prediction", prediction), _to_unit("truth", truth)
     _check_shapes(p.shape, "truth", g.shape)
     if trimap is None:
         return p, g, np.ones(p.shape, np.bool_)
@@ -191,7 +192,7 @@ def _checked(prediction: Matte, truth: Matte, trimap: Array | None) -> tuple[Flo
     return p, g, trimap == UNKNOWN
 
 
-def _unit(name: str, matte: Matte) -> Floats:
+def _to_unit(name: str, matte: Matte) -> Floats:
     _check_plane(name, matte)
     if matte.dtype == np.uint8:
         return np.divide(matte, 255, dtype=np.float64)
@@ -209,7 +210,7 @@ def _check_trimap(name: str, trimap: Array) -> None:
         raise ValueError(f"{name}: found {trimap.dtype}, expected a trimap in uint8")
     others = np.setdiff1d(trimap, CLASSES)
     if others.size:
-        raise ValueError(f"{name}: found the value {others[0]}, expected a trimap of 0, 128 and 255 alone")
+        raise ValueError(f"{name}: found the value {others[0]}, expected only 0, 128 and 255 in a trimap")
 
 
 def _check_plane(name: str, pixels: NDArray[np.generic]) -> None:

@@ -21,7 +21,7 @@ from shm_model.checkpoint import Checkpoint, new_network
 from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
 from shm_model.distributed import ProcessContext, all_reduce_sum, broadcast_buffers, process_context
-from shm_model.evaluate import mean_sad, panels
+from shm_model.evaluate import draw_panels, mean_sad
 from shm_model.log import Log
 from shm_model.predict import Predictor
 from shm_model.samples import Source, source_of
@@ -254,7 +254,7 @@ def finish_epoch(run: Run, val: Source, log: Log | None) -> None:
             log.score("val SAD/1000, whole", sad, run.epoch)
         if run.epoch % config.sample_period == 0:
             some = range(min(_PICTURED, len(val.names)))
-            log.picture("val: image, trimap, alpha, truth", panels(predictor, val, some), run.epoch)
+            log.picture("val: image, trimap, alpha, truth", draw_panels(predictor, val, some), run.epoch)
         for name in _due(run, better):
             checkpoint.save(config.savedir / name, _snapshot(run))
     if run.context.world_size > 1:

@@ -19,12 +19,12 @@ from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.checkpoint import Checkpoint, save
 from shm_model.config import config_of
 from shm_model.mnet import MNet
-from shm_model.predict import predictor_of
+from shm_model.predict import load_predictor
 from shm_model.tnet import TNet
 
 pytest.importorskip("gradio", reason="the extra [app] is not installed")
 
-from shm_model.app import Cutout, laid
+from shm_model.app import Cutout, composite_cutout
 
 PHOTO = photo(3, (96, 128))
 CUTOUT = Cutout(photo(1), np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (48, 1)))
@@ -59,19 +59,19 @@ def served(checkpoint):
 
 
 def test_a_transparent_cut_out_keeps_colours_and_alpha():
-    assert np.array_equal(laid(CUTOUT, "transparent", "#000000"), np.dstack(CUTOUT))
+    assert np.array_equal(composite_cutout(CUTOUT, "transparent", "#000000"), np.dstack(CUTOUT))
 
 
 @pytest.mark.parametrize("colour", ["#0a141e", "rgb(10, 20, 30)", "rgba(10.2, 19.7, 30, 1)"])
 def test_a_colour_lies_behind_the_cut_out_however_it_is_written(colour):
     behind = np.full((48, 64, 3), (10, 20, 30), np.uint8)
-    assert np.array_equal(laid(CUTOUT, "colour", colour), blend(*CUTOUT, behind))
+    assert np.array_equal(composite_cutout(CUTOUT, "colour", colour), blend(*CUTOUT, behind))
 
 
 def test_a_picture_covers_the_whole_from_its_middle():
     picture = np.zeros((48, 164, 3), np.uint8)
     picture[:, 50:114] = photo(2)
-    assert np.array_equal(laid(CUTOUT, "picture", "", picture), blend(*CUTOUT, photo(2)))
+    assert np.array_equal(composite_cutout(CUTOUT, "picture", "", picture), blend(*CUTOUT, photo(2)))
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(tnet):
@@ -87,7 +87,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tnet):
 
 def test_a_photo_becomes_a_cut_out_that_can_be_downloaded(tnet, tmp_path):
     images.write_png(tmp_path / "photo.png", PHOTO)
-    alpha = np.rint(predictor_of(tnet, torch.device("cpu"))(PHOTO).alpha * 255).astype(np.uint8)
+    alpha = np.rint(load_predictor(tnet, torch.device("cpu"))(PHOTO).alpha * 255).astype(np.uint8)
     cutout = Cutout(estimate_foreground(PHOTO, alpha), alpha)
     with served(tnet) as address, opened(address) as tab:
         page = tab.page
@@ -97,7 +97,7 @@ def test_a_photo_becomes_a_cut_out_that_can_be_downloaded(tnet, tmp_path):
         before = page.get_attribute(".checkered img", "src")
         page.get_by_label("colour", exact=True).check()
         page.wait_for_function("before => document.querySelector('.checkered img').src != before", arg=before)
-        assert np.array_equal(downloaded(page, tmp_path), laid(cutout, "colour", "#27a35a"))
+        assert np.array_equal(downloaded(page, tmp_path), composite_cutout(cutout, "colour", "#27a35a"))
         assert tab.photograph(tmp_path / "page.png").stat().st_size > 10_000
         assert tab.errors == []
         assert all(asked.startswith((address, "data:", "blob:")) for asked in tab.asked)

@@ -15,8 +15,8 @@ from small import photo
 from shm_data import __version__, images
 from shm_data.errors import ShmDataError
 from shm_model import mnet
-from shm_model.export import METADATA, Matting, export
-from shm_model.predict.portable import onnx_predictor_of
+from shm_model.export import METADATA, MattingNetwork, export
+from shm_model.predict.onnx_predictor import load_onnx_predictor
 from shm_model.tnet import Means
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,7 @@ def inputs(kind, size):
 
 def require_alike(kind, run):
     """The law: what a file gives by `run` is within 1e-3 of what the network gives in torch."""
-    module = Matting(network(kind)).eval()
+    module = MattingNetwork(network(kind)).eval()
     for size in SIZES:
         given = inputs(kind, size)
         with torch.inference_mode():
@@ -80,7 +80,7 @@ def test_the_command_exports_one_network_alone_without_a_word_more(kind, tmp_pat
     code, said, err = shm_model("export", "--checkpoint", given, "--out", out)
     assert (code, said, err) == (0, f"The network is in {out}, {out.stat().st_size / 1e6:.1f} MB.\n", "")
     require_alike(kind, session_of(out))
-    assert onnx_predictor_of(out).needs_trimap == (kind == "mnet")
+    assert load_onnx_predictor(out).needs_trimap == (kind == "mnet")
 
 
 def test_both_networks_with_their_fusion_are_alike_in_onnx(files):
@@ -145,7 +145,7 @@ def test_what_is_no_export_of_ours_is_told(tmp_path, files):
     messages = {"foreign": "another ONNX model", "broken": "no ONNX model that can be run", "absent": "No such file"}
     for name, message in messages.items():
         with pytest.raises(ShmDataError, match=f"{name}.onnx: .*{message}"):
-            onnx_predictor_of(tmp_path / f"{name}.onnx")
+            load_onnx_predictor(tmp_path / f"{name}.onnx")
 
 
 @pytest.mark.parametrize(("device", "message"), [
@@ -158,13 +158,13 @@ def test_a_device_that_onnxruntime_lacks_is_told(files, device, message):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime knows GPUs")
     with pytest.raises(ShmDataError, match=message):
-        onnx_predictor_of(files / "shm.onnx", device)
+        load_onnx_predictor(files / "shm.onnx", device)
 
 
 @pytest.mark.parametrize(("command", "module"), [("export", "onnxscript"), ("predict", "onnxruntime")])
 def test_a_missing_extra_is_told(command, module, tmp_path, shm_model, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, "shm_model.predict.portable", raising=False)
+    monkeypatch.delitem(sys.modules, "shm_model.predict.onnx_predictor", raising=False)
     given = {
         "export": ["--checkpoint", "c.pt", "--out", tmp_path / "m.onnx"],
         "predict": ["--onnx", "m.onnx", "a.png"],

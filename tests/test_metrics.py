@@ -285,7 +285,7 @@ PLANE = np.zeros((4, 5), np.uint8)
         (PLANE, PLANE + 255.0, None, "truth: found floats from 255.0 to 255.0"),
         (PLANE - 1e-3, PLANE, None, "prediction: found floats from -0.001"),
         (PLANE + np.nan, PLANE, None, "prediction: found floats from nan"),
-        (PLANE, PLANE, PLANE + np.uint8(102), "trimap: found the value 102, expected a trimap of 0, 128 and 255"),
+        (PLANE, PLANE, PLANE + np.uint8(102), "trimap: found the value 102, expected only 0, 128 and 255"),
         (PLANE, PLANE, PLANE + 128.0, "trimap: found float64, expected a trimap in uint8"),
     ],
 )

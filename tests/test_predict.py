@@ -18,11 +18,11 @@ from shm_data.files import locked
 from shm_data.pixels.compositing import blend, fit, resize
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.distributed import device_named
-from shm_model.predict import Predictor, Wishes, predict_files
+from shm_model.predict import PredictOptions, Predictor, predict_files
 from shm_model.predict import video as videos
-from shm_model.predict.enlarge import enlarged
-from shm_model.predict.outputs import background_of, covering, rendered
-from shm_model.predict.pipeline import ahead, alike
+from shm_model.predict.outputs import crop_to_cover, parse_background, render_outputs
+from shm_model.predict.pipeline import group_neighbours, map_ahead
+from shm_model.predict.upsample import upsample_matte
 from shm_model.tnet import TNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,7 +55,7 @@ def small_video(path, count=9, size=(48, 64), rate=12.5, codec="FFV1"):
 
 
 def frames_of(path):
-    return list(videos.frames(videos.clip_of(path)))
+    return list(videos.frames(videos.probe_video(path)))
 
 
 # Pixels.
@@ -66,7 +66,7 @@ def test_several_at_once_are_predicted_as_each_alone(kind):
     predictor = Predictor(network(kind), CPU, 96)
     pictures = [photo(seed, (72, 96)) for seed in range(3)]
     trimaps = [np.uint8([0, 128, 255])[matte(seed, (72, 96)) // 86] for seed in range(3)]
-    together = predictor.of_many(pictures, trimaps)
+    together = predictor.predict_batch(pictures, trimaps)
     for picture, trimap, one in zip(pictures, trimaps, together, strict=True):
         alone = predictor(picture, trimap)
         difference = np.abs(alone.alpha - one.alpha)
@@ -117,10 +117,12 @@ def test_a_device_that_is_not_there_is_told(name):
 
 def test_a_matte_of_the_images_size_is_left_as_it_is_and_a_flat_one_stays_flat():
     alpha = matte(1).astype(np.float32) / 255
-    assert np.array_equal(enlarged(alpha, photo(1), photo(1)), alpha)
+    assert np.array_equal(upsample_matte(alpha, photo(1), photo(1)), alpha)
     for level in (0.0, 0.4, 1.0):
         flat = np.full((24, 32), level, np.float32)
-        assert np.array_equal(enlarged(flat, photo(1, (24, 32)), photo(2)), np.full((48, 64), level, np.float32))
+        assert np.array_equal(
+            upsample_matte(flat, photo(1, (24, 32)), photo(2)), np.full((48, 64), level, np.float32)
+        )
 
 
 def test_an_edge_in_the_colours_is_an_edge_in_the_enlarged_matte():
@@ -129,7 +131,7 @@ def test_an_edge_in_the_colours_is_an_edge_in_the_enlarged_matte():
     image = np.where(truth[..., None] > 0, (200, 60, 30), (20, 90, 160)).astype(np.uint8)
     small, alpha = resize(image, (24, 24)), cv2.resize(truth, (24, 24), interpolation=cv2.INTER_AREA)
     plain = cv2.resize(alpha, (96, 96), interpolation=cv2.INTER_LINEAR)
-    assert np.abs(enlarged(alpha, small, image) - truth).sum() < 0.2 * np.abs(plain - truth).sum()
+    assert np.abs(upsample_matte(alpha, small, image) - truth).sum() < 0.2 * np.abs(plain - truth).sum()
 
 
 def test_real_mattes_are_enlarged_with_less_error_than_by_interpolation(realdata):
@@ -140,7 +142,7 @@ def test_real_mattes_are_enlarged_with_less_error_than_by_interpolation(realdata
         size = fit(truth.shape[::-1], max(truth.shape) // 4)
         alpha = cv2.resize(truth, size, interpolation=cv2.INTER_AREA)
         plain = cv2.resize(alpha, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        ours = enlarged(alpha, resize(image, size), image)
+        ours = upsample_matte(alpha, resize(image, size), image)
         ratios.append(np.abs(ours - truth).sum() / np.abs(plain - truth).sum())
     assert max(ratios) < 0.9 and np.median(ratios) < 0.5
 
@@ -150,21 +152,21 @@ def test_real_mattes_are_enlarged_with_less_error_than_by_interpolation(realdata
 
 def test_a_background_is_a_colour_or_a_picture(tmp_path):
     images.write_png(tmp_path / "b.png", photo(1))
-    assert np.array_equal(background_of(str(tmp_path / "b.png")), photo(1))
+    assert np.array_equal(parse_background(str(tmp_path / "b.png")), photo(1))
     for text in ("#0f0", "#00ff00", "lime", "rgb(0, 255, 0)"):
-        colour = covering(background_of(text), (7, 5))
+        colour = crop_to_cover(parse_background(text), (7, 5))
         assert colour.shape == (5, 7, 3) and (colour == (0, 255, 0)).all()
     with pytest.raises(ShmDataError, match=r"the background: found no_such.png, expected a colour, as #00ff00"):
-        background_of("no_such.png")
+        parse_background("no_such.png")
 
 
 def test_a_composite_has_the_colours_of_the_cutout_over_the_background():
-    image, alpha, behind = photo(1), matte(1).astype(np.float32) / 255, covering(photo(2, (80, 40)), (64, 48))
-    made = rendered(image, alpha, ("composite", "cutout", "alpha"), behind)
+    image, alpha, behind = photo(1), matte(1).astype(np.float32) / 255, crop_to_cover(photo(2, (80, 40)), (64, 48))
+    made = render_outputs(image, alpha, ("composite", "cutout", "alpha"), behind)
     assert np.array_equal(made["alpha"], matte(1)) and np.array_equal(made["cutout"][..., 3], matte(1))
     assert np.array_equal(made["cutout"][..., :3], estimate_foreground(image, matte(1)))
     assert np.array_equal(made["composite"], blend(made["cutout"][..., :3].copy(), matte(1), behind))
-    assert list(rendered(image, alpha, ("alpha",), behind)) == ["alpha"]
+    assert list(render_outputs(image, alpha, ("alpha",), behind)) == ["alpha"]
 
 
 # Files.
@@ -174,9 +176,9 @@ def test_only_what_is_wanted_is_written_and_the_same_for_any_batch(sources, tmp_
     images.write_png(sources / "photos" / "low.png", photo(9, (40, 64)))
     (sources / "photos" / "p2.png").write_bytes(b"broken")
     for batch in (1, 3):
-        wishes = Wishes(outputs=("composite", "alpha"), batch=batch)
+        options = PredictOptions(outputs=("composite", "alpha"), batch=batch)
         with pytest.raises(ShmDataError, match=r"p2.png as a picture"):
-            predict_files(PREDICTOR, [sources / "photos"], None, tmp_path / str(batch), wishes=wishes)
+            predict_files(PREDICTOR, [sources / "photos"], None, tmp_path / str(batch), options=options)
     names = images.find(tmp_path / "1")
     assert names == sorted(f"{stem}{end}.png" for stem in ("p0", "p1", "p3", "low") for end in ("", "_composite"))
     assert names == images.find(tmp_path / "3")
@@ -218,15 +220,15 @@ def test_what_is_done_is_left_out_until_the_picture_or_the_weights_are_newer(sou
     run = [PREDICTOR, [sources / "photos"], None, out]
     assert predict_files(*run).pictures == 4
     assert predict_files(*run) == (4, {}, 0), "going on is asked for"
-    asked = Wishes(unless_newer=weights)
-    assert predict_files(*run, wishes=asked) == (0, {}, 4)
+    skip_done = PredictOptions(skip_if_newer_than=weights)
+    assert predict_files(*run, options=skip_done) == (0, {}, 4)
     (out / "p1_cutout.png").unlink()
-    assert predict_files(*run, wishes=asked) == (1, {}, 3)
+    assert predict_files(*run, options=skip_done) == (1, {}, 3)
     later = (out / "p1_cutout.png").stat().st_mtime + 10
     os.utime(sources / "photos" / "p3.png", (later, later))
-    assert predict_files(*run, wishes=asked) == (1, {}, 3)
+    assert predict_files(*run, options=skip_done) == (1, {}, 3)
     os.utime(weights, (later, later))
-    assert predict_files(*run, wishes=asked) == (4, {}, 0)
+    assert predict_files(*run, options=skip_done) == (4, {}, 0)
 
 
 def test_what_a_killed_run_left_is_cleared_unless_another_is_at_work(sources, tmp_path):
@@ -246,10 +248,10 @@ def test_what_a_killed_run_left_is_cleared_unless_another_is_at_work(sources, tm
 def test_results_come_in_order_and_few_items_are_drawn_ahead():
     drawn = itertools.count()
     items = (next(drawn) for _ in range(50))
-    for number, result in enumerate(ahead(lambda item: item * item, items, 3)):
+    for number, result in enumerate(map_ahead(lambda item: item * item, items, 3)):
         assert result == number**2
     drawn = []
-    results = ahead(lambda item: item, (drawn.append(item) or item for item in range(50)), 3)
+    results = map_ahead(lambda item: item, (drawn.append(item) or item for item in range(50)), 3)
     for taken in range(1, 20):
         next(results)
         assert len(drawn) <= taken + 3
@@ -259,16 +261,16 @@ def test_results_come_in_order_and_few_items_are_drawn_ahead():
 
 def test_others_work_while_the_caller_does_and_an_error_reaches_it():
     barrier = threading.Barrier(2, timeout=30)
-    results = ahead(lambda item: item or barrier.wait(), [1, 0, 2], 2)
+    results = map_ahead(lambda item: item or barrier.wait(), [1, 0, 2], 2)
     assert next(results) == 1
     barrier.wait()  # with the second item, for which nobody has asked yet
     assert list(results)[1:] == [2]
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda item: 1 // item, [1, 0, 1], 2))
+        list(map_ahead(lambda item: 1 // item, [1, 0, 1], 2))
 
 
 def test_neighbours_of_one_kind_go_together():
-    assert list(alike("aabbbba", 3, str)) == [["a", "a"], ["b", "b", "b"], ["b"], ["a"]]
+    assert list(group_neighbours("aabbbba", 3, str)) == [["a", "a"], ["b", "b", "b"], ["b"], ["a"]]
 
 
 # Videos.
@@ -277,16 +279,16 @@ def test_neighbours_of_one_kind_go_together():
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_video_is_predicted_frame_by_frame_at_its_size_and_rate(tmp_path, batch):
     frames = small_video(tmp_path / "a.mkv")
-    wishes = Wishes(video="mkv", batch=batch)
-    outcome = predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", wishes=wishes)
+    options = PredictOptions(video="mkv", batch=batch)
+    outcome = predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", options=options)
     assert outcome == (0, {tmp_path / "a.mkv": 9}, 0)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_alpha.mkv", "a_composite.mkv"]
     alphas, composites = (frames_of(tmp_path / "out" / f"a_{kind}.mkv") for kind in ("alpha", "composite"))
     assert len(alphas) == len(composites) == 9
-    assert videos.clip_of(tmp_path / "out" / "a_alpha.mkv").rate == pytest.approx(12.5)
+    assert videos.probe_video(tmp_path / "out" / "a_alpha.mkv").rate == pytest.approx(12.5)
     for frame, alpha, composite in zip(frames, alphas, composites, strict=True):
-        expected = rendered(
-            frame, PREDICTOR(frame).alpha, ("alpha", "composite"), covering(background_of("lime"), (64, 48))
+        expected = render_outputs(
+            frame, PREDICTOR(frame).alpha, ("alpha", "composite"), crop_to_cover(parse_background("lime"), (64, 48))
         )
         assert np.array_equal(alpha[..., 1], expected["alpha"]) and np.array_equal(composite, expected["composite"])
 
@@ -294,11 +296,13 @@ def test_a_video_is_predicted_frame_by_frame_at_its_size_and_rate(tmp_path, batc
 @pytest.mark.parametrize(("suffix", "rate"), [("mp4", 29.97), ("avi", 25), ("mkv", 23.976)])
 def test_every_kind_of_video_keeps_size_rate_and_number_of_frames(tmp_path, suffix, rate):
     frames = small_video(tmp_path / "a.avi", rate=rate, codec="MJPG")
-    predict_files(PREDICTOR, [tmp_path / "a.avi"], None, tmp_path / "out", wishes=Wishes(("alpha",), video=suffix))
+    predict_files(
+        PREDICTOR, [tmp_path / "a.avi"], None, tmp_path / "out", options=PredictOptions(("alpha",), video=suffix)
+    )
     path = tmp_path / "out" / f"a_alpha.{suffix}"
     made = frames_of(path)
     assert len(made) == len(frames) and made[0].shape == frames[0].shape
-    assert videos.clip_of(path).rate == pytest.approx(rate, abs=0.01)
+    assert videos.probe_video(path).rate == pytest.approx(rate, abs=0.01)
     assert np.abs(made[4].mean(2) - 255 * PREDICTOR(frames[4]).alpha).mean() < 12
 
 
@@ -328,8 +332,8 @@ def test_a_broken_video_is_one_sentence_and_the_others_are_done(sources, tmp_pat
 
 def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, monkeypatch):
     small_video(tmp_path / "a.mkv")
-    promised = videos.clip_of
-    monkeypatch.setattr(videos, "clip_of", lambda path: replace(promised(path), count=20))
+    promised = videos.probe_video
+    monkeypatch.setattr(videos, "probe_video", lambda path: replace(promised(path), count=20))
     with pytest.raises(ShmDataError, match="found 9 of 20 frames that can be read, expected a whole video"):
         predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out")
     assert not os.listdir(tmp_path / "out")
@@ -352,7 +356,7 @@ def test_a_video_that_does_not_get_into_its_file_leaves_nothing(tmp_path, monkey
 
     monkeypatch.setattr(cv2, "VideoWriter", Full)
     with pytest.raises(WriteError, match=r"cannot write .*a_alpha.mp4: not all frames got into the file"):
-        predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", wishes=Wishes(("alpha",)))
+        predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", options=PredictOptions(("alpha",)))
     assert not os.listdir(tmp_path / "out")
 
 
@@ -370,7 +374,7 @@ def test_what_a_video_cannot_be_is_told_before_anything_is_done(tmp_path, source
     with pytest.raises(
         ShmDataError, match=r"a.mkv: found a video, and the output cutout, expected alpha or composite"
     ):
-        predict_files(PREDICTOR, given, None, tmp_path / "out", wishes=Wishes(("cutout",)))
+        predict_files(PREDICTOR, given, None, tmp_path / "out", options=PredictOptions(("cutout",)))
     with pytest.raises(ShmDataError, match=r"a.mkv: found a video, expected pictures: this M-Net needs a trimap"):
         predict_files(Predictor(network("mnet"), CPU, 64), given, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -28,8 +28,8 @@ from shm_model.checkpoint import load, new_network, save
 from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
 from shm_model.distributed import ProcessContext
-from shm_model.evaluate import evaluate, mean_sad, means
-from shm_model.predict import Predictor, predictor_of
+from shm_model.evaluate import evaluate, mean_row, mean_sad
+from shm_model.predict import Predictor, load_predictor
 from shm_model.samples import read_sample, source_of
 from shm_model.shm import Matte
 from shm_model.train import finish_epoch, learning_rate, start_run, train, train_step
@@ -476,7 +476,7 @@ def stages(root, tmp_path_factory, one_thread):
 
 def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
     """The best that T-Net's trimap allows is the mean alpha of each of its classes, in hindsight."""
-    tnet, shm = predictor_of(stages["tnet"], CPU.device), predictor_of(stages["shm"], CPU.device)
+    tnet, shm = load_predictor(stages["tnet"], CPU.device), load_predictor(stages["shm"], CPU.device)
     samples = [read_sample(root, name) for name in read_names(root, "val")]
     truths = np.concatenate([alpha.ravel() / 255 for _, alpha, _ in samples])
     classes = np.concatenate([tnet(image).trimap.ravel() for image, _, _ in samples])
@@ -487,16 +487,16 @@ def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
 
 
 def test_the_sad_of_training_is_that_of_the_table(root, stages):
-    predictor, val = predictor_of(stages["shm"], CPU.device), source_of("layout", root, "val")
-    assert mean_sad(predictor, val, CPU) == pytest.approx(means(evaluate(predictor, val)).whole.sad)
+    predictor, val = load_predictor(stages["shm"], CPU.device), source_of("layout", root, "val")
+    assert mean_sad(predictor, val, CPU) == pytest.approx(mean_row(evaluate(predictor, val)).whole.sad)
 
 
 def test_a_tnets_trimap_is_its_own_and_not_the_one_given(root, stages):
     image, _, trimap = read_sample(root, read_names(root, "val")[0])
     for name in ("tnet", "shm"):
-        predictor = predictor_of(stages[name], CPU.device)
+        predictor = load_predictor(stages[name], CPU.device)
         assert np.array_equal(predictor(image, trimap).trimap, predictor(image).trimap)
-    assert np.array_equal(predictor_of(stages["mnet"], CPU.device)(image, trimap).trimap, trimap)
+    assert np.array_equal(load_predictor(stages["mnet"], CPU.device)(image, trimap).trimap, trimap)
 
 
 def test_weights_of_one_network_are_not_taken_for_another(root, stages):
@@ -511,12 +511,12 @@ def test_weights_of_one_network_are_not_taken_for_another(root, stages):
 def test_predictions_have_the_size_of_the_picture_whatever_it_is(root, stages):
     image, _, trimap = read_sample(root, read_names(root, "val")[0])
     for name, path in stages.items():
-        predictor = predictor_of(path, CPU.device)
+        predictor = load_predictor(path, CPU.device)
         for cut in (image, image[:77, :53], image[::2]):
             prediction = predictor(cut, trimap[: cut.shape[0], : cut.shape[1]] if name == "mnet" else None)
             assert prediction.alpha.shape == cut.shape[:2]
             assert prediction.alpha.min() >= 0 and prediction.alpha.max() <= 1
-    whole = predictor_of(stages["shm"], CPU.device)
+    whole = load_predictor(stages["shm"], CPU.device)
     assert whole.longest == 1500
     small = Predictor(whole.network, CPU.device, longest=48)
     assert small(image).alpha.shape == image.shape[:2]

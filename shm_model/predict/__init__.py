@@ -1,18 +1,26 @@
-"""From pictures and videos to mattes. What needs torch is loaded when it is asked for: an ONNX file does without."""
+"""From pictures and videos to mattes. torch is imported only where a checkpoint is loaded: ONNX files need none."""
 
 from typing import TYPE_CHECKING, Any
 
-from shm_model.predict.files import Outcome, Wishes, predict_files
-from shm_model.predict.mattes import AnyPredictor, Prediction
+from shm_model.predict.base import BasePredictor, Prediction
+from shm_model.predict.files import Outcome, PredictOptions, predict_files
 
 if TYPE_CHECKING:
-    from shm_model.predict.predictor import Predictor, predictor_of
+    from shm_model.predict.predictor import Predictor, load_predictor
 
-__all__ = ["AnyPredictor", "Outcome", "Prediction", "Predictor", "Wishes", "predict_files", "predictor_of"]
+__all__ = [
+    "BasePredictor",
+    "Outcome",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "load_predictor",
+    "predict_files",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Predictor", "predictor_of"):
+    if name not in ("Predictor", "load_predictor"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shm_model.predict import predictor  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What is made of a matte for people: the alpha, the cut-out, the composite on another background."""
+"""The pictures that are made of a matte: the alpha, the cut-out, the composite over another background."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,7 +12,7 @@ from shm_data.images import read_image
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size, blend, cover, cover_box
 from shm_data.pixels.foreground_colours import estimate_foreground
-from shm_model.predict.mattes import Floats
+from shm_model.predict.base import Floats
 
 Output = Literal["alpha", "cutout", "composite"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
@@ -20,8 +20,8 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 GREEN = "#00ff00"
 
 
-def background_of(text: str) -> Array:
-    """The background (H, W, 3) uint8 that a text names: a colour (#00ff00, white, rgb(0, 255, 0)), or a picture.
+def parse_background(text: str) -> Array:
+    """Return the background (H, W, 3) uint8 that a text names: a colour (#00ff00, white, rgb(0, 255, 0)) or a file.
 
     A colour is a picture of one pixel. Raises ShmDataError where the text is neither.
     """
@@ -35,22 +35,22 @@ def background_of(text: str) -> Array:
     return read_image(path)
 
 
-def covering(background: Array, size: Size) -> Array:
-    """The middle of a background (h, w, 3) uint8, resized to cover a picture of `size`: (H, W, 3) uint8."""
+def crop_to_cover(background: Array, size: Size) -> Array:
+    """Resize a background (h, w, 3) uint8 to cover `size` (width, height) and crop its middle: (H, W, 3) uint8."""
     return cover(background, cover_box((background.shape[1], background.shape[0]), size, 0.5, 0.5), size)
 
 
-def rendered(image: Array, alpha: Floats, expected: Collection[Output], background: Array) -> dict[Output, Array]:
-    """What is expected of an image (H, W, 3) uint8 with alpha (H, W) float32 in [0, 1], all uint8.
+def render_outputs(image: Array, alpha: Floats, kinds: Collection[Output], background: Array) -> dict[Output, Array]:
+    """Return the outputs of `kinds` of an image (H, W, 3) uint8 with alpha (H, W) float32 in [0, 1], all uint8.
 
     The alpha is (H, W), the cut-out (H, W, 4), the composite (H, W, 3) over the middle of a background (h, w, 3)
-    uint8. The colours of the latter two are freed of the old background.
+    uint8. Cut-out and composite use estimated foreground colours, free of the old background.
     """
     matte = np.rint(alpha * 255).astype(np.uint8)
     made: dict[Output, Array] = {"alpha": matte}
-    if {"cutout", "composite"} & set(expected):
+    if {"cutout", "composite"} & set(kinds):
         colours = estimate_foreground(image, matte)
         made["cutout"] = np.dstack([colours, matte])
-        if "composite" in expected:
-            made["composite"] = blend(colours, matte, covering(background, (matte.shape[1], matte.shape[0])))
-    return {kind: made[kind] for kind in expected}
+        if "composite" in kinds:
+            made["composite"] = blend(colours, matte, crop_to_cover(background, (matte.shape[1], matte.shape[0])))
+    return {kind: made[kind] for kind in kinds}

@@ -1,4 +1,4 @@
-"""The mattes of picture files: read ahead, predicted in batches, written behind."""
+"""Predict the mattes of picture files: threads read ahead, the network predicts batches, threads write."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from shm_data.errors import ShmDataError, WriteError
 from shm_data.images import read_image, read_trimap, write_png
 from shm_data.parallel import Progress, count_workers
 from shm_data.pixels.arrays import Array
-from shm_model.predict.mattes import AnyPredictor, Floats
-from shm_model.predict.outputs import Output, rendered
-from shm_model.predict.pipeline import ahead, alike
+from shm_model.predict.base import BasePredictor, Floats
+from shm_model.predict.outputs import Output, render_outputs
+from shm_model.predict.pipeline import group_neighbours, map_ahead
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PredictJob:
     """A picture or a video, its trimap if it has one, and the file of each output."""
 
     source: Path
@@ -24,73 +24,83 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    task: Task
+class _Loaded:
+    job: PredictJob
     image: Array
     trimap: Array | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Predicted:
-    task: Task
+    job: PredictJob
     image: Array
     alpha: Floats
 
 
-def predict_pictures(
-    predictor: AnyPredictor, tasks: Sequence[Task], background: Array, batch: int, progress: Progress
-) -> list[str]:
-    """Writes the outputs of each picture, and gives the faults of those that are broken, a sentence each.
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    job: PredictJob
+    fault: str
 
-    Neighbours of one size are predicted together, up to `batch`. Raises WriteError where nothing can be written.
+
+def predict_pictures(
+    predictor: BasePredictor, jobs: Sequence[PredictJob], background: Array, batch: int, progress: Progress
+) -> list[str]:
+    """Write the outputs of each picture, and return a sentence for each that could not be predicted.
+
+    Up to `batch` consecutive pictures of one size are predicted together. Raises WriteError where nothing can be
+    written.
     """
     threads = count_workers(-1)
-    read = ahead(partial(_read, predictor), tasks, threads)
-    predicted = _predicted(predictor, read, batch)
-    written = ahead(partial(_write, background), predicted, threads)
-    return [fault for fault in progress(written, len(tasks), "predicting") if fault]
+    loaded = map_ahead(partial(_load, predictor), jobs, threads)
+    predicted = _predict(predictor, loaded, batch)
+    written = map_ahead(partial(_write, background), predicted, threads)
+    return [failed.fault for failed in progress(written, len(jobs), "predicting") if failed]
 
 
-def told(source: Path, error: ShmDataError) -> str:
-    """The fault of a file in a sentence that names it."""
+def describe_fault(source: Path, error: ShmDataError) -> str:
+    """Return the fault of a file as a sentence that names the file."""
     return str(error) if str(source) in str(error) else f"{source}: {error}"
 
 
-def _read(predictor: AnyPredictor, task: Task) -> _Read | str:
+def _load(predictor: BasePredictor, job: PredictJob) -> _Loaded | _Failed:
     try:
-        image = read_image(task.source)
-        trimap = None if task.trimap is None else read_trimap(task.trimap)
+        image = read_image(job.source)
+        trimap = None if job.trimap is None else read_trimap(job.trimap)
         predictor.check(image, trimap)
     except ShmDataError as error:
-        return told(task.source, error)
-    return _Read(task, image, trimap)
+        return _Failed(job, describe_fault(job.source, error))
+    return _Loaded(job, image, trimap)
 
 
-def _predicted(predictor: AnyPredictor, read: Iterable[_Read | str], batch: int) -> Iterator[_Predicted | str]:
-    for group in alike(read, batch, lambda each: "" if isinstance(each, str) else each.image.shape):
-        whole = [each for each in group if isinstance(each, _Read)]
-        if not whole:
-            yield from (each for each in group if isinstance(each, str))
+def _predict(
+    predictor: BasePredictor, loaded: Iterable[_Loaded | _Failed], batch: int
+) -> Iterator[_Predicted | _Failed]:
+    for group in group_neighbours(loaded, batch, lambda each: each.image.shape if isinstance(each, _Loaded) else ""):
+        pictures = [each for each in group if isinstance(each, _Loaded)]
+        yield from (each for each in group if isinstance(each, _Failed))
+        if not pictures:
             continue
         try:
-            predictions = predictor.of_many([each.image for each in whole], [each.trimap for each in whole])
+            predictions = predictor.predict_batch(
+                [each.image for each in pictures], [each.trimap for each in pictures]
+            )
         except ShmDataError as error:
-            yield from (told(each.task.source, error) for each in whole)
+            yield from (_Failed(each.job, describe_fault(each.job.source, error)) for each in pictures)
             continue
-        for each, prediction in zip(whole, predictions, strict=True):
-            yield _Predicted(each.task, each.image, prediction.alpha)
+        for each, prediction in zip(pictures, predictions, strict=True):
+            yield _Predicted(each.job, each.image, prediction.alpha)
 
 
-def _write(background: Array, predicted: _Predicted | str) -> str:
-    """Writes what is expected of a picture; gives its fault, or nothing."""
-    if isinstance(predicted, str):
+def _write(background: Array, predicted: _Predicted | _Failed) -> _Failed | None:
+    if isinstance(predicted, _Failed):
         return predicted
-    image, outputs = predicted.image, predicted.task.outputs
+    outputs = predicted.job.outputs
     try:
-        for kind, pixels in rendered(image, predicted.alpha, list(outputs), background).items():
+        for kind, pixels in render_outputs(predicted.image, predicted.alpha, list(outputs), background).items():
             write_png(outputs[kind], pixels)
     except WriteError:
         raise
     except ShmDataError as error:
-        return told(predicted.task.source, error)
-    return ""
+        return _Failed(predicted.job, describe_fault(predicted.job.source, error))
+    return None

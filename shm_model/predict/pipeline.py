@@ -1,4 +1,4 @@
-"""Reading, predicting and writing at the same time, with little held in memory."""
+"""Read, predict and write at the same time, in bounded memory."""
 
 import itertools
 from collections import deque
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """The results of `function` over `items`, in order, while threads work on the next ones.
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield `function(item)` in order, while `threads` threads compute the next results.
 
-    Items are drawn in the caller's thread, and at most as many as there are threads wait beyond what was taken:
-    that bounds the memory, which joblib's generators do not where the caller is the slowest.
+    The caller's thread draws the items. At most `threads` results wait to be taken, which bounds the memory; joblib's
+    generators do not where the caller is the slowest part.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -26,8 +26,8 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: in
             yield waiting.popleft().result()
 
 
-def alike(items: Iterable[Item], size: int, key: Callable[[Item], Hashable]) -> Iterator[list[Item]]:
-    """Neighbours of the same key together, at most `size` of them."""
+def group_neighbours(items: Iterable[Item], size: int, key: Callable[[Item], Hashable]) -> Iterator[list[Item]]:
+    """Yield groups of at most `size` consecutive items with the same key."""
     for _, run in itertools.groupby(items, key):
         while group := list(itertools.islice(run, size)):
             yield group

@@ -1,4 +1,4 @@
-"""A network in torch, ready to predict on a device."""
+"""Predict with a checkpoint: a network in torch on a device."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from shm_data.errors import ShmDataError
 from shm_model.checkpoint import load, restore_network
 from shm_model.mnet import MNet
-from shm_model.predict.mattes import AnyPredictor, Floats
+from shm_model.predict.base import BasePredictor, Floats
 from shm_model.shm import SHM, fuse_probabilities
 from shm_model.tnet import TNet, make_portable
 
 
 @dataclass(frozen=True, slots=True)
-class Predictor(AnyPredictor):
-    """A network ready to predict on a device, on request in half precision: float16 on GPUs, bfloat16 on CPUs.
+class Predictor(BasePredictor):
+    """A network ready to predict on a device, optionally in half precision: float16 on GPUs, bfloat16 on CPUs.
 
-    What makes up the matte in the end, T-Net's logits, M-Net's last layer and the fusion, is float32 anyway. In
-    bfloat16 the mattes of the demo's networks differ by 0.0015 in the mean, by 0.03 in a pixel of a hundred, in
-    single ones by 0.2; float16 has steps of an eighth.
+    T-Net's logits, M-Net's last layer and the fusion are float32 in either case. In bfloat16 the mattes of the
+    demo's networks differ by 0.0015 in the mean, by 0.03 in one pixel of a hundred, by 0.2 in single pixels;
+    the rounding steps of float16 are an eighth of bfloat16's.
     """
 
     network: nn.Module
@@ -30,32 +30,32 @@ class Predictor(AnyPredictor):
 
     @property
     def needs_trimap(self) -> bool:
-        """Whether the network is an M-Net alone."""
+        """Return whether the network is an M-Net without a T-Net."""
         return isinstance(self.network, MNet)
 
     def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
-        """alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w).
+        """Return alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w).
 
-        Raises ShmDataError where the device has too little memory, or half precision does not suffice.
+        Raises ShmDataError where the device has too little memory, or half precision overflows.
         """
         self.network.eval()
         dtype = torch.bfloat16 if self.device.type == "cpu" else torch.float16
+        arrays = [images] if probabilities is None else [images, probabilities]
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=self.half):
-                tensors = [None if each is None else torch.from_numpy(each) for each in (images, probabilities)]
-                given = [each.to(self.device) for each in tensors if each is not None]
-                alpha, found = (each.cpu().numpy() for each in mattes_of(self.network, *given))
+                tensors = [torch.from_numpy(array).to(self.device) for array in arrays]
+                alpha, classes = (output.cpu().numpy() for output in run_network(self.network, *tensors))
         except torch.OutOfMemoryError as error:
             count, _, height, width = images.shape
             sizes = f"too little memory for {count} of {width}x{height} at once"
             raise ShmDataError(path=self.device, found=sizes, expected="a smaller --batch or --longest") from error
         if self.half and not bool(torch.from_numpy(alpha).isfinite().all()):
             raise ShmDataError("half precision", found="a matte that is not finite", expected="no --half")
-        return alpha, found
+        return alpha, classes
 
 
-def predictor_of(path: Path, device: torch.device, half: bool = False) -> Predictor:
-    """The predictor of a checkpoint file. Raises ShmDataError where the file is none."""
+def load_predictor(path: Path, device: torch.device, half: bool = False) -> Predictor:
+    """Return the predictor of a checkpoint file. Raises ShmDataError where the file is no checkpoint."""
     checkpoint = load(path)
     network = restore_network(checkpoint, path).to(device)
     if device.type == "mps":
@@ -63,10 +63,10 @@ def predictor_of(path: Path, device: torch.device, half: bool = False) -> Predic
     return Predictor(network, device, checkpoint.config.longest, half)
 
 
-def mattes_of(network: nn.Module, image: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """alpha (N, 1, H, W) in [0, 1] and the probabilities of the trimap's classes (N, 3, H, W), both float32.
+def run_network(network: nn.Module, image: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return alpha (N, 1, H, W) in [0, 1] and the probabilities of the trimap's classes (N, 3, H, W), both float32.
 
-    `image` (N, 3, H, W) is RGB in [0, 1]. An M-Net needs `probabilities` (N, 3, H, W), and gives them back.
+    `image` (N, 3, H, W) is RGB in [0, 1]. An M-Net needs `probabilities` (N, 3, H, W), and returns them.
     """
     if isinstance(network, MNet):
         assert probabilities is not None

@@ -1,4 +1,4 @@
-"""The mattes of a video: frames stream from one file into others, by OpenCV's FFmpeg, and few are held in memory."""
+"""Predict the mattes of a video: frames stream through, by OpenCV's FFmpeg, in bounded memory."""
 
 import contextlib
 import math
@@ -18,37 +18,37 @@ from shm_data.files import whole_file
 from shm_data.parallel import Progress, count_workers
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size
-from shm_model.predict.mattes import AnyPredictor, Floats
-from shm_model.predict.outputs import Output, rendered
-from shm_model.predict.pictures import Task
-from shm_model.predict.pipeline import ahead, alike
+from shm_model.predict.base import BasePredictor, Floats
+from shm_model.predict.outputs import Output, render_outputs
+from shm_model.predict.pictures import PredictJob
+from shm_model.predict.pipeline import group_neighbours, map_ahead
 
 # The codec of each kind of file that can be written. FFV1 has no loss.
 CODECS = {"mp4": "mp4v", "avi": "MJPG", "mkv": "FFV1"}
 
 _SUFFIXES = frozenset(".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 
-# What such files begin with: from which byte on, and with what; MPEG's transport stream in packets.
-_BEGINNINGS = (
+# The first bytes of such files, and their offset; an MPEG transport stream repeats a G in each packet.
+_SIGNATURES = (
     *((4, box) for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),  # MP4, MOV
     *((8, b"AVI "), (0, b"\x1aE\xdf\xa3"), (0, b"\x30\x26\xb2\x75"), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba")),
 )
 _PACKETS = ((0, 188), (4, 192))
 
-# A header may be wrong about the number of frames by this share, and still nothing is missing.
-_MISCOUNTED = 0.05
+# Headers of whole videos may be wrong about the number of frames by this share.
+_MISCOUNT = 0.05
 
-_FASTEST = 1000
+_HIGHEST_RATE = 1000
 
-# FFmpeg reports on broken files to the terminal, but does not name them. We do.
+# FFmpeg prints faults of broken files without their names; errors name them.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 Frame = dict[Output, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A video file: its frames a second, and how many its header promises; 0 where it tells no number."""
+class VideoInfo:
+    """A video file: its frames per second, and the number of frames in its header; 0 if unknown."""
 
     path: Path
     rate: float
@@ -56,85 +56,87 @@ class Clip:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file begins like a video, or is at least named like one."""
+    """Return whether a file has the first bytes or the extension of a video."""
     try:
-        return stat.S_ISREG(path.stat().st_mode) and (_begins_like_one(path) or path.suffix.lower() in _SUFFIXES)
-    except OSError:  # who reads it says what is wrong
+        return stat.S_ISREG(path.stat().st_mode) and (_has_signature(path) or path.suffix.lower() in _SUFFIXES)
+    except OSError:  # reading it will raise the reason
         return False
 
 
-def clip_of(path: Path) -> Clip:
-    """What the header of a video tells. Raises ShmDataError where it is broken, or no video at all.
+def probe_video(path: Path) -> VideoInfo:
+    """Read the header of a video. Raises ShmDataError where it is broken or no video.
 
-    Playlists and the like, which FFmpeg would follow to other files and addresses, are none.
+    Playlists and the like are refused: FFmpeg would follow them to other files and addresses.
     """
     with _opened(path) as capture:
         rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    if not 0 < rate <= _FASTEST:
+    if not 0 < rate <= _HIGHEST_RATE:
         raise ShmDataError("cannot be read", path=path, found=f"{rate:g} frames a second", expected="a video")
-    return Clip(path, rate, max(0, int(count)) if math.isfinite(count) else 0)
+    return VideoInfo(path, rate, max(0, int(count)) if math.isfinite(count) else 0)
 
 
-def frames(clip: Clip) -> Iterator[Array]:
-    """The frames of a video one by one, (H, W, 3) uint8 RGB, upright.
+def frames(info: VideoInfo) -> Iterator[Array]:
+    """Yield the frames of a video, (H, W, 3) uint8 RGB, upright.
 
-    Raises ShmDataError where there are none, or far fewer than the header promises.
+    Raises ShmDataError where there are none, or far fewer than in the header.
     """
     count = 0
-    with _opened(clip.path) as capture:
+    with _opened(info.path) as capture:
         while True:
-            there, pixels = capture.read()
-            if not there:
+            decoded, pixels = capture.read()
+            if not decoded:
                 break
             count += 1
             yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    if count == 0 or count < (1 - _MISCOUNTED) * clip.count - 1:
-        found = f"{count} of {clip.count} frames that can be read"
-        raise ShmDataError("cannot be read", path=clip.path, found=found, expected="a whole video")
+    if count == 0 or count < (1 - _MISCOUNT) * info.count - 1:
+        found = f"{count} of {info.count} readable frames"
+        raise ShmDataError("cannot be read", path=info.path, found=found, expected="a whole video")
 
 
-def predict_video(predictor: AnyPredictor, task: Task, background: Array, batch: int, progress: Progress) -> int:
-    """Writes the outputs of a video, alpha and composite, at its size and rate, without sound; gives their frames.
+def predict_video(
+    predictor: BasePredictor, job: PredictJob, background: Array, batch: int, progress: Progress
+) -> int:
+    """Write the outputs of a video, alpha and composite, at its size and rate, without sound; return their length.
 
-    Of an odd width or height OpenCV leaves out the last column or row. What is written is whole or absent.
+    OpenCV drops the last column or row of an odd width or height. Files are whole or absent.
     Raises ShmDataError where the video is broken, and WriteError where nothing can be written.
     """
-    clip = clip_of(task.source)
-    source = frames(clip)
-    read = takewhile(lambda frame: frame is not None, ahead(lambda _: next(source, None), repeat(None), 1))
-    predicted = _predicted(predictor, (frame for frame in read if frame is not None), batch)
-    made = ahead(partial(_rendered, tuple(task.outputs), background), predicted, count_workers(-1))
+    info = probe_video(job.source)
+    source = frames(info)
+    read = takewhile(lambda frame: frame is not None, map_ahead(lambda _: next(source, None), repeat(None), 1))
+    predicted = _predict_frames(predictor, (frame for frame in read if frame is not None), batch)
+    rendered = map_ahead(partial(_render, tuple(job.outputs), background), predicted, count_workers(-1))
     count = 0
     with contextlib.ExitStack() as stack:
         write: dict[Output, Callable[[Array], None]] = {}
-        for frame in progress(made, clip.count, task.source.name):
+        for frame in progress(rendered, info.count, job.source.name):
             count += 1
             for kind, pixels in frame.items():
                 if kind not in write:
                     size = pixels.shape[1], pixels.shape[0]
-                    write[kind] = stack.enter_context(_writer(task.outputs[kind], clip.rate, size))
+                    write[kind] = stack.enter_context(_writer(job.outputs[kind], info.rate, size))
                 write[kind](pixels)
     return count
 
 
-def _predicted(predictor: AnyPredictor, read: Iterable[Array], batch: int) -> Iterator[tuple[Array, Floats]]:
-    for group in alike(read, batch, np.shape):
-        for image, prediction in zip(group, predictor.of_many(group, [None] * len(group)), strict=True):
+def _predict_frames(predictor: BasePredictor, read: Iterable[Array], batch: int) -> Iterator[tuple[Array, Floats]]:
+    for group in group_neighbours(read, batch, np.shape):
+        for image, prediction in zip(group, predictor.predict_batch(group, [None] * len(group)), strict=True):
             yield image, prediction.alpha
 
 
-def _rendered(expected: Sequence[Output], background: Array, predicted: tuple[Array, Floats]) -> Frame:
-    return rendered(*predicted, expected, background)
+def _render(kinds: Sequence[Output], background: Array, predicted: tuple[Array, Floats]) -> Frame:
+    return render_outputs(*predicted, kinds, background)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    if not _begins_like_one(path):
+    if not _has_signature(path):
         raise ShmDataError(
             "cannot be read", path=path, found="no video", expected="MP4, MOV, AVI, MKV, WebM or the like"
         )
     try:
-        # From the root: FFmpeg would take what stands before a colon for a protocol.
+        # An absolute path: FFmpeg takes text before a colon for a protocol.
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     except (UnicodeEncodeError, TypeError, cv2.error) as error:
         raise ShmDataError(
@@ -142,9 +144,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         ) from error
     try:
         if not capture.isOpened():
-            raise ShmDataError(
-                f"cannot read {path}: the video is broken or cut short, or of a codec that is not known"
-            )
+            raise ShmDataError(f"cannot read {path}: the video is broken or cut short, or its codec is unknown")
         yield capture
     finally:
         capture.release()
@@ -152,7 +152,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 @contextlib.contextmanager
 def _writer(path: Path, rate: float, size: Size) -> Iterator[Callable[[Array], None]]:
-    """Gives what writes a frame (H, W) or (H, W, 3) uint8 RGB; the file appears at the end if all are in it."""
+    """Yield a function that writes a frame (H, W) or (H, W, 3) uint8 RGB; the file appears at the end, if whole."""
     count = 0
 
     def write(pixels: Array) -> None:
@@ -165,24 +165,24 @@ def _writer(path: Path, rate: float, size: Size) -> Iterator[Callable[[Array], N
         video = cv2.VideoWriter(str(target.absolute()), cv2.CAP_FFMPEG, codec, rate, size)
         try:
             if not video.isOpened():
-                raise WriteError(f"cannot write {path}: OpenCV has no such encoder, or the folder takes no files")
+                raise WriteError(f"cannot write {path}: OpenCV lacks the encoder, or the folder is not writable")
             yield write
         finally:
             video.release()
-        # OpenCV does not tell when the disk is full.
+        # OpenCV does not report a full disk.
         if not _holds(target, count):
-            raise WriteError(f"cannot write {path}: not all frames got into the file; is the disk full?")
+            raise WriteError(f"cannot write {path}: not all frames were written; is the disk full?")
 
 
 def _holds(path: Path, count: int) -> bool:
     try:
-        return abs(clip_of(path).count - count) <= 1
+        return abs(probe_video(path).count - count) <= 1
     except ShmDataError:
         return False
 
 
-def _begins_like_one(path: Path) -> bool:
+def _has_signature(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.read(256)
     packets = any(first[at : at + 1] == first[at + step : at + step + 1] == b"G" for at, step in _PACKETS)
-    return packets or any(first.startswith(text, at) for at, text in _BEGINNINGS)
+    return packets or any(first.startswith(text, at) for at, text in _SIGNATURES)

@@ -1,4 +1,4 @@
-"""A network in an ONNX file that `shm-model export` wrote, run by onnxruntime. Needs no torch."""
+"""Predict with an ONNX file that `shm-model export` wrote, by onnxruntime. Needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from shm_data.errors import ShmDataError
-from shm_model.predict.mattes import AnyPredictor, Floats
+from shm_model.predict.base import BasePredictor, Floats
 
-_WANTED = "a file that shm-model export wrote"
+_EXPECTED = "a file that shm-model export wrote"
 
+# A flipped byte in a name is a UnicodeDecodeError; in a number, whatever onnxruntime checks last.
 _UNREADABLE = (
     *(faults.Fail, faults.InvalidArgument, faults.InvalidGraph, faults.InvalidProtobuf, faults.NoModel),
-    *(faults.NotImplemented, faults.RuntimeException),
+    *(faults.NotImplemented, faults.RuntimeException, UnicodeDecodeError),
 )
 
-_SILENT = 4
+_FATAL_ONLY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxPredictor(AnyPredictor):
+class OnnxPredictor(BasePredictor):
     """A session of onnxruntime, ready to predict."""
 
     session: onnxruntime.InferenceSession
@@ -30,44 +31,44 @@ class OnnxPredictor(AnyPredictor):
 
     @property
     def needs_trimap(self) -> bool:
-        """Whether the network is an M-Net alone."""
+        """Return whether the network is an M-Net without a T-Net."""
         return self.mode == "pretrain_mnet"
 
     def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
-        """alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w)."""
+        """Return alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w)."""
         if probabilities is None:
-            alpha, found = self.session.run(["alpha", "probabilities"], {"image": images})
-            return alpha, found
+            alpha, classes = self.session.run(["alpha", "probabilities"], {"image": images})
+            return alpha, classes
         (alpha,) = self.session.run(["alpha"], {"image": images, "probabilities": probabilities})
         return alpha, probabilities
 
 
-def onnx_predictor_of(path: Path, device: str | None = None) -> OnnxPredictor:
-    """The predictor of an ONNX file, on a device as torch names it: cpu, cuda, cuda:1. All it needs is in the file.
+def load_onnx_predictor(path: Path, device: str | None = None) -> OnnxPredictor:
+    """Return the predictor of an ONNX file, on a device as torch names it: cpu, cuda, cuda:1.
 
-    Without a device it is a GPU if onnxruntime knows one, else the CPU. Raises ShmDataError where the file is none of
-    ours, or the device is not there.
+    Without a device it is a GPU if onnxruntime knows one, else the CPU. Raises ShmDataError where `export` did not
+    write the file, or the device does not exist.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _SILENT
+    options.log_severity_level = _FATAL_ONLY
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=_providers(device))
+        metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except _UNREADABLE as error:
-        raise ShmDataError(path=path, found="no ONNX model that can be run", expected=_WANTED) from error
+        raise ShmDataError(path=path, found="no ONNX model that can be run", expected=_EXPECTED) from error
     if device and device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise ShmDataError(
             "--device", found=f"{device}, which onnxruntime cannot start", expected="a GPU with CUDA, or cpu"
         )
-    told: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    if not {"mode", "longest"} <= set(told) or not told["longest"].isdecimal():
-        raise ShmDataError(path=path, found="another ONNX model", expected=_WANTED)
-    return OnnxPredictor(session, told["mode"], int(told["longest"]))
+    if not {"mode", "longest"} <= set(metadata) or not metadata["longest"].isdecimal():
+        raise ShmDataError(path=path, found="another ONNX model", expected=_EXPECTED)
+    return OnnxPredictor(session, metadata["mode"], int(metadata["longest"]))
 
 
 def _providers(device: str | None) -> list[str | tuple[str, dict[str, str]]]:
-    """What onnxruntime calls a device, and the CPU behind it for what that cannot do."""
+    """Return onnxruntime's names of a device, and the CPU after it for operators that the device lacks."""
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     kind, _, number = (device or ("cuda" if gpu else "cpu")).partition(":")
     if kind == "cpu" and not number:
