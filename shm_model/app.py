@@ -94,10 +94,9 @@ def build_page(predictor: Predictor, folder: Path) -> gradio.Blocks:
         with gradio.Row():
             shown = [_display("Trimap"), _display("Matte"), _display("Cut-out", elem_classes="checkered")]
         save = gradio.DownloadButton("Download PNG")
+        outputs = [*shown[:2], cutout, shown[2], save]
         for upload in (photo, trimap):
-            upload.change(
-                _with_page_errors(show_matte), [photo, trimap, *background], [*shown[:2], cutout, shown[2], save]
-            )
+            upload.change(_with_page_errors(show_matte), [photo, trimap, *background], outputs)
         for choice in background:
             choice.change(_with_page_errors(show_cutout), [cutout, *background], [shown[2], save])
     return blocks

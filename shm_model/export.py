@@ -54,8 +54,8 @@ class MattingNetwork(nn.Module):
 def export(checkpoint: Path, out: Path) -> None:
     """Write the network of a checkpoint as ONNX (.onnx) or as an exported program of torch (.pt2).
 
-    The file is whole or absent. It computes `MattingNetwork`, and has the metadata `mode`, `longest`, `version` and `input`. Raises
-    ShmDataError for another suffix or a file that is no checkpoint, and WriteError.
+    The file is whole or absent. It computes `MattingNetwork`, and has the metadata `mode`, `longest`, `version` and
+    `input`. Raises ShmDataError for another suffix or a file that is no checkpoint, and WriteError.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ShmDataError(path=out, found=f"the suffix {out.suffix!r}", expected=" or ".join(SUFFIXES))

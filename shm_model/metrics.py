@@ -81,7 +81,7 @@ def grad(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:
     """Return the sum of (|grad p| - |grad g|)^2 / 1000 for (H, W) uint8 or float in [0, 1].
 
     Each matte is stretched to [0, 1] first (MATLAB's mat2gray) and convolved with a Gaussian derivative of sigma
-    1.4 px whose kernel has the L2 norm 1 (gaussgradient.m): one unit is the response to the kernel itself, not a slope.
+    1.4 px whose kernel has the L2 norm 1 (gaussgradient.m): one unit is the response to the kernel, not a slope.
     """
     p, g, region = _checked(prediction, truth, trimap)
     return _thousands(_grad_map(p, g), region)

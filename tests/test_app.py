@@ -14,6 +14,7 @@ from browser import opened
 from small import photo
 
 from shm_data import images
+from shm_data.errors import ShmDataError
 from shm_data.pixels.compositing import blend
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.checkpoint import Checkpoint, save
@@ -66,6 +67,31 @@ def test_a_transparent_cut_out_keeps_colours_and_alpha():
 def test_a_colour_lies_behind_the_cut_out_however_it_is_written(colour):
     behind = np.full((48, 64, 3), (10, 20, 30), np.uint8)
     assert np.array_equal(composite_cutout(CUTOUT, "colour", colour), blend(*CUTOUT, behind))
+
+
+@pytest.mark.parametrize("colour", ["#12345", "#zzzzzz", "rgb(1, 2)", "rgb(300, 0, 0)", "green", "", "rgb(nan)"])
+def test_a_colour_that_is_none_is_a_fault_of_the_user(colour):
+    with pytest.raises(ShmDataError) as fault:
+        composite_cutout(CUTOUT, "colour", colour)
+    assert fault.value.found == colour
+
+
+# In a process of its own: gradio leaves an event loop open.
+PRINT_DELETE_CACHE = """
+import sys
+from pathlib import Path
+import torch
+from shm_model.app import build_page
+from shm_model.predict import load_predictor
+print(*build_page(load_predictor(Path(sys.argv[1]), torch.device("cpu")), Path(sys.argv[2])).delete_cache)
+"""
+
+
+def test_a_picture_that_is_shown_is_kept_for_an_hour(tnet, tmp_path):
+    """gradio's `delete_cache` is (frequency, age): files older than `age` are deleted every `frequency` seconds."""
+    command = [sys.executable, "-c", PRINT_DELETE_CACHE, tnet, tmp_path]
+    frequency, age = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert frequency < age == 3600
 
 
 def test_a_picture_covers_the_whole_from_its_middle():

@@ -12,7 +12,7 @@ from shm_model.metrics import scores
 from shm_model.predict import Prediction
 from shm_model.samples import source_of
 
-SIZE = (40, 60)
+SIZE = (40, 48)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def sample(tmp_path):
     """A data set of one sample: its truth, its trimap, and a prediction that is wrong everywhere."""
     rng = np.random.default_rng(1)
     trimap = np.zeros(SIZE, np.uint8)
-    trimap[:, 20:40], trimap[:, 40:] = 128, 255
+    trimap[:, 16:32], trimap[:, 32:] = 128, 255
     truth = np.where(trimap == 128, rng.integers(1, 255, SIZE), trimap).astype(np.uint8)
     predicted = rng.random(SIZE, np.float32)
     make_folders(*Layout(tmp_path).folders)
@@ -47,6 +47,6 @@ def test_errors_outside_the_unknown_region_count_for_the_whole_image_alone(sampl
     source, truth, trimap, _ = sample
     wrong = np.where(trimap == 128, truth, 255 - trimap).astype(np.float32) / 255
     (row,) = evaluate(lambda image, _: Prediction(wrong, trimap), source)
-    assert row.unknown.sad == row.unknown.grad == row.unknown.conn == 0
+    assert max(row.unknown.sad, row.unknown.grad, row.unknown.conn) < 1e-7  # what float32 rounds
     assert row.whole.sad == pytest.approx(2 / 3 * SIZE[0] * SIZE[1] / 1000)
     assert mean_row([row]).unknown == row.unknown

@@ -1,4 +1,4 @@
-"""From pictures and videos to mattes: the same however it is done, whole or absent, and said in a sentence if not."""
+"""From pictures and videos to mattes: the same for any batch and route; files whole or absent."""
 
 import itertools
 import os
@@ -84,33 +84,35 @@ def test_half_precision_is_nearly_the_same(kind):
     assert 0 < np.abs(one - other).mean() < 0.01
 
 
-def test_half_precision_that_does_not_suffice_is_told():
+def test_half_precision_that_overflows_is_an_error():
     class Huge(Brightness):
         def forward(self, image):
             return super().forward(image) * (torch.inf if torch.is_autocast_enabled("cpu") else 1)
 
     predictor = Predictor(Huge(), CPU, 64)
     assert np.isfinite(predictor(photo(1)).alpha).all()
-    with pytest.raises(ShmDataError, match="half precision: found a matte that is not finite, expected no --half"):
+    with pytest.raises(ShmDataError) as fault:
         replace(predictor, half=True)(photo(1))
+    assert fault.value.expected == "no --half"
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_is_an_error():
     class Large(Brightness):
         def forward(self, image):
             raise torch.OutOfMemoryError("as a GPU says it")
 
-    with pytest.raises(ShmDataError, match="cpu: found too little memory for 1 of 64x48 at once, expected a smaller"):
+    with pytest.raises(ShmDataError) as fault:
         Predictor(Large(), CPU, 64)(photo(1))
+    assert fault.value.path == "cpu" and "1 of 64x48" in fault.value.found
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpu:0", None])
-def test_a_device_that_is_there_is_taken(name):
+def test_a_device_that_exists_is_used(name):
     assert device_named(name).type in ("cpu", "cuda")
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "cpu:1", "meta", "tpu", "cuda:x"])
-def test_a_device_that_is_not_there_is_told(name):
+def test_a_device_that_does_not_exist_is_an_error(name):
     with pytest.raises(ShmDataError, match=f"--device: found {name}"):
         device_named(name)
 
@@ -147,7 +149,7 @@ def test_real_mattes_are_enlarged_with_less_error_than_by_interpolation(realdata
     assert max(ratios) < 0.9 and np.median(ratios) < 0.5
 
 
-# What is made of a matte.
+# The outputs.
 
 
 def test_a_background_is_a_colour_or_a_picture(tmp_path):
@@ -156,8 +158,9 @@ def test_a_background_is_a_colour_or_a_picture(tmp_path):
     for text in ("#0f0", "#00ff00", "lime", "rgb(0, 255, 0)"):
         colour = crop_to_cover(parse_background(text), (7, 5))
         assert colour.shape == (5, 7, 3) and (colour == (0, 255, 0)).all()
-    with pytest.raises(ShmDataError, match=r"the background: found no_such.png, expected a colour, as #00ff00"):
+    with pytest.raises(ShmDataError) as fault:
         parse_background("no_such.png")
+    assert fault.value.found == "no_such.png"
 
 
 def test_a_composite_has_the_colours_of_the_cutout_over_the_background():
@@ -172,12 +175,12 @@ def test_a_composite_has_the_colours_of_the_cutout_over_the_background():
 # Files.
 
 
-def test_only_what_is_wanted_is_written_and_the_same_for_any_batch(sources, tmp_path):
+def test_only_the_chosen_outputs_are_written_and_the_same_for_any_batch(sources, tmp_path):
     images.write_png(sources / "photos" / "low.png", photo(9, (40, 64)))
     (sources / "photos" / "p2.png").write_bytes(b"broken")
     for batch in (1, 3):
         options = PredictOptions(outputs=("composite", "alpha"), batch=batch)
-        with pytest.raises(ShmDataError, match=r"p2.png as a picture"):
+        with pytest.raises(ShmDataError, match=r"p2\.png"):
             predict_files(PREDICTOR, [sources / "photos"], None, tmp_path / str(batch), options=options)
     names = images.find(tmp_path / "1")
     assert names == sorted(f"{stem}{end}.png" for stem in ("p0", "p1", "p3", "low") for end in ("", "_composite"))
@@ -196,7 +199,7 @@ def test_no_two_outputs_share_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["picture", "trimap"])
-def test_no_output_takes_the_place_of_what_is_given(tmp_path, kind):
+def test_no_output_replaces_an_input(tmp_path, kind):
     images.write_png(tmp_path / "a.png", photo(1))
     predictor, given, trimap = PREDICTOR, tmp_path / "a.png", None
     if kind == "trimap":
@@ -204,22 +207,24 @@ def test_no_output_takes_the_place_of_what_is_given(tmp_path, kind):
         images.write_png(tmp_path / "photos" / "a.png", photo(1))
         given, trimap = tmp_path / "photos" / "a.png", tmp_path / "a.png"
     before = (tmp_path / "a.png").read_bytes()
-    with pytest.raises(ShmDataError, match=r"the matte of .*a.png, which is given, expected another --savedir"):
+    with pytest.raises(ShmDataError, match=r"a\.png") as fault:
         predict_files(predictor, [given], trimap, tmp_path)
+    assert fault.value.expected == "another --savedir"
     assert (tmp_path / "a.png").read_bytes() == before
 
 
-def test_a_folder_without_pictures_is_told(tmp_path):
-    with pytest.raises(ShmDataError, match="found no pictures, expected some"):
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    with pytest.raises(ShmDataError) as fault:
         predict_files(PREDICTOR, [tmp_path], None, tmp_path / "out")
+    assert (fault.value.path, fault.value.found) == (str(tmp_path), "no pictures")
 
 
-def test_what_is_done_is_left_out_until_the_picture_or_the_weights_are_newer(sources, tmp_path):
+def test_done_pictures_are_skipped_until_the_picture_or_the_weights_are_newer(sources, tmp_path):
     weights, out = tmp_path / "c.pt", tmp_path / "out"
     weights.write_bytes(b"")
     run = [PREDICTOR, [sources / "photos"], None, out]
     assert predict_files(*run).pictures == 4
-    assert predict_files(*run) == (4, {}, 0), "going on is asked for"
+    assert predict_files(*run) == (4, {}, 0), "only --skip-done skips"
     skip_done = PredictOptions(skip_if_newer_than=weights)
     assert predict_files(*run, options=skip_done) == (0, {}, 4)
     (out / "p1_cutout.png").unlink()
@@ -231,7 +236,7 @@ def test_what_is_done_is_left_out_until_the_picture_or_the_weights_are_newer(sou
     assert predict_files(*run, options=skip_done) == (4, {}, 0)
 
 
-def test_what_a_killed_run_left_is_cleared_unless_another_is_at_work(sources, tmp_path):
+def test_leftovers_of_a_killed_run_are_removed_unless_another_run_is_at_work(sources, tmp_path):
     left = [tmp_path / f".0123456789abcdef.shm-tmp{end}" for end in ("", ".mp4")]
     for path in left:
         path.write_bytes(b"half")
@@ -242,7 +247,7 @@ def test_what_a_killed_run_left_is_cleared_unless_another_is_at_work(sources, tm
     assert not any(path.exists() for path in left)
 
 
-# Ahead.
+# The pipeline.
 
 
 def test_results_come_in_order_and_few_items_are_drawn_ahead():
@@ -323,9 +328,9 @@ def broken_video(path, fault):
 def test_a_broken_video_is_one_sentence_and_the_others_are_done(sources, tmp_path, fault, capfd):
     broken_video(tmp_path / "a.mp4", fault)
     given = [tmp_path / "a.mp4", sources / "photos" / "p0.png"]
-    with pytest.raises(ShmDataError) as told:
+    with pytest.raises(ShmDataError) as fault:
         predict_files(PREDICTOR, given, None, tmp_path / "out")
-    assert str(tmp_path / "a.mp4") in str(told.value) and "\n" not in str(told.value)
+    assert str(tmp_path / "a.mp4") in str(fault.value) and "\n" not in str(fault.value)
     assert images.find(tmp_path / "out") == ["p0.png", "p0_cutout.png"] and len(os.listdir(tmp_path / "out")) == 2
     assert capfd.readouterr() == ("", "")
 
@@ -334,7 +339,7 @@ def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, mon
     small_video(tmp_path / "a.mkv")
     promised = videos.probe_video
     monkeypatch.setattr(videos, "probe_video", lambda path: replace(promised(path), count=20))
-    with pytest.raises(ShmDataError, match="found 9 of 20 frames that can be read, expected a whole video"):
+    with pytest.raises(ShmDataError, match="9 of 20"):
         predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out")
     assert not os.listdir(tmp_path / "out")
 
@@ -355,12 +360,12 @@ def test_a_video_that_does_not_get_into_its_file_leaves_nothing(tmp_path, monkey
                 self.video.write(pixels)
 
     monkeypatch.setattr(cv2, "VideoWriter", Full)
-    with pytest.raises(WriteError, match=r"cannot write .*a_alpha.mp4: not all frames got into the file"):
+    with pytest.raises(WriteError, match=r"a_alpha\.mp4"):
         predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", options=PredictOptions(("alpha",)))
     assert not os.listdir(tmp_path / "out")
 
 
-def test_videos_are_told_by_what_they_hold_or_by_their_names(tmp_path, sources):
+def test_videos_are_recognised_by_content_or_extension(tmp_path, sources):
     small_video(tmp_path / "a.avi", count=2, codec="MJPG")
     (tmp_path / "a.avi").rename(tmp_path / "film")
     (tmp_path / "b.mp4").write_bytes(b"")
@@ -368,15 +373,13 @@ def test_videos_are_told_by_what_they_hold_or_by_their_names(tmp_path, sources):
     assert not videos.is_video(sources / "photos" / "p0.png") and not videos.is_video(tmp_path / "absent.mp4")
 
 
-def test_what_a_video_cannot_be_is_told_before_anything_is_done(tmp_path, sources):
+def test_options_that_no_video_can_fulfil_are_an_error_before_anything_is_written(tmp_path, sources):
     small_video(tmp_path / "a.mkv", count=2)
     given = [sources / "photos" / "p0.png", tmp_path / "a.mkv"]
-    with pytest.raises(
-        ShmDataError, match=r"a.mkv: found a video, and the output cutout, expected alpha or composite"
-    ):
-        predict_files(PREDICTOR, given, None, tmp_path / "out", options=PredictOptions(("cutout",)))
-    with pytest.raises(ShmDataError, match=r"a.mkv: found a video, expected pictures: this M-Net needs a trimap"):
-        predict_files(Predictor(network("mnet"), CPU, 64), given, None, tmp_path / "out")
+    for predictor, outputs in ((PREDICTOR, ("cutout",)), (Predictor(network("mnet"), CPU, 64), ())):
+        with pytest.raises(ShmDataError) as fault:
+            predict_files(predictor, given, None, tmp_path / "out", options=PredictOptions(outputs))
+        assert fault.value.path == str(tmp_path / "a.mkv")
     assert not (tmp_path / "out").exists()
 
 
