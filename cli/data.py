@@ -137,7 +137,7 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
 @click.argument("folder", type=PATH)
 @jobs
 def demo(folder: Path, jobs: int) -> None:
-    """Draw a small set of sources in PATH, composite them, and leave a contact sheet to look at."""
+    """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
     from cli.progress import show
     from shm_data.building.build import composite as build
     from shm_data.building.executors import Threads
