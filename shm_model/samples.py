@@ -192,7 +192,7 @@ def _in_shards(root: Path, split: str) -> ShardSource:
         raise ShmDataError(f"{root / INDEX}", found=f"no samples in {split}", expected="at least one")
     rows.sort()
     whole = len(rows) == getattr(index.counts, split)
-    if not whole or [row.place for row, _, _ in rows] != list(range(len(rows))):
+    if not whole or [row.position for row, _, _ in rows] != list(range(len(rows))):
         expected = f"each place in {split} once, as it was written"
         raise ShmDataError(path=root, found="tables that do not fit together", expected=expected)
     places = np.array([(number, offset, *row.sizes) for row, number, offset in rows], np.int64)

@@ -194,8 +194,8 @@ def test_trimap_leaves_photos_and_trimaps_beside_their_alphas_out_and_says_so(tm
     result = shm_data("trimap", "--inalp", folder, "--savedir", tmp_path / "trimaps")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[:2] == [
-        "note: a.jpg: left out, by its name the photo of a_alpha.png",
-        "note: a_trimap.png: left out, by its name a trimap",
+        "note: a.jpg: skipped, by its name the photo of a_alpha.png",
+        "note: a_trimap.png: skipped, by its name a trimap",
     ]
     assert images.find(tmp_path / "trimaps") == ["a_alpha.png", "b.png"]
 

@@ -234,7 +234,7 @@ def test_requirements_name_other_versions_other_sources_and_another_folder(tmp_p
     assert place.missing() == [
         f"the version of numpy: found {versions()['numpy']}, expected 0.1",
         "the version of absent: found none, expected 2",
-        f"{photo}: found 5 bytes, expected 4 bytes as then",
+        f"{photo}: found 5 bytes, expected 4 bytes as recorded",
         f"{tmp_path}: found another folder, expected the folder that the main process sees",
     ]
 

@@ -28,8 +28,8 @@ def test_another_size_and_other_content_are_told(tmp_path):
     then = write(tmp_path / "a", b"one", 10**18)
     write(tmp_path / "longer", b"one more", 10**18)
     write(tmp_path / "other", b"two", 2 * 10**18)
-    assert changed(then, tmp_path / "longer") == ("8 bytes", "3 bytes as then")
-    assert changed(then, tmp_path / "other") == ("other content of the same size", "the content of then")
+    assert changed(then, tmp_path / "longer") == ("8 bytes", "3 bytes as recorded")
+    assert changed(then, tmp_path / "other") == ("other content of the same size", "the recorded content")
     assert changed(then, tmp_path / "gone") == ("nothing", "3 bytes")
 
 

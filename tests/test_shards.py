@@ -407,7 +407,7 @@ def spoiled(out, how):
         table_of(tar).write_text(Table(sha256=table.sha256, samples=rows).model_dump_json())
     elif how == "twice":
         table = read_table(tar)
-        rows = (table.samples[0]._replace(place=table.samples[1].place), *table.samples[1:])
+        rows = (table.samples[0]._replace(position=table.samples[1].position), *table.samples[1:])
         table_of(tar).write_text(Table(sha256=table.sha256, samples=rows).model_dump_json())
         return out
     elif how == "elsewhere":
@@ -442,7 +442,7 @@ def test_a_split_without_samples_is_one_sentence(tmp_path):
 def test_a_shard_that_changes_under_a_reader_is_named(packed, tmp_path, how):
     out = Path(shutil.copytree(packed, tmp_path / "out"))
     source, tar = source_of("shards", out, "train"), out / "train-000001.tar"
-    index = read_table(tar).samples[-1].place
+    index = read_table(tar).samples[-1].position
     size = tar.stat().st_size
     data = {"swapped": (out / "train-000000.tar").read_bytes(), "zeros": bytes(size), "cut": tar.read_bytes()[:-6000]}
     tar.unlink() if how == "gone" else tar.write_bytes(data[how])
@@ -456,7 +456,7 @@ def test_a_broken_picture_in_a_shard_is_named(packed, tmp_path):
     data = bytearray(tar.read_bytes())
     data[600] ^= 255
     tar.write_bytes(data)
-    place = read_table(tar).samples[0].place
+    place = read_table(tar).samples[0].position
     assert f"{tar}: train-{place:08}.image.png" in fault(source.read, place)
 
 

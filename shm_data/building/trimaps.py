@@ -1,4 +1,4 @@
-"""A folder of alphas -> a folder of trimaps."""
+"""Derives a trimap for every alpha in a folder."""
 
 import os
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
 def write_trimaps(
     inalp: Path, savedir: Path, options: TrimapOptions, jobs: int = -1, progress: Progress = quiet
 ) -> list[str]:
-    """Writes a trimap STEM.png for every alpha in a folder and its subfolders, and gives remarks on them.
+    """Write a trimap STEM.png for every alpha in a folder and its subfolders, and return remarks on them.
 
-    Photos and trimaps that lie beside their alphas, told apart by name, are left out with a remark.
-    A trimap that is there already is left if it is the same, and never overwritten if it is not.
-    Raises ShmDataError that names the alphas of which no trimap was made, once all others are.
+    Photos and trimaps beside their alphas, recognised by name, are skipped with a remark. An existing trimap is kept
+    if it is the same, and never overwritten if it is not.
+    Raises ShmDataError that names the alphas without a trimap, once all others are done.
     """
     if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
         raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", expected="a folder outside the alphas")
     found = images.find(inalp)
     if not found:
         raise ShmDataError(path=inalp, found="no pictures", expected="alphas")
-    others = _others(found)
+    others = _photos_and_trimaps(found)
     alphas = [name for name in found if name not in others]
     taken: dict[str, int] = {}
     targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
@@ -57,16 +57,16 @@ def write_trimaps(
     ]
 
 
-def _others(names: Sequence[str]) -> dict[str, str]:
-    """The photos whose alphas are among the names of a folder, and the trimaps, with what to remark on each."""
+def _photos_and_trimaps(names: Sequence[str]) -> dict[str, str]:
+    """Return the names in a folder that are no alphas, each with the reason for skipping it."""
     mixed = told_apart(names, ALPHA_WORDS)
     photos = pair(mixed.images, mixed.alphas, ALPHA_WORDS).matched
-    left_out = {photo: f"left out, by its name the photo of {alpha}" for photo, alpha in photos.items()}
-    return left_out | dict.fromkeys(mixed.trimaps, "left out, by its name a trimap")
+    skipped = {photo: f"skipped, by its name the photo of {alpha}" for photo, alpha in photos.items()}
+    return skipped | dict.fromkeys(mixed.trimaps, "skipped, by its name a trimap")
 
 
 def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions) -> str:
-    """Writes one trimap; what should be known about it, or nothing."""
+    """Write one trimap; return a remark on it, or an empty string."""
     alpha = images.read_alpha(source)
     height, width = alpha.shape
     trimap = derive_trimap(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))

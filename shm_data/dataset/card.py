@@ -1,4 +1,4 @@
-"""README.md of a data set: what it is, of what it was made and how, and under which licences."""
+"""The card of a data set, README.md: what it is, how it was made, its sources and licences."""
 
 import hashlib
 import html
@@ -19,16 +19,16 @@ from shm_data.sources import published_sets
 
 _KINDS = {
     "inimg": "photos",
-    "inalp": "their alphas",
-    "intri": "their trimaps",
-    "pubdir": "a published set: photos and alphas",
-    "trimapdir": "its trimaps",
+    "inalp": "alphas of the photos",
+    "intri": "trimaps of the photos",
+    "pubdir": "a published data set: photos and alphas",
+    "trimapdir": "trimaps of the published data set",
     "voc": "backgrounds: Pascal VOC",
     "coco": "backgrounds: COCO",
     "bgdir": "backgrounds",
 }
 
-# Licences by the names that hubs know them by.
+# The names of licences that hubs know.
 _HUB = frozenset(
     "apache-2.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 "
     "cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 "
@@ -40,13 +40,13 @@ _LARGER = "10M<n<100M"
 
 _log = logging.getLogger(__name__)
 
-_UNTOLD = "**not told**"
+_UNKNOWN = "**unknown**"
 _MARK = re.compile(r"\n<!-- Written by shm-data; sha256 ([0-9a-f]{64})\. Changed by hand, it is kept\. -->\n\Z")
 
 
 @dataclass(slots=True)
 class Share:
-    """What one split has, as its recipes tell."""
+    """What one split holds, counted from its recipes."""
 
     samples: int = 0
     composites: int = 0
@@ -54,7 +54,7 @@ class Share:
     backgrounds: set[str] = field(default_factory=set)
 
     def count(self, recipe: Recipe) -> None:
-        """Counts the sample of a recipe."""
+        """Count the sample of a recipe."""
         self.samples += 1
         self.foregrounds.add(recipe.foreground)
         if recipe.background is not None:
@@ -63,18 +63,18 @@ class Share:
 
 
 def card(manifest: Manifest, shares: Mapping[str, Share]) -> str:
-    """The text of README.md: Markdown under the YAML header that hubs for data sets read.
+    """Return the text of README.md: Markdown below the YAML header that data set hubs read.
 
-    It holds nothing of where the sources lie or when it was made, so that equal sets have equal cards.
+    It says neither where the sources lie nor when it was made, so that equal sets have equal cards.
     """
     parts = [
         *_header(manifest),
-        *_what(manifest, shares),
+        *_summary(manifest, shares),
         *_splits(manifest, shares),
         *_files(manifest),
         *_sources(manifest),
-        *_left_out(manifest),
-        *_recipe(manifest),
+        *_skipped(manifest),
+        *_how(manifest),
         *_citations(manifest),
     ]
     text = "\n".join(parts) + "\n"
@@ -83,27 +83,27 @@ def card(manifest: Manifest, shares: Mapping[str, Share]) -> str:
 
 
 def _is_untouched(text: str) -> bool:
-    """Whether a README.md is as `card` wrote it, for whatever set."""
+    """Return whether a README.md is unchanged since `card` wrote it, for any data set."""
     mark = _MARK.search(text)
     return mark is not None and hashlib.sha256(text[: mark.start()].encode()).hexdigest() == mark[1]
 
 
 def write_card(layout: Layout, text: str) -> None:
-    """Writes README.md, unless one is there in other words than ours, which is logged. Raises WriteError."""
+    """Write README.md, unless somebody has written or changed it, which is logged. Raises WriteError."""
     try:
         there = layout.card.read_text(encoding="utf-8", errors="surrogateescape")
-    except (FileNotFoundError, IsADirectoryError):  # that a folder cannot be written over, writing it tells
+    except (FileNotFoundError, IsADirectoryError):  # a folder of this name is reported when the card is written
         there = ""
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=layout.card) from error
     if there and not _is_untouched(there):
-        _log.warning("%s was not written by shm-data, or was changed since: it is kept as it is", layout.card)
+        _log.warning("%s was written or changed by somebody else and is kept", layout.card)
     elif there != text:
         write_bytes(layout.card, text.encode(), durable=True)
 
 
 def _header(manifest: Manifest) -> Iterator[str]:
-    """What hubs read. Strings are JSON, which is YAML."""
+    """Return the YAML header. Its strings are JSON, which is valid YAML."""
     samples = manifest.counts.samples
     size = next((name for bound, name in _SIZES if samples < bound), _LARGER)
     yield from ("---", f"pretty_name: {_quoted(_title(manifest))}")
@@ -116,14 +116,14 @@ def _header(manifest: Manifest) -> Iterator[str]:
     yield "---"
 
 
-def _what(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
+def _summary(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     composites = sum(share.composites for share in shares.values())
     counts = manifest.counts
-    made = f"{counted(composites, 'composite')} of foregrounds over other backgrounds"
-    kept = f"{counted(counts.samples - composites, 'photo')} as they were"
+    made = f"{counted(composites, 'composite')} of people over new backgrounds"
+    kept = counted(counts.samples - composites, "original photo")
     parts = [made] * bool(composites) + [kept] * (composites < counts.samples)
     yield from ("", f"# {_title(manifest)}", "")
-    yield f"Images with their alphas and trimaps, to train networks for human matting: {' and '.join(parts)}."
+    yield f"A data set for human matting. It has images with alphas and trimaps: {' and '.join(parts)}."
     yield f"Made by shm-data {_plain(manifest.versions.get('shm_data', ''))}."
 
 
@@ -135,20 +135,20 @@ def _splits(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     ]
     yield from _table(["split", "samples", "composites", "foregrounds", "backgrounds"], rows)
     yield ""
-    yield "No foreground and no background is in both."
+    yield "No foreground and no background is in both splits."
     if any(foreground.files.split for foreground in manifest.foregrounds):
-        yield "Foregrounds of published sets that are split are where those sets have them."
+        yield "Foregrounds from published data sets stay in the split of their data set."
 
 
 def _files(manifest: Manifest) -> Iterator[str]:
     extension = manifest.options.extension
     yield from ("", "## Files", "", "```")
-    yield f"input/NAME{extension:7} image, 8-bit RGB{', with a loss' * (extension != '.png')}"
+    yield f"input/NAME{extension:7} image, 8-bit RGB{', lossy' * (extension != '.png')}"
     yield "mask/NAME.png     alpha, 8-bit gray: 0 background to 255 foreground"
     yield "trimap/NAME.png   0 background, 128 unknown, 255 foreground"
     yield "train.txt val.txt the names of each split, one a line"
     yield "recipes.jsonl     how each sample was made: every random choice"
-    yield "dataset.json      options, versions, sources, what was left out"
+    yield "dataset.json      options, versions, sources, skipped files"
     yield "```"
 
 
@@ -156,15 +156,15 @@ def _sources(manifest: Manifest) -> Iterator[str]:
     used = manifest.used
     yield from ("", "## Sources", "")
     rows = [[label, _kind(label, manifest), used[label], _terms(label, manifest)] for label in manifest.roots]
-    yield from _table(["source", "what it is", "files used", "licence"], rows)
-    untold = [label for label in manifest.roots if used[label] and _UNTOLD in _terms(label, manifest)]
-    if untold:
+    yield from _table(["source", "contents", "files used", "licence"], rows)
+    unknown = [label for label in manifest.roots if used[label] and _UNKNOWN in _terms(label, manifest)]
+    if unknown:
         yield ""
-        yield f"> **Warning:** the licence is not told of all that is used from {_plain(', '.join(untold))}."
-        yield "> Find it out before you publish or share this data set."
+        yield f"> **Warning:** the licence of some files is unknown: {_plain(', '.join(unknown))}."
+        yield "> Find out the licence before you publish or share this data set."
 
 
-def _left_out(manifest: Manifest) -> Iterator[str]:
+def _skipped(manifest: Manifest) -> Iterator[str]:
     if manifest.skipped:
         yield from ("", "## Skipped", "")
         yield from (f"- {len(what)}: {_plain(why)}" for why, what in manifest.skipped.items())
@@ -173,10 +173,10 @@ def _left_out(manifest: Manifest) -> Iterator[str]:
         yield from (f"- {_plain(note)}" for note in manifest.notes)
 
 
-def _recipe(manifest: Manifest) -> Iterator[str]:
+def _how(manifest: Manifest) -> Iterator[str]:
     yield from ("", "## How it was made", "")
-    yield "This command makes the same set from the same sources, whose folders stand in capitals. What it does not"
-    yield "name has its default; dataset.json has all options, and recipes.jsonl every random choice."
+    yield "This command makes the same data set from the same sources. Capitals stand for your folders. Options that"
+    yield "are not shown have their defaults; dataset.json lists all, and recipes.jsonl every random choice."
     yield ""
     yield from _fenced(command(manifest, "DATASET", {label: label.upper() for label in manifest.roots}), "sh")
     yield ""
@@ -195,12 +195,12 @@ def _title(manifest: Manifest) -> str:
 
 
 def _bare(label: str) -> str:
-    """The label of a root without its number."""
+    """Return the label of a source without its number."""
     return label.rstrip("0123456789")
 
 
 def _kind(label: str, manifest: Manifest) -> str:
-    """What a source is."""
+    """Return what a source holds."""
     if label in manifest.layouts:
         return published_sets.TREES[manifest.layouts[label]].title
     cutouts = label == "inimg" and "inalp" not in manifest.roots
@@ -208,37 +208,37 @@ def _kind(label: str, manifest: Manifest) -> str:
 
 
 def _terms(label: str, manifest: Manifest) -> str:
-    """What is known of the licence of a source: what the user told, else what its annotations do."""
-    told = manifest.options.license.get(label)
-    if told:
-        return _plain(told)
+    """Return the licence of a source: as the user gave it, else as its annotations have it."""
+    given = manifest.options.license.get(label)
+    if given:
+        return _plain(given)
     counts = manifest.licences.get(label)
     if not counts:
-        return _UNTOLD
-    return "; ".join(f"{_plain(name) if name else _UNTOLD} ({number})" for name, number in counts.items())
+        return _UNKNOWN
+    return "; ".join(f"{_plain(name) if name else _UNKNOWN} ({number})" for name, number in counts.items())
 
 
 def _one_licence(manifest: Manifest) -> str | None:
-    """The licence of all sources of which anything is used, if it is one and the same."""
-    told = {manifest.options.license.get(label) for label in manifest.used}
-    return told.pop() if len(told) == 1 else None
+    """Return the licence of all used sources, if it is the same for all."""
+    licences = {manifest.options.license.get(label) for label in manifest.used}
+    return licences.pop() if len(licences) == 1 else None
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table; strings that are not ours must be escaped already."""
+    """Return a Markdown table; foreign strings must be escaped already."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
 def _fenced(text: str, language: str) -> Iterator[str]:
-    """A block of code that nothing in the text ends."""
+    """Return a code block whose fence does not occur in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     yield from (f"{fence}{language}", text, fence)
 
 
 def _plain(text: str) -> str:
-    """The text on one line, without meaning to Markdown or HTML."""
+    """Return the text on one line, escaped for Markdown and HTML."""
     return html.escape(re.sub(r"([\\`*_\[\]|~$])", r"\\\1", one_line(text)), quote=False)
 
 

@@ -1,4 +1,4 @@
-"""The papers behind Semantic Human Matting and the sets that people make theirs from, as BibTeX."""
+"""BibTeX of Semantic Human Matting and of the data sets that people composite from."""
 
 SHM = """\
 @inproceedings{chen2018semantic,
@@ -8,7 +8,7 @@ SHM = """\
   year = {2018}
 }"""
 
-# By the kind of a source, or the name of a known set.
+# By the label of a source, or the name of a published set.
 OF_SOURCES = {
     "voc": """\
 @article{everingham2010pascal,

@@ -1,4 +1,4 @@
-"""Reads what was written down as JSON, checked field by field."""
+"""Reads JSON files into pydantic models, which check every field."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def read_json_model(path: Path, kind: type[Record], expected: str) -> Record | None:
-    """The record in a file, None where there is none. Raises ShmDataError where it cannot be read, or is another."""
+    """Return the model in a JSON file, None where there is no file. Raises ShmDataError where it does not fit."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Where each file of a data set lives. Standard library only: `shm_model` reads by it too."""
+"""Where each file of a data set lies. Standard library only, since `shm_model` reads by it, too."""
 
 import contextlib
 import os
@@ -14,79 +14,79 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of a data set under `root`: input/ mask/ trimap/ train.txt val.txt and the two records."""
+    """The paths of a data set under `root`: input/ mask/ trimap/ train.txt val.txt recipes.jsonl dataset.json."""
 
     root: Path
 
     @property
     def input(self) -> Path:
-        """Folder of the images."""
+        """The folder of the images."""
         return self.root / "input"
 
     @property
     def mask(self) -> Path:
-        """Folder of the alphas."""
+        """The folder of the alphas."""
         return self.root / "mask"
 
     @property
     def trimap(self) -> Path:
-        """Folder of the trimaps."""
+        """The folder of the trimaps."""
         return self.root / "trimap"
 
     @property
     def recipes(self) -> Path:
-        """One JSON object a sample: how it was made."""
+        """How each sample was made, one JSON object a line."""
         return self.root / "recipes.jsonl"
 
     @property
     def manifest(self) -> Path:
-        """One JSON object for the whole data set: options, sources, counts."""
+        """The record of the whole data set, one JSON object: options, sources, counts."""
         return self.root / "dataset.json"
 
     @property
     def card(self) -> Path:
-        """What the data set is and may be used for, for people and for the places where sets are published."""
+        """The data set card, for people and for hubs that publish data sets."""
         return self.root / "README.md"
 
     @property
     def cache(self) -> Path:
-        """Prepared foregrounds, for those who make samples when they are asked for; may be deleted at any time."""
+        """Prepared foregrounds of training from recipes. The folder may be deleted at any time."""
         return self.root / "cache"
 
     @property
     def folders(self) -> tuple[Path, Path, Path]:
-        """The three folders in which every sample has one file of the same name."""
+        """The three folders in which every sample has one file."""
         return self.input, self.mask, self.trimap
 
     def names_of(self, split: str) -> Path:
-        """The list file of a split, one name a line."""
+        """Return the list file of a split, which has one name a line."""
         return self.root / f"{split}.txt"
 
     def sample(self, name: str) -> tuple[Path, Path, Path]:
-        """The image, alpha and trimap of a sample. Its name is that of its image; the others are PNG always."""
-        lossless = name if name.endswith(".png") else f"{os.path.splitext(name)[0]}.png"  # noqa: PTH122
-        return self.input / name, self.mask / lossless, self.trimap / lossless
+        """Return the paths of image, alpha and trimap of a sample, named by its image. The last two are PNG."""
+        png = name if name.endswith(".png") else f"{os.path.splitext(name)[0]}.png"  # noqa: PTH122
+        return self.input / name, self.mask / png, self.trimap / png
 
     def present(self, extension: str = ".png") -> set[str]:
-        """The names of the samples, images of the `extension`, whose three files exist and hold something."""
-        names = {name for name in _written(self.input) if name.endswith(extension)}
+        """Return the names of the samples, images with the `extension`, whose three files exist and are not empty."""
+        names = {name for name in _nonempty(self.input) if name.endswith(extension)}
         for folder in (self.mask, self.trimap):
-            names &= {f"{name[:-4]}{extension}" for name in _written(folder) if name.endswith(".png")}
+            names &= {f"{name[:-4]}{extension}" for name in _nonempty(folder) if name.endswith(".png")}
         return names
 
     def holds(self, name: str) -> bool:
-        """Whether the three files of a sample exist and hold something."""
+        """Return whether the three files of a sample exist and are not empty."""
         try:
             return all(path.stat().st_size > 0 for path in self.sample(name))
         except FileNotFoundError:
             return False
 
     def clear_leftovers(self) -> None:
-        """Removes what a run that was killed in the middle of a file left beside it."""
+        """Remove unfinished files that a killed run left."""
         clear_leftovers(self.root, *self.folders)
 
 
-def _written(folder: Path) -> Iterator[str]:
+def _nonempty(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
@@ -94,9 +94,9 @@ def _written(folder: Path) -> Iterator[str]:
 
 
 def read_names(root: Path, split: str) -> list[str]:
-    """The names in a split's list file, in order.
+    """Return the names in a split's list file, in order.
 
-    Raises ShmDataError where the file is missing or a name points out of the data set.
+    Raises ShmDataError where the file is missing or a name leads out of the data set.
     """
     path = Layout(root).names_of(split)
     try:
@@ -113,12 +113,12 @@ def read_names(root: Path, split: str) -> list[str]:
 
 
 def write_names(root: Path, split: str, names: Iterable[str]) -> None:
-    """Writes a split's list file, whole or not at all."""
+    """Write a split's list file, whole or not at all."""
     write_lines(Layout(root).names_of(split), names)
 
 
 def write_lists(root: Path, samples: Iterable[tuple[str, str]]) -> None:
-    """Writes the list files of all splits, each whole or not at all, from the split and the name of each sample."""
+    """Write the list files of all splits, each whole or not at all, from split and name of each sample."""
     with contextlib.ExitStack() as stack:
         files = {split: stack.enter_context(open_whole(Layout(root).names_of(split))) for split in SPLITS}
         for split, name in samples:

@@ -1,4 +1,4 @@
-"""dataset.json: what a data set was made of and how, for people and for the next run."""
+"""dataset.json: the record of what a data set was made of and how."""
 
 import hashlib
 import json
@@ -24,18 +24,18 @@ from shm_data.sources.backgrounds import Pool
 from shm_data.sources.foregrounds import Found
 from shm_data.sources.types import Foreground, path_of
 
-# What does not decide what a data set holds: where things lie (it may be resumed from moved folders), how that was
-# recognised (what was found there decides), and what may be done with them.
-_UNDECIDING = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
+# Options that do not decide the contents of a data set: where sources lie (they may be moved before a set is
+# resumed), how their layout was recognised (what was found decides), and their licences.
+_NOT_DECISIVE = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
 
-# So many names of each kind that was left out are told; the record holds all.
+# So many skipped names are printed for each reason; the record holds all.
 _NAMED = 5
 
 _PACKAGES = ("numba", "numpy", "opencv-python-headless", "pillow")
 
 
 class Counts(BaseModel):
-    """How many of each there are."""
+    """The numbers of samples, in all and by split, and of the foregrounds and backgrounds that they use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,17 +47,18 @@ class Counts(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The record of a data set. `skipped` is by reason.
+    """The record of a data set.
 
-    `layouts` names the known sets that folders of foregrounds were read as. `licences` counts the used backgrounds
-    of a root by the licence that its annotations tell, "" for none.
-    `sources` holds the stamp of every file that was used, `fingerprint` stands for all that there were, and
-    `digest` is the SHA-256 of the first `counts.samples` lines of recipes.jsonl: those this record vouches for.
+    `roots` has the folder of each source by its label, `skipped` the files that are not used by reason. `layouts`
+    names the published sets that folders of foregrounds were read as. `licences` counts the used backgrounds of a
+    source by the licence in its annotations, "" for none. `sources` has the fingerprint of every file used, by key.
+    `fingerprint` is a digest of the names of all files found, used or not. `digest` is the SHA-256 of the first
+    `counts.samples` lines of recipes.jsonl, which belong to this record.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     complete: bool
     options: CompositeOptions
     versions: dict[str, str]
@@ -74,12 +75,12 @@ class Manifest(BaseModel):
 
     @property
     def used(self) -> Counter[str]:
-        """How many files of each source were used, by its label."""
+        """The number of files used of each source, by its label."""
         return Counter(key.partition("/")[0] for key in self.sources)
 
 
 def read_manifest(layout: Layout) -> Manifest | None:
-    """The record of the data set in a folder, None where there is none.
+    """Return the record of the data set in a folder, None where there is none.
 
     Raises ShmDataError where the record is broken or does not fit the recipes, or the folder holds a data set
     without a record.
@@ -91,7 +92,7 @@ def read_manifest(layout: Layout) -> Manifest | None:
     if digest_of(layout.recipes, manifest.counts.samples) != manifest.digest:
         raise ShmDataError(
             path=layout.recipes,
-            found="other recipes than dataset.json vouches for",
+            found="other recipes than dataset.json belongs to",
             expected="the file as it was written",
         )
     return manifest
@@ -105,48 +106,48 @@ def refuse_changed_sources(
     jobs: int = -1,
     progress: Progress = quiet,
 ) -> None:
-    """Raises ShmDataError that names the files which the data set was made of and which are gone or have changed.
+    """Raise ShmDataError that names the sources of a data set which are gone or have changed.
 
-    Files of the size and time of then are trusted, unless they are to be verified.
+    Files with the recorded size and time are trusted, unless `verify` asks to compare their contents.
     """
 
-    def judge(source: tuple[str, Fingerprint]) -> str:
+    def fault_of(source: tuple[str, Fingerprint]) -> str:
         key, then = source
         known = key.partition("/")[0] in roots
         differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
         return str(ShmDataError(key, found=differing[0], expected=differing[1])) if differing else ""
 
-    told = spread(judge, manifest.sources.items(), jobs, ordered=True, batch=64)
-    faults = [fault for fault in progress(told, len(manifest.sources), "checking sources") if fault]
+    results = spread(fault_of, manifest.sources.items(), jobs, ordered=True, batch=64)
+    faults = [fault for fault in progress(results, len(manifest.sources), "checking sources") if fault]
     if faults:
-        what = "sources are not what the data set was made of; bring them back, or take another --savedir"
+        what = "sources have changed since the data set was made; restore them, or use another --savedir"
         raise ShmDataError(what, faults=[f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
-    """Writes dataset.json, whole or not at all. Raises WriteError."""
+    """Write dataset.json, whole or not at all. Raises WriteError."""
     write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode(), durable=True)
 
 
 def refuse_other_options(old: Manifest, options: CompositeOptions) -> None:
     """Raise ShmDataError where a data set was made with other options: two are never mixed in one folder."""
-    before, now = old.options.model_dump(exclude=set(_UNDECIDING)), options.model_dump(exclude=set(_UNDECIDING))
+    before, now = old.options.model_dump(exclude=set(_NOT_DECISIVE)), options.model_dump(exclude=set(_NOT_DECISIVE))
     differing = [name for name in now if before[name] != now[name]]
     if differing:
         raise ShmDataError(
             "the folder holds a data set made with other options",
-            found=", ".join(f"--{name.replace('_', '-')} {_typed(now[name])}" for name in differing),
-            expected=f"{', '.join(_typed(before[name]) for name in differing)} as before, or another --savedir",
+            found=", ".join(f"--{name.replace('_', '-')} {_in_words(now[name])}" for name in differing),
+            expected=f"{', '.join(_in_words(before[name]) for name in differing)} as before, or another --savedir",
         )
 
 
-def _typed(value: object) -> str:
-    """The value of an option in words."""
+def _in_words(value: object) -> str:
+    """Return the value of an option as text."""
     return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def fingerprint(found: Found, pool: Pool) -> str:
-    """A digest of all sources by name: which files make which foreground, and which backgrounds there are."""
+    """Return a digest of the names of all sources: the files of each foreground, and the backgrounds."""
     names = [
         [[f.name, f.image, f.alpha, f.trimap, f.imported, *filter(None, [f.split])] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
@@ -155,7 +156,7 @@ def fingerprint(found: Found, pool: Pool) -> str:
 
 
 def by_reason(skipped: Iterable[Skipped]) -> dict[str, tuple[str, ...]]:
-    """What was left out, grouped by why."""
+    """Return the names of skipped files by reason, both sorted."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for item in skipped:
         reasons[item.why].append(item.what)
@@ -163,7 +164,7 @@ def by_reason(skipped: Iterable[Skipped]) -> dict[str, tuple[str, ...]]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of all that decides the bytes of a sample."""
+    """Return the versions of the packages that decide the bytes of a sample."""
     found = {"shm_data": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -174,10 +175,7 @@ def versions() -> dict[str, str]:
 
 
 def summary(manifest: Manifest, *, recorded: bool = True) -> list[str]:
-    """What a data set holds, what to know about it, and what was left out, in lines for people.
-
-    They point to dataset.json for the rest, if it is `recorded`.
-    """
+    """Return lines for people: counts, notes, and what was skipped, with a pointer to the record if it is written."""
     counts = manifest.counts
     made_of = f"from {counted(counts.foregrounds, 'foreground')} and {counted(counts.backgrounds, 'background')}"
     lines = [f"{counted(counts.samples, 'sample')} ({counts.train} train, {counts.val} val) {made_of}"]
@@ -190,7 +188,7 @@ def summary(manifest: Manifest, *, recorded: bool = True) -> list[str]:
 
 
 def _refuse_foreign(layout: Layout) -> None:
-    """Files that are no work of ours are never mixed with; recipes alone may be ours, of a run killed early."""
+    """Raise ShmDataError for files that we did not write. Recipes alone may be ours, of a run killed early."""
     there = [path.name for path in (*layout.folders, *map(layout.names_of, SPLITS)) if path.exists()]
     if not there and layout.recipes.exists():
         next(read_recipes(layout.recipes), None)
@@ -198,7 +196,8 @@ def _refuse_foreign(layout: Layout) -> None:
         raise ShmDataError(f"--savedir {layout.root}", found="a file", expected="a folder")
     if there:
         raise ShmDataError(
-            f"{layout.root} holds a data set without dataset.json",
+            "holds a data set without dataset.json",
+            path=layout.root,
             found=", ".join(there),
             expected="a new folder, or one that shm-data made",
         )

@@ -1,4 +1,4 @@
-"""The command that makes a data set once more, from its record."""
+"""The command that makes a data set again, from its record."""
 
 import re
 import shlex
@@ -8,15 +8,15 @@ from typing import Any
 from shm_data.dataset.manifest import Manifest
 from shm_data.options import CompositeOptions
 
-# The options that may be given several times, and how the recorded roots of their folders are called.
+# Options that may be repeated, and the labels of their folders in the record.
 _KINDS = {"vocroot": "voc", "cocoroot": "coco", "bgdir": "bgdir"}
 
-# Those whose default is not the same for every command, or that one should see.
+# Shown always: their default depends on the command, or a reader should see them.
 _ALWAYS = frozenset(("numbg", "seed"))
 
 
 def command(manifest: Manifest, savedir: str, roots: Mapping[str, object]) -> str:
-    """What to type, in a shell, to make the same data set in a new folder; `roots` has each source as it is typed."""
+    """Return the shell command that makes the same data set in `savedir`; `roots` has the path of each source."""
     verb = "composite" if manifest.options.pubdir is None else "prepare"
     return shlex.join(["shm-data", verb, *_options(manifest.options, roots), "--savedir", savedir])
 
@@ -29,13 +29,13 @@ def _options(options: CompositeOptions, roots: Mapping[str, object]) -> Iterator
         elif name in roots:
             value = roots[name]
         elif name == "vocset" and "voc" not in roots:
-            continue  # where nothing was composited, no background was looked at
+            continue  # no background was used
         if value != field.default or name in _ALWAYS:
-            yield from _typed(f"--{name.replace('_', '-')}", value)
+            yield from _words(f"--{name.replace('_', '-')}", value)
 
 
-def _typed(option: str, value: Any) -> Iterator[str]:
-    """An option as it is typed."""
+def _words(option: str, value: Any) -> Iterator[str]:
+    """Return the words of an option on the command line."""
     if isinstance(value, bool):
         yield option if value else option.replace("--", "--no-", 1)
     elif isinstance(value, list | tuple):

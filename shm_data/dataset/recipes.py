@@ -1,4 +1,4 @@
-"""Recipes: every random choice of a data set, written down; and the numbers that it is drawn by."""
+"""Recipes: every random choice of a data set, in a file with one JSON object a line."""
 
 import hashlib
 import itertools
@@ -23,8 +23,8 @@ class Recipe:
     `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
     original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
     (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
-    `trimap` is None where the user's own trimap is taken, `augment` where nothing is augmented. Where the files of
-    its foreground and background are, and whose colours the foreground has, is in dataset.json.
+    `trimap` is None where the user's own trimap is used, `augment` where nothing is augmented. dataset.json tells
+    where the files of foreground and background are, and how the foreground's colours are found.
     """
 
     name: str
@@ -39,31 +39,31 @@ class Recipe:
 
     @property
     def partner(self) -> str | None:
-        """The foreground that stands behind its own."""
+        """The name of the foreground that stands behind its own, if any."""
         return None if self.augment is None else self.augment.partner
 
     @property
     def has_own_alpha(self) -> bool:
-        """Whether its alpha is another than that of its foreground."""
+        """Whether its alpha differs from that of its foreground."""
         return self.augment is not None and self.augment.changes_alpha
 
 
 def write_recipes(path: Path, recipes: Iterable[Recipe]) -> str:
-    """Writes recipes, one JSON object a line, whole or not at all, and gives the SHA-256 of the file."""
+    """Write recipes, one JSON object a line, whole or not at all, and return the SHA-256 of the file."""
     return write_lines(path, (to_line(recipe) for recipe in recipes))
 
 
 def read_recipes(path: Path, count: int | None = None, first: int = 0) -> Iterator[Recipe]:
-    """Reads recipes one by one, the `first` of the first `count` left out.
+    """Read recipes one by one: of the first `count` in the file those from index `first` on.
 
-    Raises ShmDataError for a missing file or a line that is none.
+    Raises ShmDataError for a missing file or a line that is no recipe.
     """
     for number, line in enumerate(itertools.islice(_lines(path, count), first, None), first + 1):
         yield _parsed(line, f"{path}, line {number}")
 
 
 def digest_of(path: Path, count: int) -> str:
-    """The SHA-256 of the first `count` lines of a file of recipes. Raises ShmDataError where it is missing."""
+    """Return the SHA-256 of the first `count` lines of a file of recipes. Raises ShmDataError where it is missing."""
     digest = hashlib.sha256()
     for line in _lines(path, count):
         digest.update(line)
@@ -79,7 +79,7 @@ def _lines(path: Path, count: int | None) -> Iterator[bytes]:
 
 
 def to_line(recipe: Recipe) -> str:
-    """A recipe as a JSON object on one line."""
+    """Return a recipe as a JSON object on one line."""
     rule = recipe.trimap
     plain = {name: getattr(recipe, name) for name in Recipe.__slots__}
     plain["trimap"] = rule and {name: getattr(rule, name) for name in TrimapRule.__slots__}
@@ -91,7 +91,7 @@ def to_line(recipe: Recipe) -> str:
 
 
 def from_line(line: str | bytes) -> Recipe:
-    """The recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
+    """Return the recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
     plain: dict[str, Any] = json.loads(line if isinstance(line, str) else line.decode())
     crop, rule, augment = plain.pop("crop"), plain.pop("trimap"), plain.pop("augment", None)
     recipe = Recipe(
@@ -101,13 +101,13 @@ def from_line(line: str | bytes) -> Recipe:
         augment=None if augment is None else from_plain(augment),
     )
     if not (_is_plain_name(recipe.name) and recipe.split in SPLITS and type(recipe.index) is int):
-        raise ValueError("a name that leads elsewhere, or no split, or no index")
+        raise ValueError("no plain name, split or index")
     if type(recipe.foreground) is not str or not isinstance(recipe.background, str | None):
-        raise TypeError("no names of a foreground and a background")
+        raise TypeError("no names of foreground and background")
     if not (_are_numbers(recipe.size, 2, least=1) and (recipe.crop is None or _are_numbers(recipe.crop, 4, least=0))):
-        raise ValueError("no size, or no crop")
+        raise ValueError("no size or crop")
     if recipe.trimap is not None and not _is_rule(recipe.trimap):
-        raise ValueError("no rule for a trimap")
+        raise ValueError("no trimap rule")
     return recipe
 
 

@@ -1,8 +1,8 @@
-"""A shard: a tar file of samples. What is in it and where, so that a reader need not look through it.
+"""The format of shards, tar files of samples, with tables that say what lies where.
 
 A folder of shards has index.json, and for each SHARD.tar a table SHARD.json with a row for each sample, in the order
-of the tar. A sample is four members one after the other: image, alpha, trimap, and a JSON object. Their names are
-numbers and their headers nothing but name and size, so both follow from its row.
+of the tar. A sample is four members: image, alpha, trimap, and a JSON object. Their names are numbers and their
+headers hold only name and size, so both follow from the row.
 """
 
 import os
@@ -21,18 +21,18 @@ from shm_data.files import is_plain
 
 INDEX = "index.json"
 
-# What ends a tar file.
+# The end of a tar file.
 END = bytes(2 * tarfile.BLOCKSIZE)
 
-_WANTED = "the record as shm-data shards wrote it"
+_EXPECTED = "the record as shm-data shards wrote it"
 
-# No picture that we read or write takes nearly as much.
+# Larger than any picture that we read or write.
 _Size = Annotated[int, Field(ge=1, le=2**31)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 def require_fit(name: str) -> str:
-    """The name of a sample, if shards can hold it. Raises ValueError where they cannot."""
+    """Return the name of a sample. Raises ValueError where shards cannot hold it."""
     extension = os.path.splitext(name)[1]  # noqa: PTH122
     if not is_plain(name) or not re.fullmatch(r"\.[A-Za-z0-9]{1,8}", extension):
         raise ValueError("a file name with an extension such as .png")
@@ -42,9 +42,9 @@ def require_fit(name: str) -> str:
 
 
 class Row(NamedTuple):
-    """A sample of a shard: its place in its split's list from 0 on, its name, and the bytes of its members."""
+    """A sample of a shard: its position in the list of its split, its name, and the bytes of its members."""
 
-    place: Annotated[int, Field(ge=0)]
+    position: Annotated[int, Field(ge=0)]
     name: Annotated[str, AfterValidator(require_fit)]
     image: _Size
     alpha: _Size
@@ -53,13 +53,13 @@ class Row(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """The bytes of its members, in their order."""
+        """The bytes of its members, in order."""
         return self[2:]
 
     @property
     def span(self) -> int:
-        """How many bytes of a tar it takes, headers and filling included."""
-        return sum(tarfile.BLOCKSIZE + size + filling(size) for size in self.sizes)
+        """How many bytes of a tar it takes, with headers and padding."""
+        return sum(tarfile.BLOCKSIZE + size + padding(size) for size in self.sizes)
 
 
 class Table(BaseModel):
@@ -95,7 +95,7 @@ class Counts(BaseModel):
 class Index(BaseModel):
     """The record of a folder of shards.
 
-    `dataset` holds the SHA-256 of the files that say what the data set is: its lists, and dataset.json if it has one.
+    `dataset` has the SHA-256 of the files that identify the data set: its lists, and dataset.json if it has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,41 +110,41 @@ class Index(BaseModel):
 
 
 def members(split: str, row: Row) -> tuple[str, str, str, str]:
-    """The names of a sample's members. The key, up to the first dot, is its place in the list: unique and ASCII."""
-    key = f"{split}-{row.place:08}"
+    """Return the names of a sample's members. The key, up to the first dot, has its position: unique and ASCII."""
+    key = f"{split}-{row.position:08}"
     extension = os.path.splitext(row.name)[1].lower()  # noqa: PTH122
     return f"{key}.image{extension}", f"{key}.alpha.png", f"{key}.trimap.png", f"{key}.json"
 
 
 def header(member: str, size: int) -> bytes:
-    """The block before a member's bytes (POSIX ustar): no time, no owner, the same wherever it is written."""
+    """Return the header of a member (POSIX ustar) without time and owner: the same wherever it is written."""
     info = tarfile.TarInfo(member)
     info.size = size
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def filling(size: int) -> int:
-    """How many zeros follow a member's bytes up to the next block."""
+def padding(size: int) -> int:
+    """Return how many zeros follow a member's bytes up to the next block."""
     return -size % tarfile.BLOCKSIZE
 
 
 def table_of(tar: Path) -> Path:
-    """Where the table of a shard lies."""
+    """Return the path of the table of a shard."""
     return tar.with_suffix(".json")
 
 
 def read_index(root: Path) -> Index | None:
-    """The record of a folder of shards, None where there is none. Raises ShmDataError where it is broken."""
-    return read_json_model(root / INDEX, Index, _WANTED)
+    """Return the record of a folder of shards, None where there is none. Raises ShmDataError where it is broken."""
+    return read_json_model(root / INDEX, Index, _EXPECTED)
 
 
 def read_table(tar: Path) -> Table | None:
-    """The table of a shard, None where there is none. Raises ShmDataError where it is broken."""
-    return read_json_model(table_of(tar), Table, _WANTED)
+    """Return the table of a shard, None where there is none. Raises ShmDataError where it is broken."""
+    return read_json_model(table_of(tar), Table, _EXPECTED)
 
 
 def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
-    """The samples of a shard, each with the byte of the tar that it begins at.
+    """Return the samples of a shard, each with the byte of the tar at which it begins.
 
     Raises ShmDataError where the tar, or its table, is not what the index says.
     """
@@ -163,7 +163,7 @@ def rows_of(root: Path, shard: Shard) -> Iterator[tuple[Row, int]]:
 
 
 def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[str, bytes]]:
-    """The image, alpha and trimap of a sample that begins at a byte of a tar: names of the members and their files.
+    """Return image, alpha and trimap of the sample that begins at a byte of a tar: names of members and their files.
 
     Raises ShmDataError where the tar cannot be read, or holds something else there.
     """
@@ -176,18 +176,18 @@ def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[st
                 if head != header(member, size) or len(data) < size:
                     raise ShmDataError(path=tar, found="something else", expected=f"{member} of {row.name}")
                 pictures.append((member, data))
-                file.seek(filling(size), os.SEEK_CUR)
+                file.seek(padding(size), os.SEEK_CUR)
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=tar) from error
     return pictures
 
 
 def size_of(path: Path) -> int | None:
-    """The bytes of a file, None where there is none. Raises ShmDataError where that cannot be told."""
+    """Return the size of a file in bytes, None where there is none. Raises ShmDataError where it cannot be read."""
     try:
-        told = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
-    return told.st_size if stat.S_ISREG(told.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""A data set -> a folder of shards: tar files in drawn order, the same bytes wherever and however often it runs."""
+"""Packs a data set into shards: tar files in drawn order, the same bytes on every machine and in every run."""
 
 import hashlib
 import itertools
@@ -20,9 +20,9 @@ from shm_data.dataset.shard_format import (
     Row,
     Shard,
     Table,
-    filling,
     header,
     members,
+    padding,
     read_index,
     read_table,
     require_fit,
@@ -34,27 +34,27 @@ from shm_data.errors import ShmDataError, counted
 from shm_data.files import clear_leftovers, locked, make_folders, whole_file, write_bytes
 from shm_data.parallel import Progress, quiet, spread
 
-# A shard ends before it grows beyond this: what is lost by a kill, or sent again after a fault, stays small.
+# The largest shard, so that what a kill loses, or a failed transfer sends again, stays small.
 _MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The data set that is packed: what tells it from others, and the recipes, as lines, by split and name."""
+    """The data set that is packed: digests that identify it, and its recipes, as lines, by split and name."""
 
     layout: Layout
     seed: int
-    marks: dict[str, str]
+    digests: dict[str, str]
     recipes: Mapping[tuple[str, str], bytes]
 
-    def told(self, split: str, name: str) -> bytes:
-        """What is known of a sample, a JSON object on one line: its recipe, or else its name and split."""
+    def json_line(self, split: str, name: str) -> bytes:
+        """Return a JSON object on one line for a sample: its recipe, or else its name and split."""
         return self.recipes.get((split, name)) or f"{json.dumps({'name': name, 'split': split})}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A shard to be written: where, and the samples that it will hold."""
+    """A shard to be written: its path and samples."""
 
     tar: Path
     split: str
@@ -62,17 +62,17 @@ class Draft:
 
     @property
     def size(self) -> int:
-        """How many bytes it will have."""
+        """Its size in bytes."""
         return sum(row.span for row in self.rows) + len(END)
 
 
 def write_shards(
     root: Path, savedir: Path, maxcount: int = 1000, jobs: int = -1, progress: Progress = quiet
 ) -> Index:
-    """Writes a data set as shards of at most `maxcount` samples into `savedir`, or goes on where a run stopped.
+    """Write a data set as shards of at most `maxcount` samples to `savedir`, or resume where a run stopped.
 
-    Files go in as they are. Raises ShmDataError where the data set is not complete, lacks files, or is not the one
-    whose shards are there already; and where another run has one of the folders.
+    Files are packed unchanged. Raises ShmDataError where the data set is not complete, lacks files, or is not the one
+    whose shards are there already; and where another run uses one of the folders.
     """
     _refuse_inside(root, savedir)
     with locked(root, shared=True):
@@ -94,7 +94,9 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
     if old is not None and old.complete and not missing:
         return old
     counts = Counts(train=len(rows["train"]), val=len(rows["val"]))
-    index = Index(complete=False, maxcount=maxcount, seed=packed.seed, dataset=packed.marks, counts=counts, shards=())
+    index = Index(
+        complete=False, maxcount=maxcount, seed=packed.seed, dataset=packed.digests, counts=counts, shards=()
+    )
     _write_index(savedir, index)
     written = itertools.chain.from_iterable(spread(partial(write_shard, packed), missing, jobs))
     for _ in progress(written, sum(len(draft.rows) for draft in missing), "packing"):
@@ -105,7 +107,7 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
 
 
 def write_shard(packed: Packed, draft: Draft) -> Sequence[Row]:
-    """Writes a shard and then its table, which vouches for it; gives the samples.
+    """Write a shard and then its table, which marks it as complete; return the samples.
 
     Raises ShmDataError where a file of the data set cannot be read, WriteError where the shard cannot be written.
     """
@@ -120,7 +122,7 @@ def write_shard(packed: Packed, draft: Draft) -> Sequence[Row]:
 
 
 def summary(index: Index) -> str:
-    """What a folder of shards holds, in a line for people."""
+    """Return a line for people: what a folder of shards holds."""
     sides = []
     for split in SPLITS:
         count = sum(shard.split == split for shard in index.shards)
@@ -130,24 +132,24 @@ def summary(index: Index) -> str:
 
 
 def _chunks(packed: Packed, draft: Draft) -> Iterator[bytes]:
-    """The bytes of a shard."""
+    """Return the bytes of a shard, piece by piece."""
     for row in draft.rows:
         contents = _contents(packed, draft.split, row.name)
         for member, size, data in zip(members(draft.split, row), row.sizes, contents, strict=True):
             if len(data) != size:
                 found = f"{len(data)} bytes in {member}"
-                raise ShmDataError(f"sample {row.name}", found=found, expected=f"{size} as a moment ago")
+                raise ShmDataError(f"sample {row.name}", found=found, expected=f"{size}, as when packing began")
             yield header(member, size)
             yield data
-            yield bytes(filling(size))
+            yield bytes(padding(size))
     yield END
 
 
 def _contents(packed: Packed, split: str, name: str) -> Iterator[bytes]:
-    """The bytes of a sample's members, each file read by itself: a tar of hard links would hold but the first."""
+    """Return the contents of a sample's members. Each file is read: in a tar, hard links would be empty members."""
     for path in packed.layout.sample(name):
         yield _content(path)
-    yield packed.told(split, name)
+    yield packed.json_line(split, name)
 
 
 def _content(path: Path) -> bytes:
@@ -158,23 +160,23 @@ def _content(path: Path) -> bytes:
 
 
 def _packed(layout: Layout) -> Packed:
-    """A data set that is complete, as far as it tells: one without dataset.json has neither seed nor recipes."""
+    """Return the data set to pack. One without dataset.json has neither seed nor recipes."""
     known = os.path.lexists(layout.manifest)
     manifest = read_manifest(layout) if known else None
     if manifest is not None and not manifest.complete:
-        found, expected = "a data set that is not complete", "the end of the command that makes it"
+        found, expected = "a data set that is not complete", "one that its command has finished"
         raise ShmDataError(path=layout.root, found=found, expected=expected)
     files = [*map(layout.names_of, SPLITS), *[layout.manifest] * known]
-    marks = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
+    digests = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
     if manifest is None:
-        return Packed(layout, 0, marks, {})
+        return Packed(layout, 0, digests, {})
     recipes = read_recipes(layout.recipes, manifest.counts.samples)
-    told = {(recipe.split, recipe.name): f"{to_line(recipe)}\n".encode() for recipe in recipes}
-    return Packed(layout, manifest.options.seed, marks, told)
+    lines = {(recipe.split, recipe.name): f"{to_line(recipe)}\n".encode() for recipe in recipes}
+    return Packed(layout, manifest.options.seed, digests, lines)
 
 
 def _measured(packed: Packed, split: str, jobs: int, progress: Progress) -> list[Row]:
-    """The samples of a split in the order of its list. Raises ShmDataError that names those which lack files."""
+    """Return the samples of a split in the order of its list. Raises ShmDataError that names those without files."""
     names = read_names(packed.layout.root, split)
     measured = spread(partial(_measure, packed, split), enumerate(names), jobs, ordered=True)
     results = list(progress(measured, len(names), f"looking at {split}"))
@@ -185,7 +187,7 @@ def _measured(packed: Packed, split: str, jobs: int, progress: Progress) -> list
 
 
 def _measure(packed: Packed, split: str, sample: tuple[int, str]) -> Row | ShmDataError:
-    place, name = sample
+    position, name = sample
     try:
         require_fit(name)
     except ValueError as error:
@@ -198,14 +200,14 @@ def _measure(packed: Packed, split: str, sample: tuple[int, str]) -> Row | ShmDa
             return ShmDataError(f"sample {name} of {packed.layout.root}", found=found, expected="the file")
         sizes.append(size)
     image, alpha, trimap = sizes
-    return Row(place, name, image, alpha, trimap, len(packed.told(split, name)))
+    return Row(position, name, image, alpha, trimap, len(packed.json_line(split, name)))
 
 
 def _drafts(packed: Packed, split: str, rows: Iterable[Row], savedir: Path, maxcount: int) -> Iterator[Draft]:
-    """The shards of a split. Each sample has a number of its own, drawn from seed and name, and they go by these."""
+    """Return the shards of a split. The order follows numbers drawn from the seed and each sample's name."""
 
     def drawn(row: Row) -> tuple[float, int]:
-        return next(draws(packed.seed, "shard", split, row.name)), row.place
+        return next(draws(packed.seed, "shard", split, row.name)), row.position
 
     for number, some in enumerate(_cut(sorted(rows, key=drawn), maxcount)):
         yield Draft(savedir / f"{split}-{number:06}.tar", split, some)
@@ -225,7 +227,7 @@ def _cut(rows: Iterable[Row], maxcount: int) -> Iterator[tuple[Row, ...]]:
 
 
 def _is_done(draft: Draft) -> bool:
-    """Whether a shard is there, whole. Raises ShmDataError where the data set now has other files than it."""
+    """Return whether a shard is complete. Raises ShmDataError where the files of the data set have changed since."""
     table = read_table(draft.tar)
     if table is None:
         return False
@@ -238,7 +240,7 @@ def _is_done(draft: Draft) -> bool:
 def _shard(draft: Draft) -> Shard:
     table = read_table(draft.tar)
     if table is None:
-        raise ShmDataError(f"{table_of(draft.tar)} is gone", expected="a folder that nobody else changes")
+        raise ShmDataError("is gone", path=table_of(draft.tar), expected="a folder that nobody else changes")
     return Shard(
         file=draft.tar.name, split=draft.split, samples=len(draft.rows), bytes=draft.size, sha256=table.sha256
     )
@@ -249,21 +251,25 @@ def _write_index(savedir: Path, index: Index) -> None:
 
 
 def _refuse_other(old: Index | None, packed: Packed, savedir: Path, maxcount: int) -> None:
-    """Shards of two data sets, or of one before and after a change, are never mixed in one folder."""
+    """Raise ShmDataError for shards of another data set, or of this one before a change: they are never mixed."""
     if old is None:
         there = sorted(path.name for split in SPLITS for path in savedir.glob(f"{split}-*.tar"))
         if there:
             raise ShmDataError(
-                f"{savedir} holds shards without {INDEX}", found=there[0], expected="another --savedir"
+                f"holds shards without {INDEX}", path=savedir, found=there[0], expected="another --savedir"
             )
         return
-    differing = [name for name in packed.marks | old.dataset if packed.marks.get(name) != old.dataset.get(name)]
+    differing = [name for name in packed.digests | old.dataset if packed.digests.get(name) != old.dataset.get(name)]
     if differing:
-        what = f"{savedir} holds shards of another data set, or of this one as it was"
-        raise ShmDataError(what, found=f"another {' and '.join(differing)}", expected="another --savedir")
+        what = "holds shards of another data set, or of this one before it changed"
+        raise ShmDataError(
+            what, path=savedir, found=f"another {' and '.join(differing)}", expected="another --savedir"
+        )
     if old.maxcount != maxcount:
-        what, expected = f"{savedir} holds shards made with other options", f"{old.maxcount} as before"
-        raise ShmDataError(what, found=f"--maxcount {maxcount}", expected=f"{expected}, or another --savedir")
+        what, expected = "holds shards made with other options", f"{old.maxcount} as before"
+        raise ShmDataError(
+            what, path=savedir, found=f"--maxcount {maxcount}", expected=f"{expected}, or another --savedir"
+        )
 
 
 def _refuse_inside(root: Path, savedir: Path) -> None:
