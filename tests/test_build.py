@@ -323,7 +323,7 @@ def test_recipes_that_the_record_does_not_vouch_for_are_refused(sources, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"\xff\xfe", b"[]", lambda record: record.replace(b'"format": 1', b'"format": 2')]
+    "damage", [b"", b"{", b"\xff\xfe", b"[]", lambda record: record.replace(b'"format": 2', b'"format": 9')]
 )
 def test_a_broken_record_is_told(sources, tmp_path, damage):
     root = tmp_path / "out"

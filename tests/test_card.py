@@ -53,7 +53,7 @@ def test_the_card_tells_counts_splits_and_sources(folders, tmp_path):
     rows = [list(map(int, _cells(text, split)[1:])) for split in ("train", "val")]
     sums = [sum(column) for column in zip(*rows, strict=True)]
     assert sums == [12, 8, 4, manifest.counts.backgrounds] and rows[0][0] == manifest.counts.train
-    assert _cells(text, "inimg") == ["inimg", "photos", "4", "**not told**"]
+    assert _cells(text, "inimg") == ["inimg", "photos", "4", "**unknown**"]
     assert _cells(text, "bgdir")[2] == str(manifest.counts.backgrounds)
     assert "Semantic Human Matting" in text and "COCO" not in text
     assert not check_dataset(tmp_path / "out", jobs=2).findings
@@ -129,7 +129,7 @@ def test_what_people_wrote_means_nothing_to_markdown(folders, tmp_path):
 def test_the_header_has_a_licence_if_all_sources_have_one_and_the_same(folders, tmp_path, told, license_, warned):
     _, text = _made(folders, tmp_path / "out", license=told)
     assert _header(text).get("license") == license_
-    assert ("not told of all that is used from bgdir." in text) == ("Warning" in text) == warned
+    assert ("of some files is unknown: bgdir." in text) == ("Warning" in text) == warned
 
 
 def test_another_licence_writes_the_card_again_and_nothing_else(folders, tmp_path):
@@ -163,7 +163,7 @@ def test_a_card_in_other_words_is_kept(folders, tmp_path, caplog, words):
     (out / "README.md").write_text(words)
     with caplog.at_level(logging.WARNING):
         assert _made(folders, out, license={"inimg": "mine"})[1] == words
-    assert "README.md was not written by shm-data, or was changed since: it is kept" in caplog.text
+    assert "README.md was written or changed by somebody else and is kept" in caplog.text
     (out / "README.md").unlink()
     assert _cells(_made(folders, out)[1], "inimg")[3] == "mine"
 
@@ -206,7 +206,7 @@ def test_the_licences_of_real_backgrounds_are_told_by_their_annotations(realdata
     assert manifest.licences == {"coco": dict(expected)} and sum(expected.values()) == len(used) > 0
     for name, count in expected.items():
         assert f"{name} ({count})" in _cells(text, "coco")[3]
-    assert "from inimg, inalp." in text and "Microsoft {COCO}" in text
+    assert "is unknown: inimg, inalp." in text and "Microsoft {COCO}" in text
 
 
 ONE = [{"id": 1, "name": "A"}]

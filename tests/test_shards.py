@@ -299,7 +299,7 @@ def test_another_data_set_in_the_folder_is_refused(copy, packed, tmp_path):
     names = read_names(copy, "train")
     Layout(copy).names_of("train").write_text("".join(f"{name}\n" for name in names[:-1]))
     sentence = fault(write_shards, copy, out, maxcount=5)
-    assert "holds shards of another data set, or of this one as it was: found another train.txt" in sentence
+    assert "holds shards of another data set, or of this one before it changed: found another train.txt" in sentence
     (out / INDEX).unlink()
     assert "holds shards without index.json" in fault(write_shards, copy, out, maxcount=5)
     assert contents(out).items() < before.items()
@@ -328,7 +328,7 @@ def test_missing_files_are_named(copy, tmp_path):
 
 def test_a_file_that_changes_while_it_is_read_is_named(copy, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "_content", functools.partial(_longer, shards._content))
-    assert "as a moment ago" in fault(write_shards, copy, tmp_path / "out", jobs=1)
+    assert "as when packing began" in fault(write_shards, copy, tmp_path / "out", jobs=1)
     assert not list((tmp_path / "out").glob("*.tar")) and not list((tmp_path / "out").glob(".*"))
 
 
