@@ -588,7 +588,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(sources, tmp_path, how
     _, errors = job.communicate(timeout=60)
     assert job.returncode in (-9, 130), "the job was to be stopped, not to finish"
     if how != signal.SIGKILL:
-        assert b"the same command goes on from there" in errors
+        assert b"run the same command again" in errors
     for path in (tmp_path / "out" / "input").glob("*.png"):
         images.read_image(path)
     composite(options(sources, numbg=40), tmp_path / "out")
