@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/shm-data demo demo
 
-# The three stages, one after the other; each goes on where it was stopped.
+# The three stages, one after the other; each is resumed where it was stopped.
 train: install $(filter demo/dataset/val.txt,$(DATA)/val.txt)
 	$(BIN)/shm-model train $(CONFIGS)/pretrain_tnet.yaml data_root=$(DATA) savedir=$(RUNS)/tnet
 	$(BIN)/shm-model train $(CONFIGS)/pretrain_mnet.yaml data_root=$(DATA) savedir=$(RUNS)/mnet
@@ -57,7 +57,7 @@ bench: install
 bench-train: install
 	$(BIN)/python benchmarks/train_step.py
 
-# A file of tests is one process's, so that what its tests share is made once.
+# One process runs a whole file of tests, so that what its tests share is made once.
 test: install
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
@@ -69,7 +69,7 @@ coverage: install
 mutants: install
 	$(BIN)/python tests/mutants.py
 
-# What `make test` does in short, for about a quarter of an hour; see docs/reliability.md.
+# Longer versions of some tests, for about a quarter of an hour; see docs/reliability.md.
 torture: install
 	$(BIN)/python tests/torture.py --kills $(KILLS) --seed $(SEED)
 	TORTURE=1 $(BIN)/pytest -s tests/test_torture.py tests/test_disk.py tests/test_memory.py tests/test_fuzz_*.py
@@ -80,6 +80,11 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/mkdocs build --strict --quiet
+
+# The pages and the reference from docstrings: build/site/index.html
+docs: install
+	$(BIN)/mkdocs build --strict
 
 format: install
 	$(BIN)/ruff check --fix
