@@ -16,7 +16,7 @@ def tune_allocator(most: int) -> None:
     of each picture are given back to the system, which hands the same memory out for the next one, zeroed page by
     page: to read a photo of a megapixel took twice as long.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # TypeError on Windows
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, _OWN_PAGES)
         library.mallopt(_TRIM_THRESHOLD, most)

@@ -1,13 +1,13 @@
-"""Files that are whole or absent, names that lead nowhere else, and locks on folders. Standard library only."""
+"""Files that are whole or absent, names that every file system takes, and locks on folders. No heavy imports."""
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import logging
 import os
 import re
 import secrets
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,16 +20,31 @@ _LONGEST_STEM = 240
 
 _UNFINISHED = ".shm-tmp"
 
-# What a file system answers that knows no locks, or no hard links (or no more of one file).
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
+# What a file system answers that has no locks, or no hard links (or allows no more of one file). Windows answers
+# EINVAL where the file system has no links.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_LINKS = frozenset((*_NO_LOCKS, errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EACCES, errno.EINVAL))
+
+# Windows opens no folder, so there the lock is on a file in it; and it replaces no file that another program, such as
+# a virus scanner, holds open, which takes it a moment as a rule.
+_WINDOWS = os.name == "nt"
+_LOCK_FILE = ".shm-lock"
+_PATIENCE = 2.0
+_PAUSE = 0.05
+
+# Device names of Windows, whatever follows their first dot.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$)", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
 
 def safe_stem(text: str) -> str:
-    """`text` as the stem of a file name on one line: no separators, no control characters, not too long."""
-    stem = re.sub(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]", "_", text)
+    """Return `text` as the stem of a file name that Linux, macOS and Windows take: on one line and not too long.
+
+    Separators, control characters and what Windows forbids become underscores.
+    """
+    stem = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\u2028\u2029]', "_", text)
+    stem = f"_{stem}" if _DEVICE.match(stem) else stem
     raw = stem.encode("utf-8", "surrogateescape")
     if len(raw) <= _LONGEST_STEM:
         return stem
@@ -38,7 +53,7 @@ def safe_stem(text: str) -> str:
 
 
 def unused(stem: str, taken: dict[str, int]) -> str:
-    """`stem`, or `stem_2`, `stem_3` ... if taken; marks the answer as taken, with the last number it was tried with.
+    """Return `stem`, or `stem_2`, `stem_3` ... if taken, and mark it as taken, with the last number that was tried.
 
     Names that differ only in case or in how Unicode composes their letters are one name to some file systems, so they
     count as taken.
@@ -59,19 +74,19 @@ def _folded(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name from a list names a file in a folder, and nothing outside of it."""
+    """Return whether a name from a list names a file in a folder, and nothing outside it."""
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 @contextlib.contextmanager
 def open_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file open to be written, which then is whole or absent, and outlives a loss of power."""
+    """Open a file for writing. It is whole or absent in the end, and outlives a loss of power."""
     with whole_file(path, durable=True) as target, target.open("wb") as file:
         yield file
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> str:
-    """Writes a text file of lines, whole or not at all, and gives the SHA-256 of all that it holds.
+    """Write a text file of lines, whole or not at all, and return the SHA-256 of its contents.
 
     The lines are not held in memory together. Once this returns, the file outlives a loss of power.
     """
@@ -85,20 +100,20 @@ def write_lines(path: Path, lines: Iterable[str]) -> str:
 
 
 def to_line(text: str) -> bytes:
-    """A line of a text file: UTF-8, with the bytes of names that are not."""
+    """Return a line of a text file: UTF-8, with the bytes of names that are not."""
     return f"{text}\n".encode("utf-8", "surrogateescape")
 
 
 def write_bytes(path: Path, data: bytes | memoryview, *, durable: bool = False) -> None:
-    """Writes a file, whole or not at all. A `durable` one outlives a loss of power once this returns."""
+    """Write a file, whole or not at all. A `durable` one outlives a loss of power once this returns."""
     with whole_file(path, durable=durable) as target:
         target.write_bytes(data)
 
 
 def write_twin(path: Path, data: bytes | memoryview, twin: Path) -> bool:
-    """Writes `data` as a hard link to `twin`, a file that holds the same, or, where there can be none, as a file.
+    """Write `data` as a hard link to `twin`, a file with the same contents, or as a file where no link is possible.
 
-    Gives whether it is a link. Raises WriteError where the file system refuses.
+    Return whether it is a link. Raises WriteError where the file system refuses.
     """
     if _link(twin, path):
         return True
@@ -107,7 +122,7 @@ def write_twin(path: Path, data: bytes | memoryview, twin: Path) -> bool:
 
 
 def _link(twin: Path, path: Path) -> bool:
-    """Links `path` to `twin`, in the place of what may be there; whether that was possible."""
+    """Link `path` to `twin` instead of what may be there; return whether that was possible."""
     try:
         try:
             path.hardlink_to(twin)
@@ -115,8 +130,10 @@ def _link(twin: Path, path: Path) -> bool:
             path.unlink()
             path.hardlink_to(twin)
         return True
+    except NotImplementedError:
+        return False
     except OSError as error:
-        # Gone, or there again already: another writes the same sample, and to write is right in either case.
+        # Gone, or there again already: another run writes the same sample, and writing is right in either case.
         if error.errno in _NO_LINKS or isinstance(error, FileNotFoundError | FileExistsError):
             return False
         raise WriteError(f"cannot be written ({error.strerror or error})", path=path) from error
@@ -124,16 +141,16 @@ def _link(twin: Path, path: Path) -> bool:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, durable: bool = False, suffix: str = "") -> Iterator[Path]:
-    """Gives a path beside `path` to write to, and renames it to `path` at the end: whole or absent.
+    """Return a path beside `path` to write to, and rename it to `path` at the end: whole or absent.
 
-    It ends with `suffix`, for writers that tell by it what to write. Raises WriteError where the file system refuses.
+    It ends with `suffix`, for writers that choose a format by it. Raises WriteError where the file system refuses.
     """
     target = path.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}{suffix}")
     try:
         yield target
         if durable:
             _sync(target)
-        target.replace(path)
+        _replace(target, path)
         if durable:
             _sync(path.parent)
     except BaseException as error:
@@ -144,13 +161,29 @@ def whole_file(path: Path, *, durable: bool = False, suffix: str = "") -> Iterat
         raise
 
 
+def _replace(source: Path, target: Path) -> None:
+    """Rename a file; on Windows wait a moment for a program that holds the target open."""
+    deadline = time.monotonic() + _PATIENCE * _WINDOWS
+    while True:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
 def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file, or the names in a folder, are on the disk. Windows syncs no folders."""
+    is_folder = path.is_dir()
+    if is_folder and _WINDOWS:
+        return
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot sync this kind of thing
+        if error.errno != errno.EINVAL:  # a file system that cannot sync this kind of file
             raise
     finally:
         os.close(handle)
@@ -158,42 +191,51 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(root: Path, *, shared: bool = False) -> Iterator[None]:
-    """Keeps a folder to one process, or to those that share it. The lock is on the folder itself.
+    """Keep a folder to one process, or to those that share it.
 
-    It leaves no file, and dies with its process. Raises BusyError where another process has the folder, and
-    ShmDataError where there is none. A file system without locks is trusted, which is logged.
+    The lock is on the folder itself; on Windows on a file in it, which the last process removes. It ends with its
+    process. Raises BusyError where another process has the folder, and ShmDataError where there is none. A file
+    system without locks is trusted, which is logged.
     """
+    lock_file = root / _LOCK_FILE
     try:
-        handle = os.open(root, os.O_RDONLY)
+        handle = os.open(lock_file, os.O_RDWR | os.O_CREAT) if _WINDOWS else os.open(root, os.O_RDONLY)
     except OSError as error:
         raise ShmDataError(f"cannot be opened ({error.strerror})", path=root) from error
     try:
-        _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, root)
+        _lock(handle, root, shared=shared)
         yield
     finally:
         os.close(handle)
+        if _WINDOWS:
+            with contextlib.suppress(OSError):  # another process has it open
+                lock_file.unlink()
 
 
-def _lock(handle: int, kind: int, root: Path) -> None:
+def _lock(handle: int, root: Path, *, shared: bool) -> None:
+    import portalocker  # noqa: PLC0415  # only those who write need it
+
+    kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
     try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        portalocker.lock(handle, kind | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked as error:
         raise BusyError("is being written to", path=root, found="another run", expected="its end") from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise ShmDataError(f"cannot be locked ({error.strerror})", path=root) from error
+    except portalocker.LockException as error:
+        cause = next((part for part in error.args if isinstance(part, OSError)), OSError(0, str(error)))
+        if cause.errno not in _NO_LOCKS:
+            raise ShmDataError(f"cannot be locked ({cause.strerror})", path=root) from error
         _log.warning("%s lies on a file system without locks: take care that no two runs write there", root)
 
 
 def clear_leftovers(*folders: Path) -> None:
-    """Removes what a run that was killed in the middle of a file left beside it."""
+    """Remove what a run that was killed in the middle of a file left beside it."""
     for folder in folders:
         for path in folder.glob(f".*{_UNFINISHED}*"):
             path.unlink(missing_ok=True)
 
 
 def make_folders(*folders: Path) -> None:
-    """Makes folders with their parents. Raises WriteError where the file system refuses."""
+    """Create folders with their parents. Raises WriteError where the file system refuses."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

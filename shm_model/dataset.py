@@ -1,5 +1,6 @@
 """Samples for training, cropped and rotated at random, and their order in batches."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -150,9 +151,13 @@ def data_loader(dataset: TrainingSet, sampler: EpochBatches) -> DataLoader[Batch
         collate_fn=_collate,
         worker_init_fn=_prepare_worker,
         pin_memory=dataset.config.cuda and torch.cuda.is_available(),
-        # A forked child must not enter a thread pool that its parent has used, and PyTorch has one.
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=start_method() if workers else None,
     )
+
+
+def start_method() -> str:
+    """Return how workers are started: never forked, since a fork must not enter a thread pool its parent has used."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 def _prepare_worker(worker: int) -> None:

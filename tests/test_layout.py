@@ -3,12 +3,14 @@
 import errno
 import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 from faults import fault_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shm_data import files
 from shm_data.dataset.layout import Layout, read_names, write_lists, write_names
 from shm_data.errors import BusyError, ShmDataError, WriteError
 from shm_data.files import locked, safe_stem, unused, whole_file, write_bytes, write_twin
@@ -66,6 +68,23 @@ def test_any_text_gives_a_file_name_on_one_line(text):
 @given(st.text("abc/_", min_size=1, max_size=20))
 def test_a_harmless_stem_stays_as_it_is(text):
     assert safe_stem(text) == text.replace("/", "_")
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [
+        ("CON", "_CON"),
+        ("nul.tar", "_nul.tar"),
+        ("com1", "_com1"),
+        ("lpt\u00b9 .x", "_lpt\u00b9 .x"),
+        ("console", "console"),
+        ("a.con", "a.con"),
+        ('10:30 "who?" <a|b>*', "10_30 _who__ _a_b__"),
+        ("Zoë (2)", "Zoë (2)"),
+    ],
+)
+def test_names_that_windows_forbids_are_changed_and_no_others(text, stem):
+    assert safe_stem(text) == stem
 
 
 def test_long_names_that_differ_at_the_end_stay_different():
@@ -130,10 +149,10 @@ def test_a_twin_is_the_same_file_and_replaces_what_was_there(tmp_path):
     assert len(os.listdir(tmp_path)) == 3
 
 
-@pytest.mark.parametrize("why", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP])
+@pytest.mark.parametrize("why", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EINVAL, None])
 def test_without_links_a_twin_is_a_copy(tmp_path, monkeypatch, why):
     def refuse(*_, **__):
-        raise OSError(why, os.strerror(why))
+        raise NotImplementedError if why is None else OSError(why, os.strerror(why))
 
     monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "first").write_bytes(b"data")
@@ -146,20 +165,49 @@ def test_a_twin_that_is_gone_is_written_anew(tmp_path):
     assert (tmp_path / "new").read_bytes() == b"data"
 
 
+@pytest.fixture(params=["as here", "as on Windows"])
+def system(request, monkeypatch):
+    """Both ways to lock a folder: itself, and where no folder can be opened, by a file in it."""
+    monkeypatch.setattr(files, "_WINDOWS", request.param == "as on Windows")
+
+
+@pytest.mark.usefixtures("system")
 def test_those_who_share_a_folder_keep_out_who_wants_it_alone(tmp_path):
     with locked(tmp_path, shared=True), locked(tmp_path, shared=True), pytest.raises(BusyError), locked(tmp_path):
         pass
-    with locked(tmp_path), pytest.raises(BusyError), locked(tmp_path, shared=True):
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("shared", [False, True])
+def test_who_has_a_folder_alone_keeps_out_others_and_leaves_no_file(tmp_path, shared):
+    with locked(tmp_path), pytest.raises(BusyError), locked(tmp_path, shared=shared):
         pass
+    assert list(tmp_path.iterdir()) == []
     with locked(tmp_path):
         pass
+
+
+def test_a_file_that_another_program_has_open_is_replaced_a_moment_later(tmp_path, monkeypatch):
+    """Windows refuses as long as somebody, such as a virus scanner, holds it open."""
+    refused = iter((True, True, False))
+    rename = Path.replace
+
+    def replace(source, target):
+        if next(refused):
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(files, "_WINDOWS", True)
+    write_bytes(tmp_path / "a", b"new", durable=True)
+    assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_a_file_system_without_locks_is_trusted_and_that_is_logged(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("portalocker.portalocker.LOCKER", refuse)
     with locked(tmp_path):
         assert "without locks" in caplog.text
 
