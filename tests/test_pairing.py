@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shm_data.errors import ShmDataError
-from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
+from shm_data.sources.pairing import ALPHA_WORDS, classify_files, pair, stem_of
 
 NAMES = st.lists(st.text("abcXY019_-. é", min_size=1, max_size=8), unique_by=str.casefold, max_size=12)
 
@@ -70,11 +70,11 @@ def test_what_has_no_partner_is_told():
     assert (pairs.images_left, pairs.others_left) == (("a.jpg",), ("c.png",))
 
 
-def test_a_mixed_folder_is_told_apart_in_any_order():
+def test_a_mixed_folder_is_classify_files_in_any_order():
     files = ["s_image.png", "s_alpha.png", "s_trimap.png", "mask_party.jpg", "mask_party_mask.png", "lone_mask.png"]
     for seed in range(5):
         random.Random(seed).shuffle(files)
-        mixed = told_apart(files, ALPHA_WORDS)
+        mixed = classify_files(files, ALPHA_WORDS)
         assert sorted(mixed.images) == ["lone_mask.png", "mask_party.jpg", "s_image.png"]
         assert sorted(mixed.alphas) == ["mask_party_mask.png", "s_alpha.png"]
         assert mixed.trimaps == ["s_trimap.png"]

@@ -14,7 +14,7 @@ from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.trimap import derive_trimap, missing_classes
 from shm_data.planning.draw import trimap_rule
 from shm_data.sources.foregrounds import tolerance_of
-from shm_data.sources.pairing import ALPHA_WORDS, pair, stem_of, told_apart
+from shm_data.sources.pairing import ALPHA_WORDS, classify_files, pair, stem_of
 
 
 def write_trimaps(
@@ -59,7 +59,7 @@ def write_trimaps(
 
 def _photos_and_trimaps(names: Sequence[str]) -> dict[str, str]:
     """Return the names in a folder that are no alphas, each with the reason for skipping it."""
-    mixed = told_apart(names, ALPHA_WORDS)
+    mixed = classify_files(names, ALPHA_WORDS)
     photos = pair(mixed.images, mixed.alphas, ALPHA_WORDS).matched
     skipped = {photo: f"skipped, by its name the photo of {alpha}" for photo, alpha in photos.items()}
     return skipped | dict.fromkeys(mixed.trimaps, "skipped, by its name a trimap")

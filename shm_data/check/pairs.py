@@ -1,4 +1,4 @@
-"""Images, alphas and trimaps in folders of one's own, or of somebody else's: before anything is made of them."""
+"""Checks folders of images, alphas and trimaps before a data set is made from them."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,8 +34,7 @@ def check_pairs(
     """
     found = scan(CompositeOptions.checked(inimg=inimg, inalp=inalp, intri=intri, prefix=prefix, layout=layout))
     findings = [
-        warning("unpaired", skipped.what, skipped.why.removeprefix("is "), "partners of equal names")
-        for skipped in found.skipped
+        warning("unpaired", skipped.what, skipped.why, "a partner of the same name") for skipped in found.skipped
     ]
     results = spread(partial(_check, roots=found.roots), found.files, jobs, ordered=True)
     findings += chain.from_iterable(progress(results, len(found.files), "checking"))

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shm_data.dataset import citations
+from shm_data.dataset.citations import citations_of
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.rebuild_command import command
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, counted, one_line
 from shm_data.files import write_bytes
-from shm_data.sources import published_sets
+from shm_data.published_sets import PUBLISHED_SETS
 
 _KINDS = {
     "inimg": "photos",
@@ -185,9 +185,8 @@ def _how(manifest: Manifest) -> Iterator[str]:
 
 def _citations(manifest: Manifest) -> Iterator[str]:
     names = {_bare(label) for label in manifest.used} | set(manifest.layouts.values())
-    entries = [citations.SHM, *(text for name, text in citations.OF_SOURCES.items() if name in names)]
     yield from ("", "## Citation", "")
-    yield from _fenced("\n\n".join(entries), "bibtex")
+    yield from _fenced("\n\n".join(citations_of(names)), "bibtex")
 
 
 def _title(manifest: Manifest) -> str:
@@ -202,7 +201,7 @@ def _bare(label: str) -> str:
 def _kind(label: str, manifest: Manifest) -> str:
     """Return what a source holds."""
     if label in manifest.layouts:
-        return published_sets.TREES[manifest.layouts[label]].title
+        return PUBLISHED_SETS[manifest.layouts[label]].title
     cutouts = label == "inimg" and "inalp" not in manifest.roots
     return "RGBA cut-outs" if cutouts else _KINDS[_bare(label)]
 

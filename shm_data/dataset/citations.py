@@ -1,6 +1,10 @@
 """BibTeX of Semantic Human Matting and of the data sets that people composite from."""
 
-SHM = """\
+from collections.abc import Container
+
+from shm_data.published_sets import PUBLISHED_SETS
+
+_SHM = """\
 @inproceedings{chen2018semantic,
   title = {Semantic Human Matting},
   author = {Chen, Quan and Ge, Tiezheng and Xu, Yanyu and Zhang, Zhiqiang and Yang, Xinxin and Gai, Kun},
@@ -8,8 +12,8 @@ SHM = """\
   year = {2018}
 }"""
 
-# By the label of a source, or the name of a published set.
-OF_SOURCES = {
+# By the kind of a background source.
+_OF_BACKGROUNDS = {
     "voc": """\
 @article{everingham2010pascal,
   title = {The Pascal Visual Object Classes ({VOC}) Challenge},
@@ -28,58 +32,10 @@ OF_SOURCES = {
   booktitle = {European Conference on Computer Vision},
   year = {2014}
 }""",
-    "composition1k": """\
-@inproceedings{xu2017deep,
-  title = {Deep Image Matting},
-  author = {Xu, Ning and Price, Brian and Cohen, Scott and Huang, Thomas},
-  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
-  year = {2017}
-}""",
-    "distinctions646": """\
-@inproceedings{qiao2020attention,
-  title = {Attention-Guided Hierarchical Structure Aggregation for Image Matting},
-  author = {Qiao, Yu and Liu, Yuhao and Yang, Xin and Zhou, Dongsheng and Xu, Mingliang and Zhang, Qiang
-            and Wei, Xiaopeng},
-  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
-  year = {2020}
-}""",
-    "aim500": """\
-@inproceedings{li2021deep,
-  title = {Deep Automatic Natural Image Matting},
-  author = {Li, Jizhizi and Zhang, Jing and Tao, Dacheng},
-  booktitle = {Proceedings of the Thirtieth International Joint Conference on Artificial Intelligence},
-  pages = {800--806},
-  year = {2021},
-  doi = {10.24963/ijcai.2021/111}
-}""",
-    "p3m": """\
-@inproceedings{li2021privacy,
-  title = {Privacy-Preserving Portrait Matting},
-  author = {Li, Jizhizi and Ma, Sihan and Zhang, Jing and Tao, Dacheng},
-  booktitle = {Proceedings of the 29th ACM International Conference on Multimedia},
-  year = {2021},
-  doi = {10.1145/3474085.3475512}
-}""",
-    "ppm100": """\
-@inproceedings{ke2022modnet,
-  title = {{MODNet}: Real-Time Trimap-Free Portrait Matting via Objective Decomposition},
-  author = {Ke, Zhanghan and Sun, Jiayu and Li, Kaican and Yan, Qiong and Lau, Rynson W. H.},
-  booktitle = {AAAI},
-  year = {2022}
-}""",
-    "aisegment": """\
-@misc{aisegment2019matting,
-  title = {Matting Human Datasets},
-  author = {{AISegment}},
-  year = {2019},
-  howpublished = {\\url{https://github.com/aisegmentcn/matting_human_datasets}}
-}""",
-    "alphamatting": """\
-@inproceedings{rhemann2009perceptually,
-  title = {A Perceptually Motivated Online Benchmark for Image Matting},
-  author = {Rhemann, Christoph and Rother, Carsten and Wang, Jue and Gelautz, Margrit and Kohli, Pushmeet
-            and Rott, Pamela},
-  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
-  year = {2009}
-}""",
 }
+
+
+def citations_of(sources: Container[str]) -> list[str]:
+    """Return the BibTeX of the method, and of these published sets and kinds of background sources, in one order."""
+    known = _OF_BACKGROUNDS | {name: published.citation for name, published in PUBLISHED_SETS.items()}
+    return [_SHM, *(text for name, text in known.items() if name in sources)]

@@ -1,4 +1,4 @@
-"""Candidates for backgrounds, and those in a plain folder."""
+"""Candidates for backgrounds, and those in a folder without annotations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,15 @@ from shm_data import images
 from shm_data.errors import ShmDataError
 
 SHOWS_PERSON = "shows a person"
-UNKNOWN = "has no annotation, so it may show a person"
+UNKNOWN = "no annotation: may show a person"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A picture that may become a background. `name` is its path below the root.
 
-    `why` tells what speaks against it, if anything. One that is not `selected` was not asked for: it only tells
-    of the person it shows. `photo` is a name that this photo, and no other, bears in every copy of its dataset.
+    `why` is the reason not to use it, if there is one. One that is not `selected` is not used either; if it shows a
+    person, its copies elsewhere are skipped, too. `photo` identifies the photo in every copy of its data set.
     """
 
     name: str
@@ -25,18 +25,18 @@ class Candidate:
 
 
 def candidates(root: Path) -> list[Candidate]:
-    """Every picture in the folder and its subfolders. Raises ShmDataError where there is none."""
+    """Return every picture in a folder and its subfolders. Raises ShmDataError where there is none."""
     return [Candidate(name) for name in pictures(root)]
 
 
 def pictures(root: Path) -> list[str]:
-    """The pictures below `root`, as sorted relative paths. Raises ShmDataError where there is none."""
+    """Return the pictures below `root` as sorted relative paths. Raises ShmDataError where there is none."""
     names = images.find(root)
     if not names:
         raise ShmDataError(path=root, found="no pictures", expected="background photos")
     return names
 
 
-def verdict(person: bool | None) -> str:
-    """What speaks against a photo that shows a person, or of which that is unknown (None)."""
+def reason_against(person: bool | None) -> str:
+    """Return why a photo is skipped that shows a person, or where that is unknown (None); "" if it shows none."""
     return UNKNOWN if person is None else SHOWS_PERSON if person else ""

@@ -1,4 +1,4 @@
-"""Background photos from Pascal VOC, COCO and plain folders: by default those without people."""
+"""Finds background photos in Pascal VOC, COCO and plain folders: by default those without people."""
 
 import os
 from collections import defaultdict
@@ -15,16 +15,16 @@ from shm_data.sources.types import Background
 
 __all__ = ["MIN_EDGE", "Pool", "licences", "scan"]
 
-# A background is enlarged until it covers the foreground; of less than this, only blur would be left.
+# A background is enlarged until it covers the foreground: a smaller one would only be blur.
 MIN_EDGE = 128
 
-_TINY = f"is tiny: its shorter edge is below {MIN_EDGE} px (MIN_EDGE)"
-_TWICE = "is a photo already in the pool under another name"
+_TINY = f"shorter edge below {MIN_EDGE} px"
+_TWICE = "the same photo as another background"
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The usable backgrounds in the order of their keys, where they come from, and what was left out."""
+    """The usable backgrounds in the order of their keys, the folders they are from, and what was skipped."""
 
     backgrounds: tuple[Background, ...]
     roots: dict[str, Path]
@@ -51,10 +51,10 @@ def scan(
     jobs: int = -1,
     progress: Progress = quiet,
 ) -> Pool:
-    """Finds the backgrounds in VOC trees, COCO roots and plain folders; without `people`, those known to show none.
+    """Find the backgrounds in VOC trees, COCO roots and plain folders; without `people`, those known to show none.
 
-    `vocset` limits VOC to ImageSets/Main/VOCSET.txt. Nothing is known of people in a plain folder: all of it is used.
-    Only headers are read, so a picture that is cut short passes. Each photo is used once, under its first key.
+    `vocset` limits VOC to ImageSets/Main/VOCSET.txt. All pictures of a plain folder are used: it has no annotations.
+    Only headers are read, so a truncated picture passes. Each photo is used once, under its first key.
     Raises ShmDataError for a root without pictures, a missing list, and annotations that are missing or broken.
     """
     vocs = _labelled("voc", (tree for root in vocroot for tree in voc.trees(root)))
@@ -77,7 +77,7 @@ def scan(
 
 
 def licences(roots: Mapping[str, Path], keys: Iterable[str]) -> dict[str, dict[str, int]]:
-    """For each COCO root how many of the backgrounds among `keys` are under which licence, "" where none is told."""
+    """Count the backgrounds among `keys` by COCO root and licence, "" where its annotations name none."""
     names: dict[str, list[str]] = defaultdict(list)
     for key in keys:
         label, _, name = key.partition("/")
@@ -87,7 +87,7 @@ def licences(roots: Mapping[str, Path], keys: Iterable[str]) -> dict[str, dict[s
 
 
 def _labelled(kind: str, roots: Iterable[Path]) -> dict[str, Path]:
-    """KIND, KIND2, KIND3 ... for the roots in the order given; a root given twice counts once."""
+    """Return the roots by label, KIND, KIND2, KIND3 ... in the order given; a root given twice counts once."""
     distinct: dict[str, Path] = {}
     for root in roots:
         distinct.setdefault(os.path.realpath(root), root)
@@ -96,17 +96,17 @@ def _labelled(kind: str, roots: Iterable[Path]) -> dict[str, Path]:
 
 def _entries(roots: dict[str, Path], candidates: Callable[[Path], list[Candidate]]) -> Iterator[_Entry]:
     for label, root in roots.items():
-        folders: dict[Path, str] = {}  # a folder's links are followed once, not once for each of its photos
+        folders: dict[Path, str] = {}  # links of a folder are resolved once, not for each photo
         for candidate in candidates(root):
             path = root / candidate.name
             if path.parent not in folders:
                 folders[path.parent] = os.path.realpath(path.parent)
-            place = os.path.realpath(path) if os.path.islink(path) else f"{folders[path.parent]}{os.sep}{path.name}"
-            yield _Entry(f"{label}/{candidate.name}", path, candidate, {place, candidate.photo} - {""})
+            real = os.path.realpath(path) if os.path.islink(path) else f"{folders[path.parent]}{os.sep}{path.name}"
+            yield _Entry(f"{label}/{candidate.name}", path, candidate, {real, candidate.photo} - {""})
 
 
 def _choose(entries: Sequence[_Entry]) -> tuple[list[_Entry], list[Skipped]]:
-    """The photos to use, each once, and what was left out. A person known of in one place counts everywhere."""
+    """Return the photos to use, each once, and the skipped ones. A person known in one copy counts in all."""
     persons = {name for entry in entries if entry.candidate.why == SHOWS_PERSON for name in entry.names}
     used: set[str] = set()
     chosen, skipped = [], []

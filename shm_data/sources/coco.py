@@ -1,4 +1,4 @@
-"""COCO: folders of photos, and annotations/instances_*.json that tell which of them show a person."""
+"""COCO: folders of photos, and annotations/instances_*.json that say which of them show a person."""
 
 import contextlib
 import re
@@ -13,17 +13,17 @@ import ijson
 import numpy as np
 
 from shm_data.errors import ShmDataError
-from shm_data.sources.background_folders import Candidate, pictures, verdict
+from shm_data.sources.background_folders import Candidate, pictures, reason_against
 
 _ANNOTATIONS = "annotations"
 
-# A photo has one number in all releases, 2014 and 2017, train and val.
+# The number of a photo is the same in all releases, 2014 and 2017, train and val.
 _OFFICIAL = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12}\.\w+)")
 
 # Measured on 550 MB with 860,000 annotations: three passes of ijson.items take 21 s, one of ijson.parse 32 s, one
-# through three coroutines 61 s. Without outlines and boxes, which are most of the events and which nobody asks
-# for, one pass of ijson.parse takes 6.5 s (3.2 times faster than the best of those) and 45 MB.
-# A list of numbers holds no quote or brace, and in a string no quote stands bare: the pattern finds nothing else.
+# through three coroutines 61 s. Without outlines and boxes, which are most of the events and are not needed,
+# one pass of ijson.parse takes 6.5 s (3.2 times faster than the best of those) and 45 MB.
+# A list of numbers has no quote or brace, and a quote inside a string is escaped: the pattern matches nothing else.
 _OUTLINE = re.compile(rb'("(?:segmentation|bbox)"\s*:\s*\[)[^"{}]*\]')
 _CHUNK = 1 << 16
 
@@ -36,23 +36,23 @@ _FIELDS = {
     "categories.item.id": ("id", int),
     "categories.item.name": ("name", str),
 }
-# What may be met at the places that lead to them: anything else would hide annotations, and so people.
+# The events that are allowed at the prefixes that lead to them: others would hide annotations, and so people.
 _LISTS = ("images", "annotations", "categories")
 _SHAPE = {name: {"start_array", "end_array"} for name in _LISTS}
 _SHAPE |= {f"{name}.item": {"start_map", "map_key", "end_map"} for name in _LISTS}
 
-# COCO nests five deep. Each level makes the places of all that is in it longer, so that time grows as the square.
+# COCO nests five deep. Each level makes the prefixes inside it longer, so time grows with the square of the depth.
 _DEEPEST = 1000
-_TOO_DEEP = "lists in lists without end"
+_TOO_DEEP = f"lists nested more than {_DEEPEST} deep"
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
 def candidates(root: Path, *, people: bool) -> list[Candidate]:
-    """The photos below a COCO root, in whatever folder, judged by whether they show a person, crowds included.
+    """Return the photos in any folder below a COCO root, with whether they show a person, crowds included.
 
-    A listed image without annotations shows none; one that no file lists is unknown. The annotations speak of a
-    file by its name, in whatever folder it lies; a name found in several folders has one verdict.
+    A listed image without annotations shows nobody; one that no file lists is unknown. Annotations name a file
+    without its folder, so a name that is in several folders has one verdict.
     Raises ShmDataError where there are no photos, or, without `people`, no annotations or broken ones.
     """
     names = [name for name in pictures(root) if not name.startswith(f"{_ANNOTATIONS}/")]
@@ -61,44 +61,44 @@ def candidates(root: Path, *, people: bool) -> list[Candidate]:
 
 
 def licences(root: Path, names: Sequence[str]) -> dict[str, int]:
-    """How many of these photos below a COCO root are under which licence: its name and URL, "" where none is told.
+    """Count these photos below a COCO root by licence: its name and URL, "" where the annotations name none.
 
-    Annotations that are missing or break off tell less and are no fault here; `candidates` refuses them.
+    Annotations that are missing or truncated are no fault here; `candidates` refuses them.
     """
-    asked = {_base(name) for name in names}
-    told: dict[str, str] = {}
+    bases = {_base(name) for name in names}
+    licence_of: dict[str, str] = {}
     for path in _annotations(root):
-        told = _licences_in(path, asked) | told
-    counts = Counter(told.get(_base(name), "") for name in names)
+        licence_of = _licences_in(path, bases) | licence_of
+    counts = Counter(licence_of.get(_base(name), "") for name in names)
     return {licence: counts[licence] for licence in sorted(counts)}
 
 
-def _licences_in(path: Path, asked: AbstractSet[str]) -> dict[str, str]:
-    """The licence of each photo asked for that the file lists, by the name without what the release put before it."""
+def _licences_in(path: Path, bases: AbstractSet[str]) -> dict[str, str]:
+    """Return the licence of each of these photos that the file lists; photos by their base names, see `_base`."""
     texts: dict[object, str] = {}
     numbers: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError, OverflowError, ijson.JSONError), path.open("rb") as file:
-        for place, record in _terms(file):
-            if place == "images.item" and (name := _base(str(record.get("file_name", "")))) in asked:
+        for prefix, record in _licence_records(file):
+            if prefix == "images.item" and (name := _base(str(record.get("file_name", "")))) in bases:
                 numbers.setdefault(name, record.get("license"))
-            elif place == "licenses.item":
+            elif prefix == "licenses.item":
                 texts[record.get("id")] = ", ".join(str(record[part]) for part in ("name", "url") if part in record)
     return {name: texts[number] for name, number in numbers.items() if texts.get(number)}
 
 
-def _terms(file: BinaryIO) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each licence and each image with its place and plain fields, until both lists have been read.
+def _licence_records(file: BinaryIO) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the prefix and the plain fields of each licence and each image, until both lists have been read.
 
     In the official files they come before the annotations, which are then not read at all.
     """
     left = {"licenses", "images"}
-    places = {f"{name}.item" for name in left}
+    prefixes = {f"{name}.item" for name in left}
     record: dict[str, object] = {}
     for prefix, event, value in ijson.parse(_WithoutOutlines(file), use_float=True):
-        place, _, field = prefix.rpartition(".")
-        if place in places and event in ("string", "number"):
+        parent, _, field = prefix.rpartition(".")
+        if parent in prefixes and event in ("string", "number"):
             record[field] = value
-        elif prefix in places and event == "end_map":
+        elif prefix in prefixes and event == "end_map":
             yield prefix, record
             record = {}
         elif prefix in left and event == "end_array":
@@ -116,19 +116,19 @@ def _annotations(root: Path) -> list[Path]:
 def _candidate(name: str, shown: dict[str, bool] | None) -> Candidate:
     base = _base(name)
     official = _OFFICIAL.fullmatch(base) is not None
-    why = "" if shown is None else verdict(shown.get(base))
+    why = "" if shown is None else reason_against(shown.get(base))
     return Candidate(name, why, photo=f"COCO {base}" if official else "")
 
 
 def _base(name: str) -> str:
-    """The name without folders and without what the release of 2014 put before the number."""
+    """Return the name without folders and without the prefix that the release of 2014 has before the number."""
     base = PurePosixPath(name.replace("\\", "/")).name
     official = _OFFICIAL.fullmatch(base)
     return official[1] if official else base
 
 
 def _shown(root: Path) -> dict[str, bool]:
-    """Whether each image that is listed anywhere shows a person."""
+    """Return whether each image that any file lists shows a person."""
     paths = _annotations(root)
     if not paths:
         expected = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
@@ -158,13 +158,13 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _first_line(error: Exception) -> str:
-    """What the parser says without the text that it shows, in bytes where that is not UTF-8."""
-    said = error.args[0] if error.args else ""
-    return (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).partition("\n")[0]
+    """Return the parser's message without the excerpt below it. The message is in bytes where that is not UTF-8."""
+    message = error.args[0] if error.args else ""
+    return (message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)).partition("\n")[0]
 
 
 def _verdicts(file: BinaryIO) -> Iterator[tuple[str, bool]]:
-    """The name of each image in the file, and whether it shows a person; nothing without a category for people.
+    """Yield the name of each image in the file, and whether it shows a person; nothing without such a category.
 
     Categories come last in the official files, so the images in each are kept: as numbers of 8 bytes.
     """
@@ -183,9 +183,9 @@ def _verdicts(file: BinaryIO) -> Iterator[tuple[str, bool]]:
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each image, annotation and category, with its place: of the fields, only those that are needed.
+    """Yield the prefix of each image, annotation and category, and those of its fields that are needed.
 
-    Raises KeyError for a field of another type or given twice, ValueError for lists that are missing or none.
+    Raises KeyError for a field of another type or given twice, ValueError for lists that are missing or no lists.
     """
     record: dict[str, Any] = {}
     missing = set(_LISTS)
@@ -209,7 +209,7 @@ def _records(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class _WithoutOutlines:
-    """The file as ijson reads it, with empty outlines and boxes."""
+    """A file for ijson in which outlines and boxes are empty."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._pieces = _without_outlines(file)
@@ -219,7 +219,7 @@ class _WithoutOutlines:
 
 
 def _without_outlines(file: BinaryIO) -> Iterator[bytes]:
-    """The pieces end before a brace, which stands in no outline, so none is cut in two."""
+    """Yield the file in pieces. Each ends before a brace, which no outline contains, so none is cut in two."""
     held: list[bytes] = []
     while chunk := file.read(_CHUNK):
         end = chunk.rfind(b"}")
@@ -231,7 +231,7 @@ def _without_outlines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _without_outline(piece: bytes) -> bytes:
-    """Raises ValueError where the piece nests so deep that ijson, which unfolds it at once, would take for ever."""
+    """Raises ValueError where the piece nests so deep that ijson, which parses it at once, would not end."""
     if piece.count(b"[") + piece.count(b"{") > _DEEPEST:
         steps = _STEPS[np.frombuffer(piece, np.uint8)]
         if np.cumsum(steps, dtype=np.int64).max() > _DEEPEST:

@@ -1,4 +1,4 @@
-"""Images with alphas (and trimaps) in folders of any kind, paired by name."""
+"""Foregrounds in folders of any kind: images with alphas (and trimaps), paired by name."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,33 +6,33 @@ from pathlib import Path
 
 from shm_data import images
 from shm_data.errors import ShmDataError, Skipped
-from shm_data.sources.pairing import ALPHA_WORDS, TRIMAP_WORDS, Mixed, Pairs, pair, stem_of, told_apart
+from shm_data.sources.pairing import ALPHA_WORDS, TRIMAP_WORDS, Classified, Pairs, classify_files, pair, stem_of
 from shm_data.sources.types import Files
 
 
 def scan(
     roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, *, prefix: str | None
 ) -> tuple[list[Files], list[Skipped]]:
-    """The foregrounds of one folder of images; their `name` is still the image's path."""
-    mixed = _listings(roots, image_root, alpha_root, trimap_root, prefix)
-    alphas: dict[str, str | None] = dict.fromkeys(mixed.images)
+    """Return the foregrounds in one folder of images, and what is skipped; `name` is still the path of the image."""
+    files_of = _classified(roots, image_root, alpha_root, trimap_root, prefix)
+    alphas: dict[str, str | None] = dict.fromkeys(files_of.images)
     skipped: list[Skipped] = []
     if alpha_root in roots:
         words, literal = _alpha_words(prefix)
-        pairs = pair(mixed.images, mixed.alphas, words, literal=literal)
+        pairs = pair(files_of.images, files_of.alphas, words, literal=literal)
         _require_some(pairs, roots[image_root], roots[alpha_root], "alpha", prefix)
         alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
-        skipped += _left(image_root, pairs.images_left, "is an image without alpha")
-        skipped += _left(alpha_root, pairs.others_left, "is an alpha without image")
+        skipped += _skipped(image_root, pairs.images_left, "image without alpha")
+        skipped += _skipped(alpha_root, pairs.others_left, "alpha without image")
     trimaps: dict[str, str] = {}
     if trimap_root in roots:
         # A trimap may be named as the alpha that it was made of.
-        pairs = pair(list(alphas), mixed.trimaps, (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else [])))
+        pairs = pair(list(alphas), files_of.trimaps, (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else [])))
         _require_some(pairs, roots[image_root], roots[trimap_root], "trimap", prefix)
         trimaps = {image: f"{trimap_root}/{trimap}" for image, trimap in pairs.matched.items()}
-        skipped += _left(trimap_root, pairs.others_left, "is a trimap of no image")
+        skipped += _skipped(trimap_root, pairs.others_left, "trimap without image")
     else:
-        skipped += _left(image_root, mixed.trimaps, f"is a trimap, and --{trimap_root} is not given")
+        skipped += _skipped(image_root, files_of.trimaps, f"trimap, but --{trimap_root} is not given")
     imported = image_root == "pubdir"
     files = [
         Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), imported)
@@ -41,24 +41,24 @@ def scan(
     return files, skipped
 
 
-def _listings(
+def _classified(
     roots: Mapping[str, Path], image_root: str, alpha_root: str, trimap_root: str, prefix: str | None
-) -> Mixed:
-    """The images, alphas and trimaps in their folders, told apart by name where folders are one and the same."""
-    here = _find(roots, image_root)
+) -> Classified:
+    """Return the images, alphas and trimaps in their folders, classified by name where folders are the same one."""
+    paths = _find(roots, image_root)
     words, literal = _alpha_words(prefix)
-    mixed = told_apart(here, words, literal=literal)
-    alphas_here = _same(roots[image_root], roots.get(alpha_root))
-    trimaps_here = _same(roots[image_root], roots.get(trimap_root))
-    return Mixed(
-        mixed.images if alphas_here or trimaps_here else here,
-        mixed.alphas if alphas_here else _find(roots, alpha_root),
-        mixed.trimaps if trimaps_here or (alphas_here and trimap_root not in roots) else _find(roots, trimap_root),
+    mixed = classify_files(paths, words, literal=literal)
+    with_alphas = _same(roots[image_root], roots.get(alpha_root))
+    with_trimaps = _same(roots[image_root], roots.get(trimap_root))
+    return Classified(
+        mixed.images if with_alphas or with_trimaps else paths,
+        mixed.alphas if with_alphas else _find(roots, alpha_root),
+        mixed.trimaps if with_trimaps or (with_alphas and trimap_root not in roots) else _find(roots, trimap_root),
     )
 
 
 def _find(roots: Mapping[str, Path], root: str) -> list[str]:
-    """The pictures in a folder, without those in folders inside it that have a role of their own."""
+    """Return the pictures in a folder, without those in folders inside it that have a role of their own."""
     if root not in roots:
         return []
     inside = [folder for folder in roots.values() if _is_within(folder, roots[root])]
@@ -83,7 +83,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:2]) + (" ..." if len(names) > 2 else "") if names else "nothing"
 
 
-def _left(root: str, paths: Sequence[str], why: str) -> list[Skipped]:
+def _skipped(root: str, paths: Sequence[str], why: str) -> list[Skipped]:
     return [Skipped(f"{root}/{path}", why) for path in paths]
 
 

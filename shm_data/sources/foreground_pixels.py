@@ -13,7 +13,7 @@ from shm_data.sources.types import Files, Foreground, Pixels, path_of
 
 
 def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> Foreground:
-    """Reads all files of a foreground and checks that they fit. Raises ShmDataError where they do not."""
+    """Read all files of a foreground and check that they fit. Raises ShmDataError where they do not."""
     pixels = read(files, roots, resize_alpha=options.resize_alpha)
     alpha_path = path_of(files.alpha or files.image, roots)
     tolerance = tolerance_of(pixels.alpha, alpha_path)
@@ -22,9 +22,9 @@ def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) 
 
 
 def tolerance_of(alpha: Array, path: Path) -> int:
-    """How far from 0 and 255 an alpha (H, W) uint8 from a file is flat: 5 where it is lossy or never reaches 255.
+    """Return how far from 0 and 255 an alpha (H, W) uint8 is flat: 5 where its file is lossy or it never reaches 255.
 
-    Raises ShmDataError where it is empty, or holds labels 0 and 1 instead of opacities.
+    Raises ShmDataError where it is empty, or has labels 0 and 1 instead of opacities.
     """
     highest = int(alpha.max())
     if highest <= 1:
@@ -36,7 +36,7 @@ def tolerance_of(alpha: Array, path: Path) -> int:
 
 
 def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple[str, ...]:
-    """The classes that the trimap lacks at the size of the samples, with the widest band that can be drawn."""
+    """Return the classes that the trimap lacks at the size of the samples, with the widest band that can be drawn."""
     if pixels.trimap is not None:
         return missing_classes(pixels.trimap)
     height, width = pixels.alpha.shape
@@ -46,7 +46,7 @@ def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple
 
 
 def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False) -> Pixels:
-    """Reads a foreground's pixels. With `resize_alpha` an alpha of the same shape is brought to the image's size.
+    """Read the pixels of a foreground. With `resize_alpha` an alpha of the same shape is resized to its image.
 
     Raises ShmDataError where a file is broken or the sizes differ.
     """
@@ -72,7 +72,7 @@ def _read_trimap(path: Path, image: Array, image_path: Path, *, resize: bool) ->
 
 
 def _must_resize(image: Array, image_path: Path, other: Array, other_path: Path, *, allowed: bool) -> bool:
-    """Whether `other` is to be brought to the image's size. Raises ShmDataError where that would be wrong."""
+    """Return whether `other` must be resized to the image. Raises ShmDataError where that is wrong or not allowed."""
     (height, width), (other_height, other_width) = image.shape[:2], other.shape
     if (height, width) == (other_height, other_width):
         return False

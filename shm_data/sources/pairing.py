@@ -1,4 +1,4 @@
-"""Which files belong together, told by their names alone."""
+"""Pairs files by their names alone."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ _SEPARATORS = "_-. "
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What found its partner: image -> the other file; and what on either side did not."""
+    """The matched files, image -> other, and the files of either side without a partner."""
 
     matched: dict[str, str]
     images_left: tuple[str, ...]
@@ -25,7 +25,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
+class Classified:
     """The files of one folder by what they are."""
 
     images: list[str]
@@ -34,19 +34,20 @@ class Mixed:
 
 
 def stem_of(path: str) -> str:
-    """A relative path without its last extension: `x/a.b.jpg` is `x/a.b`."""
+    """Return a relative path without its last extension: `x/a.b` for `x/a.b.jpg`."""
     pure = PurePosixPath(path)
     return (pure.parent / pure.stem).as_posix()
 
 
 def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, literal: bool = False) -> Pairs:
-    """Pairs images with their alphas (or trimaps) by name; all are relative paths with forward slashes.
+    """Pair images with their alphas (or trimaps) by name; all are relative paths with forward slashes.
 
-    Names agree if their stems do, or do once `words` stand before or after the stem, set off by one of `_-. `
-    (with `literal`, a user's own word, set off or not, and preferred to the plain stem). An image's stem may
-    carry one of IMAGE_WORDS in the same way. Case and Unicode normal form do not matter unless they decide.
-    What finds no partner in a folder of the same name finds one in any folder, if the name occurs only once.
-    Raises ShmDataError where a name fits several files equally well.
+    Names match if their stems are equal, or are equal without one of `words` before or after the stem of the other,
+    separated by one of `_-. `. With `literal` (a word of the user) no separator is needed, and a match by the word
+    is better than one by the plain stem. An image's stem may have one of IMAGE_WORDS in the same way. Case and
+    Unicode normal form count only where there are several matches otherwise.
+    A file without a partner in a folder of the same name may have one in any folder, if its name occurs only once.
+    Raises ShmDataError where a name matches several files equally well.
     """
     near = _pair(images, others, words, literal=literal)
     images_left, others_left = _once(near.images_left), _once(near.others_left)
@@ -61,7 +62,7 @@ def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, 
 
 
 def _once(paths: Sequence[str]) -> dict[str, str]:
-    """The paths by their names without folders, those of which the name occurs once."""
+    """Return the paths by name without folders, those whose name occurs once."""
     names = Counter(PurePosixPath(path).name for path in paths)
     return {name: path for path in paths if names[name := PurePosixPath(path).name] == 1}
 
@@ -85,18 +86,18 @@ def _pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *,
     )
 
 
-def told_apart(paths: Sequence[str], words: Sequence[str], *, literal: bool = False) -> Mixed:
-    """Tells the files of one folder apart: alphas by `words`, trimaps by TRIMAP_WORDS, images by having neither.
+def classify_files(paths: Sequence[str], words: Sequence[str], *, literal: bool = False) -> Classified:
+    """Classify the files of one folder: alphas have one of `words`, trimaps one of TRIMAP_WORDS, images neither.
 
     A word counts only where the name without it is the name of another file: `mask_party.jpg` stays an image.
-    Where no word tells, of a JPEG and a PNG of one name the PNG is the alpha.
+    Where no file has a word, the PNG of a JPEG and a PNG of one name is the alpha.
     """
     names = {key for path in paths for key in _identities(path, IMAGE_WORDS)}
     trimaps = {path for path in paths if _is_marked(path, TRIMAP_WORDS, names)}
     rest = [path for path in paths if path not in trimaps]
     alphas = {path for path in rest if _is_marked(path, words, names, literal=literal)}
     alphas = alphas or _beside_jpegs(rest)
-    return Mixed(
+    return Classified(
         [path for path in rest if path not in alphas],
         [path for path in rest if path in alphas],
         [path for path in paths if path in trimaps],
@@ -115,22 +116,22 @@ def _is_marked(path: str, words: Sequence[str], names: set[str], *, literal: boo
 
 
 def _identities(path: str, words: Sequence[str], *, literal: bool = False) -> list[str]:
-    """The names a file answers to, best first: as it stands, bare of a word, and both regardless of case."""
+    """Return the names by which a file may match, best first: whole, without a word, and both without case."""
     stem = stem_of(path)
-    bare = list(_bare(stem, words, literal=literal))
-    stems = [*bare, stem] if literal else [stem, *bare]
+    plain = list(_without_word(stem, words, literal=literal))
+    stems = [*plain, stem] if literal else [stem, *plain]
     return list(dict.fromkeys([_exact(s) for s in stems] + [_folded(s) for s in stems]))
 
 
-def _bare(stem: str, words: Sequence[str], *, literal: bool) -> Iterable[str]:
-    """The stem without a leading or trailing word, as it stands and without the separators between."""
+def _without_word(stem: str, words: Sequence[str], *, literal: bool) -> Iterable[str]:
+    """Yield the stem without a leading or trailing word, with (for `literal`) and without separators."""
     pure = PurePosixPath(stem)
     name = pure.name
     for word in words:
         for rest in (_without_end(name, word), _without_start(name, word)):
             trimmed = rest.strip(_SEPARATORS)
-            set_off = len(trimmed) < len(rest)
-            candidates = [rest, trimmed] if literal else [trimmed] * set_off
+            separated = len(trimmed) < len(rest)
+            candidates = [rest, trimmed] if literal else [trimmed] * separated
             yield from ((pure.parent / candidate).as_posix() for candidate in candidates if candidate)
 
 
@@ -151,7 +152,7 @@ def _folded(stem: str) -> str:
 
 
 def _best(image: str, by_key: dict[str, list[tuple[int, str]]]) -> tuple[tuple[int, ...], str] | None:
-    """The file that shares the best name with an image, and how good it is; None where there is none."""
+    """Return the file with the best match for an image, and its rank; None where there is none."""
     found = [
         ((own + rank, own), other)
         for own, key in enumerate(_identities(image, IMAGE_WORDS))
@@ -162,14 +163,14 @@ def _best(image: str, by_key: dict[str, list[tuple[int, str]]]) -> tuple[tuple[i
     best = min(found)
     rivals = sorted({other for rank, other in found if rank == best[0]})
     if len(rivals) > 1:
-        raise ShmDataError(f"{image} fits several files by name", found=" and ".join(rivals), expected="one of them")
+        raise ShmDataError(f"{image} matches several files", found=" and ".join(rivals), expected="one of them")
     return best
 
 
 def _winner(other: str, claims: list[tuple[tuple[int, ...], str]]) -> str:
-    """The image that fits a file best."""
+    """Return the image that matches a file best."""
     best = min(claims)
     rivals = sorted(image for rank, image in claims if rank == best[0])
     if len(rivals) > 1:
-        raise ShmDataError(f"{other} fits several images by name", found=" and ".join(rivals), expected="one of them")
+        raise ShmDataError(f"{other} matches several images", found=" and ".join(rivals), expected="one of them")
     return best[1]

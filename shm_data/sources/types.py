@@ -1,4 +1,4 @@
-"""What foregrounds and backgrounds are, once found; no file is touched here."""
+"""Foregrounds and backgrounds as values; no file is touched here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from shm_data.pixels.arrays import Array
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one foreground. Keys are ROOT/relative/path.
+    """The files of one foreground, as keys ROOT/relative/path.
 
-    `name` is the stem of its samples, of which no other foreground has the same. `alpha` is None for a cut-out.
-    `imported` marks what is taken over as it is, without composites. `split` is where a published set has it.
+    `name` is the stem of its samples, unique in a data set. `alpha` is None for a cut-out. An `imported` foreground
+    becomes a sample unchanged and gives no composites. `split` is the split that a published set gives it.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Foreground:
-    """A foreground that was read and found good. `size` is (width, height).
+    """A foreground whose files were read and fit. `size` is (width, height).
 
-    `tolerance` is how far from 0 and 255 its alpha counts as flat: more than 0 where the matte is lossy.
-    `missing` names the classes that its trimap lacks.
+    Alpha within `tolerance` levels of 0 or 255 counts as flat: more than 0 where the matte is lossy.
+    `missing` are the classes that do not occur in its trimap.
     """
 
     files: Files
@@ -39,9 +39,9 @@ class Foreground:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What the files hold: image (H, W, 3), alpha (H, W) and the user's trimap (H, W) in {0, 128, 255}, all uint8.
+    """The pixels of a foreground: image (H, W, 3), alpha (H, W), the user's trimap (H, W) in {0, 128, 255}; uint8.
 
-    For a cut-out `image` holds its straight colours.
+    The image of a cut-out holds its straight (not premultiplied) colours.
     """
 
     image: Array
@@ -59,6 +59,6 @@ class Background:
 
 
 def path_of(key: str, roots: Mapping[str, Path]) -> Path:
-    """The path of a key ROOT/relative/path."""
+    """Return the path of a key ROOT/relative/path."""
     root, _, inside = key.partition("/")
     return roots[root] / inside

@@ -1,4 +1,4 @@
-"""Pascal VOC: JPEGImages with their Annotations and the lists in ImageSets/Main."""
+"""Pascal VOC: JPEGImages with their Annotations, and the lists in ImageSets/Main."""
 
 import logging
 import os
@@ -12,19 +12,18 @@ from shm_data.errors import ShmDataError
 from shm_data.files import is_plain
 from shm_data.images import require_folder
 from shm_data.parallel import spread
-from shm_data.sources.background_folders import Candidate, pictures, verdict
+from shm_data.sources.background_folders import Candidate, pictures, reason_against
 
 PHOTOS = "JPEGImages"
 
 _log = logging.getLogger(__name__)
 
-# A bomb of entities and a character that is not what the declaration says are ValueErrors, an encoding
-# that nobody knows is a LookupError.
+# Entity bombs and characters that contradict the declared encoding are ValueErrors, unknown encodings LookupErrors.
 _UNREADABLE = (ParseError, ValueError, LookupError, OSError)
 
 
 def trees(root: Path) -> list[Path]:
-    """The VOC trees at `root` or up to two levels below it, as in VOCdevkit/VOC2012.
+    """Return the VOC trees at `root` or up to two levels below it, as in VOCdevkit/VOC2012.
 
     Raises ShmDataError where no folder there holds JPEGImages.
     """
@@ -34,16 +33,18 @@ def trees(root: Path) -> list[Path]:
     if not found and root.name == PHOTOS:
         raise ShmDataError(path=root, found=f"{PHOTOS} itself", expected="the folder above it")
     if not found:
-        there = _some(sorted(os.listdir(root)), "an empty folder")
-        raise ShmDataError(path=root, found=there, expected=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012")
+        found_names = _shorten(sorted(os.listdir(root)), "an empty folder")
+        raise ShmDataError(
+            path=root, found=found_names, expected=f"{PHOTOS} in it or below it, as in VOCdevkit/VOC2012"
+        )
     return found
 
 
 def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) -> list[Candidate]:
-    """The photos of a VOC tree, or those of its list `vocset`, judged by whether they show a person.
+    """Return the photos of a VOC tree, or those of its list `vocset`, with whether they show a person.
 
-    A tree without any list is taken as a whole, which is logged.
-    Raises ShmDataError where there are no photos, or the list is missing among others or holds more than plain ids.
+    A tree without any list is used whole, which is logged.
+    Raises ShmDataError where there are no photos, or where the list is missing among others or has more than ids.
     """
     names = pictures(tree / PHOTOS)
     ids = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
@@ -51,19 +52,21 @@ def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) 
     if vocset is not None and any(_lists(tree).glob("*.txt")):
         listed = _listed(tree, vocset)
     elif vocset is not None:
-        _log.warning("%s has no lists in ImageSets/Main: all its photos are taken for %s", tree, vocset)
+        _log.warning("%s has no lists in ImageSets/Main: all its photos are used as %s", tree, vocset)
     shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
-    present = [Candidate(f"{PHOTOS}/{name}", verdict(shown[name]), selected=ids[name] in listed) for name in names]
+    present = [
+        Candidate(f"{PHOTOS}/{name}", reason_against(shown[name]), selected=ids[name] in listed) for name in names
+    ]
     missing = sorted(listed.difference(ids.values()))
-    return present + [Candidate(f"{PHOTOS}/{id_}", f"is in {vocset}.txt, but has no picture") for id_ in missing]
+    return present + [Candidate(f"{PHOTOS}/{id_}", f"in {vocset}.txt, without a picture") for id_ in missing]
 
 
 def _listed(tree: Path, vocset: str) -> set[str]:
-    """The ids in ImageSets/Main/VOCSET.txt."""
+    """Return the ids in ImageSets/Main/VOCSET.txt."""
     path = _lists(tree) / f"{vocset}.txt"
     if not is_plain(vocset) or not os.path.isfile(path):
-        there = sorted(path.stem for path in _lists(tree).glob("*.txt"))
-        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_some(there, "no lists"), expected="one of those")
+        names = sorted(path.stem for path in _lists(tree).glob("*.txt"))
+        raise ShmDataError(f"{tree}: no list {vocset!r}", found=_shorten(names, "no lists"), expected="one of those")
     ids = {words[0] for words in _words(path)}
     for id_ in sorted(ids):
         if not is_plain(id_):
@@ -72,7 +75,7 @@ def _listed(tree: Path, vocset: str) -> set[str]:
 
 
 def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]:
-    """Whether each photo shows a person: by its XML, else by the person lists, else unknown (None)."""
+    """Return whether each photo shows a person: by its XML, else by the person lists, else unknown (None)."""
     by_list = _shown_by_lists(tree)
 
     def judge(name: str) -> bool | None:
@@ -83,7 +86,7 @@ def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]
 
 
 def _shown_by_xml(path: Path) -> bool | None:
-    """Whether any object, however difficult, is a person; None where the file is missing or broken."""
+    """Return whether any object, difficult ones too, is a person; None where the file is missing or broken."""
     if not os.path.isfile(path):
         return None
     try:
@@ -96,7 +99,7 @@ def _shown_by_xml(path: Path) -> bool | None:
 
 
 def _shown_by_lists(tree: Path) -> dict[str, bool]:
-    """What person_train.txt and its like say: -1 is nobody, 1 a person, 0 one that is difficult to see."""
+    """Return whether photos show a person by person_*.txt: -1 is nobody, 1 a person, 0 one difficult to see."""
     shown: dict[str, bool] = {}
     for path in filter(Path.is_file, _lists(tree).glob("person_*.txt")):
         for words in _words(path):
@@ -114,5 +117,5 @@ def _words(path: Path) -> Iterator[list[str]]:
     return (line.split() for line in lines if line.strip())
 
 
-def _some(names: list[str], none: str) -> str:
+def _shorten(names: list[str], none: str) -> str:
     return ", ".join(names[:25]) + ", ..." * (len(names) > 25) or none
