@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shm_data.pixels.augmentations import AUGMENTATIONS
-
-# How a folder of foregrounds is read: as a published set, as cut-outs, or as the set that its tree certainly is.
-FolderLayout = Literal[
-    "auto", "cutouts",
-    "composition1k", "distinctions646", "aim500", "p3m", "ppm100", "aisegment", "alphamatting",
-]  # fmt: skip
+from shm_data.published_sets import PUBLISHED_SETS
 
 TrimapMethod = Literal["euclid", "ellipse", "random"]
 ForegroundColours = Literal["estimate", "photo"]
@@ -134,7 +129,7 @@ _SET = (
         "Read the folder of photos as this published set, whose split is kept, or as cut-outs; auto recognises "
         "the trees of published sets. See docs/layouts.md.",
         default="auto",
-        choices=get_args(FolderLayout),
+        choices=("auto", "cutouts", *PUBLISHED_SETS),
     ),
     Option("resize_alpha", bool, "Resize alphas to their photo where both have the same shape.", default=False),
     Option("vocroot", Path, "Backgrounds: a Pascal VOC 2007 or 2012 tree.", repeated=True),

@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from shm_data.errors import ShmDataError
-from shm_data.option_table import TABLE, FolderLayout, ForegroundColours, ImageFormat, TrimapMethod
+from shm_data.option_table import TABLE, ForegroundColours, ImageFormat, TrimapMethod
 
-__all__ = ["Augment", "CompositeOptions", "FolderLayout", "TrimapOptions"]
+__all__ = ["Augment", "CompositeOptions", "TrimapOptions"]
 
 
 def _default(name: str) -> Any:
@@ -111,7 +111,7 @@ class CompositeOptions(TrimapOptions):
     trimapdir: Path | None = _default("trimapdir")
     prefix: str | None = _default("prefix")
     resize_alpha: bool = _default("resize_alpha")
-    layout: FolderLayout = _default("layout")
+    layout: str = _default("layout")
 
     vocroot: tuple[Path, ...] = _default("vocroot")
     vocset: str | None = _default("vocset")

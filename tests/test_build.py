@@ -482,7 +482,7 @@ def test_one_photo_under_two_names_is_one_foreground(sources, tmp_path):
     (sources / "alphas" / "twin.png").symlink_to(sources / "alphas" / "p0.png")
     manifest = composite(options(sources), tmp_path / "out")
     assert manifest.counts.foregrounds == 4
-    assert manifest.skipped["is a photo already in the set under another name"] == ("inimg/twin.png",)
+    assert manifest.skipped["the same photo as another foreground"] == ("inimg/twin.png",)
 
 
 def test_a_link_that_comes_later_takes_nobodys_place(sources, tmp_path):

@@ -1,6 +1,8 @@
-"""The trees of published matting sets are found, told from each other, and keep their splits."""
+"""The trees of published matting sets are recognised, kept apart, and keep their splits."""
 
-from typing import get_args
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,13 +13,13 @@ from cli.data import data
 from shm_data import images
 from shm_data.building.build import composite
 from shm_data.check import check_dataset, check_pairs
-from shm_data.dataset.citations import OF_SOURCES
+from shm_data.dataset.citations import citations_of
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.manifest import read_manifest, summary
 from shm_data.errors import ShmDataError
-from shm_data.options import CompositeOptions, FolderLayout
+from shm_data.options import CompositeOptions
+from shm_data.published_sets import PUBLISHED_SETS
 from shm_data.sources.foregrounds import scan
-from shm_data.sources.published_sets import TREES
 
 
 class Bench:
@@ -192,19 +194,53 @@ def _drawn(page):
     return drawn
 
 
-def test_every_set_has_an_option_a_citation_and_its_tree_on_the_page(request):
-    page = (request.config.rootpath / "docs" / "layouts.md").read_text()
-    names = ["auto", "cutouts", *TREES]
+def _row(name):
+    """The row of a set in the table on the page."""
+    published = PUBLISHED_SETS[name]
+    splits, trimaps = (
+        [bool(value) for value in values]
+        for values in zip(*((each.split, each.trimaps) for each in published.folders), strict=True)
+    )
+    split = "its own" if all(splits) else "drawn, unless its folders are split" if any(splits) else "drawn"
+    trimap = "its own" if all(trimaps) else "its own for val" if any(trimaps) else "derived"
+    anchor = published.title.lower().replace(".", "")
+    return f"| [{published.title}](#{anchor}) | `--layout {name}` | {split} | {trimap} | {published.licence} |"
+
+
+@pytest.mark.parametrize("name", PUBLISHED_SETS)
+def test_every_set_has_an_option_a_citation_a_row_and_its_tree_on_the_page(request, name):
+    page = (request.config.rootpath / "docs" / "layouts.md").read_text(encoding="utf-8")
     (option,) = [option for option in data.commands["composite"].params if option.name == "layout"]
-    assert list(get_args(FolderLayout)) == list(option.type.choices) == names
-    assert SETS.keys() == TREES.keys() <= OF_SOURCES.keys()
-    assert all(f"--layout {name}`" in page for name in names[1:])
-    drawn = _drawn(page)
-    for tree in TREES.values():
-        for folder in (
-            folder for room in tree.rooms for folder in (room.images, room.alphas, room.trimaps, room.listed)
-        ):
-            assert any(f"{path}/".startswith(f"{folder}/") for path in drawn[tree.title]) or not folder
+    assert name in option.type.choices and name in SETS
+    assert citations_of({name})[1:] == [PUBLISHED_SETS[name].citation]
+    assert _row(name) in page.splitlines()
+    drawn = _drawn(page)[PUBLISHED_SETS[name].title]
+    for each in PUBLISHED_SETS[name].folders:
+        for path in filter(None, (each.images, each.alphas, each.trimaps, each.name_list)):
+            assert any(f"{other}/".startswith(f"{path}/") for other in drawn)
+
+
+def test_a_new_set_is_one_entry(sources, tmp_path):
+    """In a process of its own: the entry is there before the options are made from the registry."""
+    (sources / "toy").mkdir()
+    for kind, name in (("photos", "toy/people"), ("alphas", "toy/mattes")):
+        (sources / kind).rename(sources / name)
+    script = """
+import sys
+from shm_data.published_sets import PUBLISHED_SETS, PairFolders, PublishedSet
+folders = (PairFolders("people", "mattes", split="val"),)
+PUBLISHED_SETS["toy"] = PublishedSet("Toy", folders, citation="@misc{toy}", licence="CC0")
+from cli.data import main
+main()
+"""
+    command = [sys.executable, "-c", script, "composite", "--layout", "toy", "--inimg", str(sources / "toy")]
+    command += ["--bgdir", str(sources / "places"), "--numbg", "1", "--savedir", str(tmp_path / "set")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads(Layout(tmp_path / "set").manifest.read_text(encoding="utf-8"))
+    assert manifest["layouts"] == {"inimg": "toy"}
+    assert manifest["counts"]["val"] == manifest["counts"]["samples"] == 8
+    assert "@misc{toy}" in Layout(tmp_path / "set").card.read_text(encoding="utf-8")
 
 
 def test_a_tree_that_fits_two_sets_is_refused_until_one_is_named(tmp_path):
@@ -219,11 +255,11 @@ def test_a_tree_that_fits_two_sets_is_refused_until_one_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rooms", ["original mask", "image matte", "val/fg val/alpha", "Train/FG Train/GT", "fg alpha"]
+    "folders", ["original mask", "image matte", "val/fg val/alpha", "Train/FG Train/GT", "fg alpha"]
 )
-def test_folders_that_anybody_may_have_are_no_set(tmp_path, rooms):
+def test_folders_that_anybody_may_have_are_no_set(tmp_path, folders):
     bench = Bench(tmp_path)
-    image, alpha = rooms.split()
+    image, alpha = folders.split()
     bench.pair(f"{image}/alice.jpg", f"{alpha}/alice.png")
     assert scan(CompositeOptions(inimg=tmp_path)).layouts == {}
 
@@ -239,12 +275,12 @@ def test_who_says_how_to_pair_gets_no_layout(tmp_path):
 
 
 @pytest.mark.parametrize("draw", [composition1k, p3m, distinctions646])
-def test_half_a_room_is_refused(tmp_path, draw):
+def test_one_folder_of_a_pair_is_refused(tmp_path, draw):
     draw(Bench(tmp_path))
     name = draw.__name__
-    room = TREES[name].rooms[0]
-    (tmp_path / room.alphas).rename(tmp_path / "elsewhere")
-    with pytest.raises(ShmDataError, match=rf"{room.alphas}: found no folder"):
+    folders = PUBLISHED_SETS[name].folders[0]
+    (tmp_path / folders.alphas).rename(tmp_path / "elsewhere")
+    with pytest.raises(ShmDataError, match=rf"{folders.alphas}: found no folder"):
         scan(CompositeOptions(inimg=tmp_path, layout=name))
 
 
@@ -256,8 +292,9 @@ def test_a_part_of_a_set_will_do(tmp_path):
 
 
 def test_a_folder_without_the_set_says_what_is_wanted(tmp_path):
-    with pytest.raises(ShmDataError, match="nothing of AIM-500, expected original and mask in it"):
+    with pytest.raises(ShmDataError) as error:
         scan(CompositeOptions(inimg=tmp_path, layout="aim500"))
+    assert "AIM-500" in error.value.found and "original and mask" in error.value.expected
     with pytest.raises(ShmDataError, match="no folder, expected a folder"):
         scan(CompositeOptions(inimg=tmp_path / "absent", layout="aim500"))
 
@@ -282,7 +319,7 @@ def test_a_list_leads_nowhere_else(tmp_path, name):
         ({"layout": "p3m", "inimg": "x", "intri": "y"}, "leave out --intri"),
         ({"layout": "p3m", "pubdir": "x", "trimapdir": "y"}, "leave out --trimapdir"),
         ({"layout": "p3m", "pubdir": "x", "prefix": "y"}, "leave out --prefix"),
-        ({"layout": "p4m", "inimg": "x"}, "--layout: found 'p4m', expected 'auto', 'cutouts'"),
+        ({"layout": "p4m", "inimg": "x"}, "--layout: found 'p4m', expected one of auto, cutouts, composition1k"),
     ],
 )
 def test_options_that_contradict_a_layout_are_refused(given, message):
@@ -327,7 +364,7 @@ def test_composites_of_a_set_are_where_it_has_their_foregrounds(sources, tmp_pat
     for name, side in sides.items():
         (owner,) = [stem for stem in told if name.startswith(stem)]
         assert side == told[owner]
-    (title,) = [TREES[name].title for name in manifest.layouts.values()]
+    (title,) = [PUBLISHED_SETS[name].title for name in manifest.layouts.values()]
     assert f"note: inimg: read as {title}" in summary(manifest)
 
 
@@ -440,8 +477,8 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_in_the_tree_of_their_set_are_recognised(realdata, tmp_path, name):
-    group, rooms, count = REAL[name]
-    for here, there in rooms.items():
+    group, folders, count = REAL[name]
+    for here, there in folders.items():
         (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / there).symlink_to(realdata / "fg" / group / here)
     found = scan(CompositeOptions(inimg=tmp_path))
@@ -456,5 +493,5 @@ def test_the_real_list_of_composition_1k_is_read(realdata, tmp_path):
     (tmp_path / "Test_set" / "test_fg_names.txt").write_text(listed + "\nd.png\n")
     found = scan(CompositeOptions(inimg=tmp_path))
     assert {files.name for files in found.files} == {"a-1", "b_2", "d"}
-    absent = [skipped.what for skipped in found.skipped if "test_fg_names.txt, but" in skipped.why]
+    absent = [skipped.what for skipped in found.skipped if "test_fg_names.txt, without" in skipped.why]
     assert sorted(absent) == sorted(f"inimg/{name}" for name in listed.splitlines())

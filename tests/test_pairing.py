@@ -61,7 +61,7 @@ def test_subfolders_are_part_of_the_name():
     [(["a.jpg", "a.png"], ["a.png"]), (["a.jpg"], ["a.png", "a.tif"]), (["a.jpg"], ["a_mask.png", "mask_a.png"])],
 )
 def test_a_name_that_fits_several_files_is_an_error(images, alphas):
-    with pytest.raises(ShmDataError, match=r"fits several .* found .* and .*, expected one of them"):
+    with pytest.raises(ShmDataError, match=r"matches several .* found .* and .*, expected one of them"):
         pair(images, alphas, ALPHA_WORDS)
 
 

@@ -10,7 +10,7 @@ from shm_data.check.findings import Finding, Verdict, error, is_wrong, of_fault,
 from shm_data.check.mattes import cutout_faults, faults_of, looks_like_matte, swapped
 from shm_data.check.trimaps import trimap_faults
 from shm_data.errors import ShmDataError
-from shm_data.options import CompositeOptions, FolderLayout
+from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import same_aspect
@@ -24,7 +24,7 @@ def check_pairs(
     intri: Path | None = None,
     *,
     prefix: str | None = None,
-    layout: FolderLayout = "auto",
+    layout: str = "auto",
     jobs: int = -1,
     progress: Progress = quiet,
 ) -> Verdict:

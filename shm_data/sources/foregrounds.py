@@ -99,7 +99,7 @@ def inspect_all(
 
     results = spread(attempt, found.files, jobs, ordered=True)
     shown = list(progress(results, len(found.files), "reading foregrounds"))
-    bad = [str(result) for result in shown if isinstance(result, ShmDataError)]
+    bad = [result for result in shown if isinstance(result, ShmDataError)]
     if bad:
         raise ShmDataError(f"{len(bad)} of {len(shown)} foregrounds cannot be used", faults=bad)
     return [result for result in shown if isinstance(result, Foreground)]
