@@ -47,7 +47,7 @@ def laid(folder, name, seed=0):
 def make(folder, **options):
     places = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}
     with in_time():
-        return composite(CompositeOptions(foreground="photo", numbg=1, **places | options), folder / "out", jobs=2)
+        return composite(CompositeOptions(foreground="photo", numbg=1, **places | options), folder / "out")
 
 
 def held(root):

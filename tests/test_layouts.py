@@ -345,7 +345,7 @@ def test_cutouts_are_cutouts_in_whatever_tree(tmp_path):
 
 
 def _made(out, **options):
-    manifest = composite(CompositeOptions.checked(**options, seed=3), out, jobs=2)
+    manifest = composite(CompositeOptions.checked(**options, seed=3), out)
     sides = {name: split for split in SPLITS for name in read_names(out, split)}
     verdict = check_dataset(out, jobs=2)
     assert not verdict.wrong, verdict.findings
