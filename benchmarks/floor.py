@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data import images
-from shm_data.parallel import make_ready
+from shm_data.parallel import tune_worker
 from shm_data.pixels import compositing
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.trimap import TrimapRule, derive_trimap, kernel_width
@@ -51,7 +51,7 @@ class Clock:
 
 def measure(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -> dict[str, float]:
     """Milliseconds of each stage, on every foreground and `count` backgrounds for each; fills an empty folder."""
-    make_ready()
+    tune_worker()
     places = sorted((sources / "backgrounds").iterdir())
     photos = sorted((sources / "photos").iterdir())
     clock = Clock()

@@ -21,7 +21,7 @@ from benchmarks.train_step import machine
 from shm_data.building.build import composite, write_plan
 from shm_data.dataset.shards import write_shards
 from shm_data.options import CompositeOptions
-from shm_data.parallel import make_ready
+from shm_data.parallel import tune_worker
 from shm_data.pixels.compositing import Size
 from shm_model.config import Config
 from shm_model.dataset import FREED_MEMORY_KEPT, TrainingSet
@@ -64,7 +64,7 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
 
 def time_all(rows: list[Row], count: int) -> None:
     """Makes `count` samples with each row in turn, after one that is not timed; in a process like a worker's."""
-    make_ready(FREED_MEMORY_KEPT)
+    tune_worker(FREED_MEMORY_KEPT)
     for index in range(count):
         for row in rows:
             row.make(index)

@@ -19,9 +19,6 @@ PROGRAM = PROGRAM if PROGRAM in ("shm-data", "shm-model") else ""
 # took a tenth of the time of loading them.
 _NEW_OBJECTS = 10_000
 
-# Bytes of freed memory that a thread keeps for the next picture: two pictures of a megapixel.
-_KEPT = 2**23
-
 # What to do next; `predict` makes everything anew unless it gets --skip-done.
 _ADVICE = "add --skip-done to the same command" if sys.argv[1:2] == ["predict"] else "run the same command again"
 MESSAGE = f"Interrupted. Every written file is complete; {_ADVICE} to resume."
@@ -37,7 +34,7 @@ def tune_process() -> None:
         os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
         from shm_data.allocator import tune_allocator
 
-        tune_allocator(_KEPT)
+        tune_allocator()
 
 
 def open_standard_streams() -> None:

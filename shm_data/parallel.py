@@ -7,24 +7,22 @@ from typing import Protocol, TypeVar
 import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
-from shm_data.allocator import tune_allocator
-
-# Bytes of freed memory that a thread keeps: two pictures of a megapixel. With twice as much, memory grows.
-_KEPT = 2**23
+from shm_data.allocator import FREED_MEMORY_KEPT, tune_allocator
+from shm_data.host import HostSetting, Restore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Progress(Protocol):
-    """Shows that `items` pass by, of which `total` are expected, and passes them on."""
+    """Shows how many of `total` items have passed, and passes them on."""
 
     def __call__(self, items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
-        """Gives each of `items` while it shows how far they are."""
+        """Return the items while it shows progress."""
 
 
 def quiet(items: Iterable[Result], total: int, label: str) -> Iterable[Result]:
-    """The progress that shows nothing."""
+    """Return the items and show nothing."""
     del total, label
     return items
 
@@ -37,33 +35,43 @@ def spread(
     ordered: bool = False,
     batch: int = 1,
 ) -> Iterator[Result]:
-    """The results of `function` over `items` as they come (or in order), from `jobs` threads (-1: all cores).
+    """Yield `function` of each item from `jobs` threads (-1: one per core), as results come or in order.
 
-    Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array
-    is shared instead of copied. The items are drawn as they are needed, so many in a `batch`: where each takes less
-    than a millisecond, handing them over one by one takes longer.
+    Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array is shared
+    instead of copied. OpenCV starts no threads of its own meanwhile: they would compete with ours. Items are consumed
+    as they are needed, `batch` at a time: where each takes less than a millisecond, single ones cost more to pass.
     """
 
     def apply_all(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
 
-    left = iter(items)
-    batches = iter(lambda: list(itertools.islice(left, batch)), [])
+    remaining = iter(items)
+    batches = iter(lambda: list(itertools.islice(remaining, batch)), [])
     kind = "generator" if ordered else "generator_unordered"
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
-    return itertools.chain.from_iterable(workers(delayed(apply_all)(some) for some in batches))
+    with _ONE_OPENCV_THREAD:
+        yield from itertools.chain.from_iterable(workers(delayed(apply_all)(some) for some in batches))
 
 
-def make_ready(kept: int = _KEPT) -> None:
-    """Prepare a process of ours that is one of several: OpenCV starts no threads, and each thread keeps freed memory.
+def _limit_opencv() -> Restore:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    return lambda: cv2.setNumThreads(threads)
 
-    The setting outlives the call. `kept` is the most bytes that a thread keeps for its next picture.
+
+_ONE_OPENCV_THREAD = HostSetting(_limit_opencv)
+
+
+def tune_worker(kept: int = FREED_MEMORY_KEPT) -> None:
+    """Tune a process of our own, one worker of several: one OpenCV thread, and `kept` bytes of freed memory a thread.
+
+    Both last as long as the process, so this is for programs and their workers, not for a library's caller.
     """
     cv2.setNumThreads(1)
     tune_allocator(kept)
 
 
 def count_workers(jobs: int) -> int:
-    """How many threads `jobs` stands for: -1 is one a core."""
+    """Return how many threads `jobs` means: -1 is one per core."""
     count: int = effective_n_jobs(jobs)
     return count

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from shm_data.building.render import Sample
 from shm_data.errors import ShmDataError
-from shm_data.parallel import make_ready
+from shm_data.parallel import tune_worker
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
 from shm_data.pixels.foreground_colours import separate_colours
@@ -162,7 +162,7 @@ def start_method() -> str:
 
 def _prepare_worker(worker: int) -> None:
     del worker
-    make_ready(FREED_MEMORY_KEPT)
+    tune_worker(FREED_MEMORY_KEPT)
 
 
 def _collate(items: Sequence[Batch | ShmDataError]) -> Batch | ShmDataError:

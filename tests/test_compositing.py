@@ -137,10 +137,10 @@ def test_fit_caps_the_long_edge_and_keeps_the_shape(size, longest):
 
 
 def test_an_enlarged_matte_does_not_ring():
-    edge = np.zeros((20, 20), np.uint8)
-    edge[:, 10:] = 255
+    edge = np.full((20, 20), 30, np.uint8)  # not 0 and 255, at which a ring would be cut off
+    edge[:, 10:] = 200
     row = resize_matte(edge, (80, 80))[40].astype(int)
-    assert (np.diff(row) >= 0).all()
+    assert (np.diff(row) >= 0).all() and row[0] == 30 and row[-1] == 200
 
 
 def test_nearest_invents_no_label():

@@ -32,7 +32,6 @@ DEEP = DRAWN.integers(0, 65536, (13, 17, 4), dtype=np.uint16)
 NEAREST = np.rint(DEEP / 257).astype(np.uint8)
 GRAY, RGB = COLOURS[..., 0], COLOURS[..., :3]
 BITS = GRAY > 127
-LARGE = np.kron(DEEP[..., :3], np.ones((8, 8, 1), np.uint16))
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -120,15 +119,7 @@ EXACT = {
     "tiff": (saved(RGB, "TIFF"), RGB),
     "tiff lzw": (saved(RGB, "TIFF", compression="tiff_lzw"), RGB),
     "tiff deflate": (saved(RGB, "TIFF", compression="tiff_adobe_deflate"), RGB),
-    "tiff packbits": (saved(RGB, "TIFF", compression="packbits"), RGB),
-    "tiff fax": (saved(BITS, "TIFF", compression="group4"), rgb(np.where(BITS, 255, 0))),
     "tiff rgba": (saved(COLOURS, "TIFF"), RGB),
-    "tiff white is 0": (tiff(GRAY, photometric="miniswhite"), rgb(255 - GRAY)),
-    "tiff 1 bit, white is 0": (tiff(BITS, photometric="miniswhite"), rgb(np.where(BITS, 0, 255))),
-    "tiff planes": (
-        tiff(np.moveaxis(RGB, 2, 0).copy(), planarconfig="separate", photometric="rgb"),
-        RGB,
-    ),
     "tiff pages": (tiff(np.stack([GRAY, 255 - GRAY]), photometric="minisblack"), rgb(GRAY)),
     "tiff big": (tiff(RGB, bigtiff=True, photometric="rgb"), RGB),
     "tiff deep gray": (tiff(DEEP[..., 0]), rgb(NEAREST[..., 0])),
@@ -153,11 +144,6 @@ EXACT = {
     "pgm": (saved(GRAY, "PPM"), rgb(GRAY)),
     "pbm": (saved(BITS, "PPM"), rgb(np.where(BITS, 255, 0))),
     "ppm deep": (b"P6 17 13 65535\n" + DEEP[..., :3].astype(">u2").tobytes(), NEAREST[..., :3]),
-    "jpeg 2000": (saved(RGB, "JPEG2000"), RGB),
-    "jpeg 2000 deep": (
-        cv2.imencode(".jp2", LARGE[..., ::-1], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1].tobytes(),
-        np.rint(LARGE / 257),
-    ),
 }
 LOSSY = {
     "jpeg": saved(RGB, "JPEG"),
@@ -195,8 +181,16 @@ def test_every_kind_of_picture_is_read_for_what_it_is(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "pixels",
+    "data",
     {
+        "jpeg 2000": saved(RGB, "JPEG2000"),
+        "packbits": saved(RGB, "TIFF", compression="packbits"),
+        "fax": saved(BITS, "TIFF", compression="group4"),
+        "1 bit": saved(BITS, "TIFF"),
+        "palette": saved(np.asarray(PALETTE), "TIFF", "P"),
+        "cmyk of bytes": saved(RGB, "TIFF", "CMYK"),
+        "gray, white is 0": tiff(GRAY, photometric="miniswhite"),
+        "planes of bytes": tiff(np.moveaxis(RGB, 2, 0).copy(), planarconfig="separate", photometric="rgb"),
         "white is 0": tiff(DEEP[..., 0], photometric="miniswhite"),
         "planes": tiff(np.moveaxis(DEEP[..., :3], 2, 0).copy(), planarconfig="separate", photometric="rgb"),
         "premultiplied": tiff(DEEP, photometric="rgb", extrasamples=["assocalpha"]),
@@ -211,12 +205,11 @@ def test_every_kind_of_picture_is_read_for_what_it_is(tmp_path, kind):
         "12 bits": saved(DEEP[..., 0], "TIFF").replace(
             struct.pack("<HHIHH", 258, 3, 1, 16, 0), struct.pack("<HHIHH", 258, 3, 1, 12, 0)
         ),
-        "12 bits, jpeg 2000": saved(DEEP[..., 0], "JPEG2000").replace(b"\x0f\x01\x01", b"\x0b\x01\x01"),
     }.items(),
     ids=lambda item: item[0],
 )
-def test_pixels_that_a_decoder_would_garble_are_refused(tmp_path, pixels):
-    path = laid(tmp_path, pixels[1])
+def test_pixels_that_a_decoder_would_garble_and_rare_kinds_are_refused(tmp_path, data):
+    path = laid(tmp_path, data[1])
     for read in (images.read_image, images.read_alpha):
         assert fault_of(read, path, named=path)
 
@@ -309,8 +302,8 @@ def test_a_flipped_bit_never_gets_past_a_checksum_and_never_stops_the_work(tmp_p
     path = laid(tmp_path_factory.getbasetemp(), data, "flipped.png")
     for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         fault_of(read, path, named=path)
-    if kind in CHECKED:
-        assert fault_of(images.read_image, path, named=path)
+    if kind in CHECKED and not fault_of(images.read_image, path, named=path):
+        assert np.array_equal(images.read_image(path), TRUTHS[kind])  # it was beside the pixels
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
@@ -430,23 +423,20 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, kind):
         assert "found 60000x60000 = 3600 megapixels, expected at most 179" in sentence
 
 
-def test_a_bomb_in_webp_and_jpeg_2000_is_refused_by_its_header(tmp_path):
+def test_a_bomb_in_webp_is_refused_by_its_header(tmp_path):
     webp = bytearray(saved(RGB, "WEBP", icc_profile=ICC))
     webp[24:30] = struct.pack("<I", 16382)[:3] * 2
-    jp2 = FILES["jpeg 2000"].replace(struct.pack(">II", 13, 17), struct.pack(">II", 60000, 60000))
-    jp2 = jp2.replace(struct.pack(">II", 17, 13), struct.pack(">II", 60000, 60000))
-    for data in (bytes(webp), jp2):
-        path = laid(tmp_path, data)
-        assert fault_of(images.read_size, path, named=path)
-        assert fault_of(images.read_image, path, named=path)
+    path = laid(tmp_path, bytes(webp))
+    assert fault_of(images.read_size, path, named=path)
+    assert fault_of(images.read_image, path, named=path)
 
 
 def test_the_limit_is_one_for_every_decoder(tmp_path, monkeypatch):
-    monkeypatch.setattr("shm_data.images.decoding.MOST_PIXELS", 13 * 17)
-    for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif", "jpeg 2000"):
+    monkeypatch.setattr("shm_data.images.opening.MAX_PIXELS", 13 * 17)
+    for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif"):
         images.read_image(laid(tmp_path, FILES[kind]))
-    monkeypatch.setattr("shm_data.images.decoding.MOST_PIXELS", 13 * 17 - 1)
-    for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif", "jpeg 2000"):
+    monkeypatch.setattr("shm_data.images.opening.MAX_PIXELS", 13 * 17 - 1)
+    for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif"):
         path = laid(tmp_path, FILES[kind])
         assert "17x13 = 0.1 megapixels, expected at most" in fault_of(images.read_image, path, named=path)
 

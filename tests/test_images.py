@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from small import UPRIGHT
 
 from shm_data import images
@@ -31,17 +31,31 @@ def test_lossless_formats_come_back_exactly(tmp_path, extension):
     assert np.array_equal(images.read_image(_save(tmp_path / f"a.{extension}", COLOURS)), COLOURS)
 
 
-def test_webp_lossless_and_lossy_are_told_apart(tmp_path):
-    exact = _save(tmp_path / "a.webp", COLOURS, lossless=True)
-    lossy = _save(tmp_path / "b.webp", COLOURS, quality=90)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+FRAMES = {"save_all": True, "append_images": [Image.fromarray(255 - COLOURS)]}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"icc_profile": PROFILE}, {"exif": bytes(3000)}, FRAMES], ids=lambda o: str(list(o))
+)
+def test_webp_is_lossy_by_the_kind_of_its_pixels(tmp_path, options):
+    exact = _save(tmp_path / "a.webp", COLOURS, lossless=True, **options)
+    lossy = _save(tmp_path / "b.webp", COLOURS, quality=90, **options)
     assert np.array_equal(images.read_image(exact), COLOURS)
     assert not images.is_lossy(exact)
     assert images.is_lossy(lossy)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize(
+    ("compression", "lossy"), [("raw", False), ("tiff_lzw", False), ("tiff_adobe_deflate", False), ("jpeg", True)]
+)
+def test_a_tiff_is_lossy_if_it_holds_jpeg(tmp_path, compression, lossy):
+    assert images.is_lossy(_save(tmp_path / "a.tif", COLOURS, compression=compression)) == lossy
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_any_mode_becomes_rgb(tmp_path, mode):
-    extension = "tif" if mode in ("CMYK", "PA") else "png"
+    extension = "jpg" if mode == "CMYK" else "png"
     source = RAMP.astype(np.uint16) * 257 if mode == "I;16" else COLOURS
     pixels = images.read_image(_save(tmp_path / f"a.{extension}", source, None if mode == "I;16" else mode))
     assert pixels.shape == (40, 30, 3)
@@ -213,12 +227,12 @@ def test_a_written_cutout_comes_back(tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 1, 20, 200, 500])
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of some before it gives up
 def test_a_file_cut_short_is_named(tmp_path, extension, keep):
     path = _save(tmp_path / f"a.{extension}", np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ShmDataError, match=rf"cannot read .*a\.{extension}"):
+    with pytest.raises(ShmDataError) as error:
         images.read_image(path)
+    assert error.value.path == str(path)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -250,7 +264,7 @@ def test_a_pipe_with_the_name_of_a_picture_is_passed_over(tmp_path):
 def test_cmyk_keeps_its_colours(tmp_path):
     flat = np.zeros((16, 16, 3), np.uint8)
     flat[:] = (200, 40, 90)
-    path = _save(tmp_path / "a.tif", flat, "CMYK")
+    path = _save(tmp_path / "a.jpg", flat, "CMYK", quality=95)
     assert np.abs(images.read_image(path).astype(int) - (200, 40, 90)).max() <= 3
 
 
@@ -261,8 +275,18 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_floating_point_pixels_are_refused(tmp_path):
     Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ShmDataError, match="floating-point"):
+    with pytest.raises(ShmDataError) as error:
         images.read_alpha(tmp_path / "a.tif")
+    assert "floating-point" in error.value.found and error.value.path == str(tmp_path / "a.tif")
+
+
+def test_jpeg_2000_is_refused_by_its_name_and_by_its_content(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "a.jp2")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.jp2").read_bytes())
+    assert images.find(tmp_path) == ["b.png"]
+    with pytest.raises(ShmDataError) as error:
+        images.read_image(tmp_path / "b.png")
+    assert error.value.path == str(tmp_path / "b.png") and "PNG" in error.value.expected
 
 
 def test_find_sorts_and_passes_over_what_is_hidden_or_no_picture(tmp_path):
@@ -386,11 +410,9 @@ def _orientation(value):
     return exif
 
 
-STORED = "png,deep png,jpg,turned jpg,progressive jpg,webp,tif,turned tif,deep tif,jp2,bmp,gif,ppm"
+STORED = "png,deep png,jpg,turned jpg,progressive jpg,webp,tif,turned tif,deep tif,bmp,gif,ppm"
 
 
-# Pillow warns of some before it gives up.
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("kind", STORED.split(","))
 def test_a_picture_in_memory_is_read_as_its_file(tmp_path, kind):
     path = _stored(tmp_path, kind)

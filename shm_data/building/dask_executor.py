@@ -30,7 +30,7 @@ from shm_data.dataset.recipes import Recipe
 from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
-from shm_data.parallel import make_ready
+from shm_data.parallel import tune_worker
 from shm_data.sources.types import Foreground, path_of
 
 # Tasks that are sent to a worker together.
@@ -337,7 +337,7 @@ def _build(requirements: Requirements, context: RunContext, plain: list[_PlainTa
     """Run on a worker, which may have joined late, or have lost a file system since."""
     if missing := requirements.missing():
         raise ShmDataError(f"worker {get_worker().address}: {_phrase(missing)}")
-    make_ready()
+    tune_worker()
     jobs = (
         (ForegroundJob(foreground, recipes, context, partners), recipes) for foreground, partners, recipes in plain
     )

@@ -1,43 +1,21 @@
-"""Picture files -> pixels as they are stored, upright, of 8 bits. Broken and huge files are told in a sentence."""
+"""Picture files -> pixels as they are stored, upright, of 8 bits. Faults name the file in one sentence."""
 
 import contextlib
 import io
-import math
-import stat
-import struct
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from shm_data.errors import MACHINE, ShmDataError
-from shm_data.images import integrity
+from shm_data.errors import ShmDataError
+from shm_data.images import containers, integrity
+from shm_data.images.opening import File, Opened, open_image, opened
 from shm_data.pixels.arrays import Array
 
-# A picture may have so many pixels: half a GiB of RGB, and more than any camera of today takes at once.
-# A small file can claim far more. Pillow would refuse the same number, but not say which size it found, and warn
-# from half of it on; OpenCV allows six times as much.
-MOST_PIXELS = 2**29 // 3
-Image.MAX_IMAGE_PIXELS = None
-
-# The formats behind the extensions. Pillow knows more, of which some start other programs.
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_JPEG = ("JPEG", "MPO")  # what many cameras write: a JPEG, and smaller ones behind it
-
-# What Pillow raises for files that are broken, cut short, or no pictures at all.
-_UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, MemoryError, struct.error, cv2.error),
-)
-
-# Both decoders report on broken files and metadata to the terminal, but do not name them. We do.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_JPEG = ("JPEG", "MPO")  # many cameras write MPO: a JPEG, and smaller ones behind it
 
 # EXIF orientation -> what makes the stored array upright.
 _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -60,140 +38,84 @@ _REDUCED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A picture file that is in memory, and what it is called where something is wrong with it."""
-
-    name: str
-    data: bytes
-
-    def __str__(self) -> str:
-        return self.name
-
-    def open(self, mode: Literal["rb"]) -> BinaryIO:
-        """The file, to be read."""
-        del mode
-        return io.BytesIO(self.data)
-
-    def read_bytes(self) -> bytes:
-        """All of it."""
-        return self.data
-
-
-File = Path | Encoded
-
-
 def read_size(path: Path) -> tuple[int, int]:
-    """A picture's width and height, upright, without its pixels.
+    """Return a picture's width and height, upright, without decoding its pixels.
 
-    Raises ShmDataError where it is no picture, or has more than MOST_PIXELS.
+    Raises ShmDataError where the file is no picture, or has more than MAX_PIXELS.
     """
-    with _opened(path) as image:
-        width, height = image.size
-        return (height, width) if _is_on_its_side(path, image) else (width, height)
+    with opened(path, pixels=False) as picture:
+        width, height = picture.image.size
+        return (height, width) if _orientation(picture) in _ON_ITS_SIDE else (width, height)
 
 
 def is_lossy(path: Path) -> bool:
-    """Whether a picture's pixels went through lossy compression. Raises ShmDataError where it is no picture."""
-    with _opened(path) as image:
-        if image.format != "WEBP":
-            return image.format in (*_JPEG, "JPEG2000")
-    with path.open("rb") as file:
-        return b"VP8L" not in file.read(64)  # the first chunk of one without loss
+    """Return whether a picture's pixels are compressed with loss. Raises ShmDataError where it is no picture."""
+    with opened(path, pixels=False) as picture:
+        if picture.image.format == "WEBP":
+            return not containers.is_lossless_webp(picture.data)
+        if picture.image.format == "TIFF":
+            return integrity.is_jpeg_in_tiff(getattr(picture.image, "tag_v2"))  # noqa: B009
+        return picture.image.format in _JPEG
 
 
 def read_channels(path: File) -> Array:
-    """A picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright. Raises ShmDataError where it is broken."""
-    with _opened(path) as image:
-        _check(path, image)
+    """Read a picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright. Raises ShmDataError."""
+    with opened(path) as picture:
         # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
-        if image.format in _JPEG:
-            pixels = _read_by_pillow(path, _whole_jpeg(path.read_bytes(), image))
-        else:
-            pixels = _read_by_opencv(path) if _beyond_pillow(image) else _read_by_pillow(path, image)
-        orientation = _orientation(image)
-    return _upright(pixels, orientation)
+        pixels = _decode(path, picture)
+        return _upright(pixels, _orientation(picture))
 
 
 def read_image(path: File) -> Array:
-    """Reads a photo as (H, W, 3) uint8 RGB. Gray, palette, CMYK and 16-bit pictures are converted, A is dropped.
+    """Read a photo as (H, W, 3) uint8 RGB. Gray, palette, CMYK and 16-bit pictures are converted, A is dropped.
 
     Raises ShmDataError where the file is missing, broken or no picture.
     """
     return _colours(read_channels(path))
 
 
-def read_reduced(path: Path, by: int) -> tuple[Array, int]:
-    """Reads a photo that was found whole before, as `read_image` does; of a JPEG at 1/`by` of its size, rounded up.
+def read_reduced(path: Path, factor: int) -> tuple[Array, int]:
+    """Read a photo that is known to be whole as `read_image` does; a JPEG at 1/`factor` of its size, rounded up.
 
-    OpenCV's decoder is faster than Pillow's, more so where it may leave out the higher frequencies; `by` is 1, 2, 4
-    or 8. Gives the pixels, and by how much they really are reduced.
+    OpenCV's decoder is faster than Pillow's, more so where it may skip high frequencies; `factor` is 1, 2, 4 or 8.
+    Returns the pixels and the factor by which they are really reduced.
     """
-    try:
-        data = path.read_bytes()
-    except OSError:
-        data = b""  # what is wrong is told below
-    if integrity.channels_of_jpeg(data) not in (1, 3):
-        return read_image(path), 1
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
-    if pixels is None:
-        raise ShmDataError("cannot be read", path=path, found="pixels that do not decode", expected="a whole picture")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), by
+    with opened(path, pixels=False) as picture:
+        data = path.read_bytes() if picture.image.format in _JPEG else b""
+        if integrity.channels_of_jpeg(data) in (1, 3):
+            flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION  # so that all roles agree about it
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            if pixels is None:
+                raise ValueError("its pixels do not decode")
+            upright = _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _orientation(picture))
+            return np.ascontiguousarray(upright), factor
+    return read_image(path), 1
+
+
+def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
+    """Return the pixels of a picture as they lie in the file, (H, W) or (H, W, C) of 8 or 16 bits."""
+    image, data = picture.image, picture.data
+    if image.format in _JPEG:
+        return _by_pillow(_whole_jpeg(path.read_bytes(), image))
+    if image.format == "TIFF":
+        integrity.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
+    return _by_opencv(data or path.read_bytes()) if _beyond_pillow(image) else _by_pillow(image)
 
 
 def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:
-    """Pixels (H, W) or (H, W, C) of 8 or 16 bits as (H, W, C) uint8, turned."""
+    """Return pixels (H, W) or (H, W, C) of 8 or 16 bits as (H, W, C) uint8, turned."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     return _to_bytes(_UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels)
 
 
 def _colours(pixels: Array) -> Array:
-    """Of (H, W, C) the colours (H, W, 3)."""
+    """Return the colours (H, W, 3) of channels (H, W, C)."""
     colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
-@contextlib.contextmanager
-def _opened(path: File) -> Iterator[Image.Image]:
-    """A picture that is a file of a known format and an allowed size. What is wrong with it names the file."""
-    try:
-        # Opening a pipe would wait for a writer.
-        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
-            found = "a folder" if path.is_dir() else "a pipe or a device"
-            raise ShmDataError("cannot be read", path=path, found=found, expected="a picture file")
-        with Image.open(path if isinstance(path, Path) else path.open("rb"), formats=_FORMATS) as image:
-            _refuse_huge(path, *image.size)
-            yield image
-    except _UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno in MACHINE:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise _unreadable(path, error) from error
-
-
-def _refuse_huge(path: File, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        megapixels = math.ceil(width * height / 1e5) / 10
-        raise ShmDataError(
-            "cannot be read",
-            path=path,
-            found=f"{width}x{height} = {megapixels:g} megapixels",
-            expected=f"at most {MOST_PIXELS / 1e6:.1f}",
-        )
-
-
-def _check(path: File, image: Image.Image) -> None:
-    """Raises ValueError for faults that the decoders would pass over."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            integrity.check_png(file)
-    elif image.format == "TIFF":
-        integrity.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
-    elif image.format == "JPEG2000":
-        integrity.check_jpeg2000(path.read_bytes())
-
-
 def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
-    """The picture in a JPEG file, decoded. Raises ValueError where the decoder would fill it up with gray."""
+    """Return the decoded picture of a JPEG file. Raises ValueError where the decoder would fill it up with gray."""
     if "progressive" not in image.info:
         # Decodes a whole file, and no faster one would tell. Nor need every Pillow go without an end marker.
         with contextlib.suppress(OSError):
@@ -205,15 +127,15 @@ def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
 
 
 def _decoded(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = open_image(io.BytesIO(data))
     image.load()
     return image
 
 
-def _read_by_pillow(path: File, image: Image.Image) -> NDArray[np.generic]:
-    """Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
+def _by_pillow(image: Image.Image) -> NDArray[np.generic]:
+    """Return Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
-        raise ShmDataError(path=path, found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
+        raise ShmDataError(found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "1":
@@ -226,27 +148,22 @@ def _read_by_pillow(path: File, image: Image.Image) -> NDArray[np.generic]:
 
 
 def _beyond_pillow(image: Image.Image) -> bool:
-    """Whether Pillow would keep but the upper 8 of 16 bits, or garble the picture (a TIFF turned on its side).
-
-    Of a JPEG 2000 it tells no depth, and takes one without pixels for black.
-    """
-    if image.format == "JPEG2000":
-        return True
+    """Return whether Pillow would keep only 8 of 16 bits, or garble the picture (a TIFF on its side)."""
     deep = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
     return deep or (image.format == "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE)
 
 
-def _read_by_opencv(path: File) -> NDArray[np.generic]:
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+def _by_opencv(data: bytes) -> NDArray[np.generic]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ShmDataError("cannot be read", path=path, found="pixels that do not decode", expected="a whole picture")
+        raise ValueError("its pixels do not decode")
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _to_bytes(pixels: NDArray[np.generic]) -> Array:
-    """16 bits to 8, rounded to nearest: 65535 becomes 255."""
+    """Return 16 bits as 8, rounded to nearest: 65535 becomes 255."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
@@ -256,28 +173,6 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
 
 
-def _is_on_its_side(path: Path, image: Image.Image) -> bool:
-    """Whether a picture of which no pixels are read yet is to be turned by a quarter."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            if not integrity.is_described_late(file):  # or Pillow would read all pixels to look behind them
-                return Image.Image.getexif(image).get(_ORIENTATION) in _ON_ITS_SIDE
-    return _orientation(image) in _ON_ITS_SIDE
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation still to be applied: TIFF decoders turn the picture themselves."""
-    told = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
-    return told if told in _UPRIGHT else 1
-
-
-def _unreadable(path: File, error: BaseException) -> ShmDataError:
-    if isinstance(error, FileNotFoundError):
-        return ShmDataError("does not exist", path=path)
-    if isinstance(error, UnidentifiedImageError):
-        kinds = ", ".join(_FORMATS)
-        return ShmDataError(
-            "cannot be read as a picture", path=path, found="a broken or unknown file", expected=f"one of {kinds}"
-        )
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ShmDataError(f"cannot be read as a picture ({reason or type(error).__name__})", path=path)
+def _orientation(picture: Opened) -> int:
+    """Return the orientation still to be applied: TIFF decoders turn the picture themselves."""
+    return 1 if picture.image.format == "TIFF" else picture.metadata.orientation

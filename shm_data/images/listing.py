@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shm_data.errors import ShmDataError
 
-EXTENSIONS = frozenset(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
+EXTENSIONS = frozenset(".bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
 
 _log = logging.getLogger(__name__)
 

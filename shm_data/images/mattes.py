@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.errors import ShmDataError
-from shm_data.images.decoding import File, read_channels
+from shm_data.images.decoding import read_channels
+from shm_data.images.opening import File
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise_trimap
 
