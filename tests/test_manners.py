@@ -57,7 +57,7 @@ from shm_data.report import write_report
 options = CompositeOptions(
     inimg=folder / "photos", inalp=folder / "alphas", bgdir=(folder / "places",), numbg=2, augment=("blur", "noise")
 )
-composite(options, folder / "set", 2)
+composite(options, folder / "set")
 check_dataset(folder / "set", deep=2)
 write_report(folder / "set", folder / "report.html")
 write_trimaps(folder / "alphas", folder / "trimaps", TrimapOptions())

@@ -10,8 +10,27 @@
 The names below are loaded with their first use: numba, which some need, takes its time.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from shm_data.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from shm_data.pixels.augmentations import Augmentation as Augmentation
+    from shm_data.pixels.compositing import blend as blend
+    from shm_data.pixels.compositing import cover as cover
+    from shm_data.pixels.compositing import cover_box as cover_box
+    from shm_data.pixels.compositing import resize as resize
+    from shm_data.pixels.compositing import resize_matte as resize_matte
+    from shm_data.pixels.compositing import resize_nearest as resize_nearest
+    from shm_data.pixels.compositing import resize_straight as resize_straight
+    from shm_data.pixels.foreground_colours import estimate_foreground as estimate_foreground
+    from shm_data.pixels.foreground_colours import separate_colours as separate_colours
+    from shm_data.pixels.placement import composite_over as composite_over
+    from shm_data.pixels.placement import place_in_frame as place_in_frame
+    from shm_data.pixels.trimap import TrimapRule as TrimapRule
+    from shm_data.pixels.trimap import derive_trimap as derive_trimap
+    from shm_data.pixels.trimap import kernel_width as kernel_width
+    from shm_data.pixels.trimap import normalise_trimap as normalise_trimap
 
 _HOMES = {
     "Augmentation": "augmentations",
@@ -32,10 +51,7 @@ _HOMES = {
     "separate_colours": "foreground_colours",
 }
 
-__all__ = list(_HOMES)
+__all__ = list(_HOMES)  # the names are those above
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_attributes(__name__, _HOMES)
