@@ -17,6 +17,7 @@ from small import UPRIGHT, matte, photo
 
 from shm_data import images
 from shm_data.building.build import composite
+from shm_data.building.executors import Threads
 from shm_data.building.trimaps import write_trimaps
 from shm_data.dataset.layout import Layout
 from shm_data.options import CompositeOptions, TrimapOptions
@@ -473,7 +474,7 @@ BROKEN = {
 
 def make(folder, **options):
     places = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}
-    return composite(CompositeOptions(foreground="photo", numbg=1, **places | options), folder / "out", jobs=2)
+    return composite(CompositeOptions(foreground="photo", numbg=1, **places | options), folder / "out", Threads(2))
 
 
 @pytest.mark.parametrize("fault", [*BROKEN, "pipe", "folder", "dangling", "loop"])
