@@ -77,11 +77,11 @@ def invert(image, numbers):
 
 def test_a_new_augmentation_is_one_entry(sources, tmp_path, monkeypatch):
     """It is drawn, recorded, read, applied, checked and offered, and the numbers of the others stay as they are."""
-    composite(options_of(sources), tmp_path / "before", jobs=1)
+    composite(options_of(sources), tmp_path / "before", Threads(1))
     entry = AugmentationKind("invert", "image", ((0.5, 1.0),), ((0.0, 1.0),), invert, "inverts", "0.5 to 1", "us")
     monkeypatch.setitem(AUGMENTATIONS, "invert", entry)
     monkeypatch.setitem(TABLE, "augment", replace(TABLE["augment"], choices=tuple(AUGMENTATIONS)))  # as at import
-    composite(options_of(sources, augment=(*EVERY, "invert")), tmp_path / "after", jobs=1)
+    composite(options_of(sources, augment=(*EVERY, "invert")), tmp_path / "after", Threads(1))
     inverted = 0
     for old, new in zip(recipes_in(tmp_path / "before"), recipes_in(tmp_path / "after"), strict=True):
         numbers = new.augment and new.augment.numbers("invert")
