@@ -18,7 +18,7 @@ import torch
 from benchmarks.train_step import machine
 from shm_model.checkpoint import Checkpoint, save
 from shm_model.config import Config
-from shm_model.export import Matting, export
+from shm_model.export import MattingNetwork, export
 from shm_model.mnet import MNet
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
@@ -46,7 +46,7 @@ def ways_of(name: str, folder: Path) -> dict[str, Way]:
     save(folder / f"{name}.pt", Checkpoint(config, network.state_dict(), {}, {}, 1, 0.0))
     for suffix in (".pt2", ".onnx"):
         export(folder / f"{name}.pt", folder / f"{name}{suffix}")
-    eager, program = Matting(network), torch.export.load(folder / f"{name}.pt2").module()
+    eager, program = MattingNetwork(network), torch.export.load(folder / f"{name}.pt2").module()
     session = onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
     return {
         "torch, eager": eager,
