@@ -77,7 +77,11 @@ def build_options(function: Command) -> Command:
             "--savedir", type=PATH, required=True, help="Folder of the data set; an unfinished one is resumed."
         ),
         click.option("--dry-run", is_flag=True, help="Print what would be made; write nothing."),
-        click.option("--verify", is_flag=True, help="When resuming, read all sources again to find changed ones."),
+        click.option(
+            "--verify",
+            is_flag=True,
+            help="When resuming, read all sources and samples again; broken samples are made again.",
+        ),
         click.option(
             "--link",
             type=click.Choice(["auto", "hard", "copy"]),

@@ -432,6 +432,21 @@ def test_a_source_that_breaks_during_the_work_costs_its_samples_only(sources, tm
     assert contents(root) == before
 
 
+@pytest.mark.parametrize("folder", ["input", "mask", "trimap"])
+def test_a_sample_that_was_cut_short_is_made_again_where_outputs_are_verified(sources, tmp_path, folder):
+    root = tmp_path / "out"
+    composite(options(sources), root)
+    before = contents(root)
+    victim = sorted((root / folder).iterdir())[2]
+    whole = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(whole[: len(whole) // 2])
+    composite(options(sources), root)
+    assert contents(root) != before
+    composite(options(sources), root, verify=True)
+    assert contents(root) == before
+
+
 def test_planning_writes_nothing(sources, tmp_path):
     plan = current_plan(Dataset(tmp_path / "out"), options(sources))
     estimated = estimate_bytes(plan)

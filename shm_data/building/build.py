@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from shm_data import images
 from shm_data.building.executors import Executor, Threads, Workers
 from shm_data.building.worker import ForegroundJob, Link, RunContext, Task
 from shm_data.dataset.layout import Layout
@@ -17,7 +18,7 @@ from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import BusyError, ShmDataError
 from shm_data.files import make_folders
 from shm_data.options import CompositeOptions
-from shm_data.parallel import Progress, quiet
+from shm_data.parallel import Progress, quiet, spread
 from shm_data.planning.plan import current_plan
 from shm_data.sources.types import Foreground
 
@@ -43,7 +44,8 @@ def composite(
     """Make a data set in `savedir`, or complete one that was begun, and return its record.
 
     Samples with the same alpha or trimap share one file by a hard `link`. When a set is resumed, its sources must be
-    what they were; `verify` compares their contents. A `Part` leaves the set incomplete until all parts are made.
+    what they were. `verify` compares their contents, and makes samples again whose files do not decode. A `Part`
+    leaves the set incomplete until all parts are made.
     Raises ShmDataError where the input or the folder is at fault, or samples could not be made; what was written
     stays, and the same call resumes.
     """
@@ -51,7 +53,7 @@ def composite(
     with executor.started() as workers:
         plan = adopt_plan(options, dataset, executor, workers, progress, verify=verify)
         with _turn(dataset, executor):
-            make_samples(plan, dataset, executor, workers, progress, link=link)
+            make_samples(plan, dataset, executor, workers, progress, link=link, verify=verify)
     return _finish(plan, dataset, executor)
 
 
@@ -123,8 +125,9 @@ def make_samples(
     progress: Progress = quiet,
     *,
     link: Link = "auto",
+    verify: bool = False,
 ) -> None:
-    """Make the samples of a recorded plan that are this run's and are missing.
+    """Make the samples of a recorded plan that are this run's and are missing, or, to `verify`, broken.
 
     Raises ShmDataError that names the samples which could not be made, once all others are made.
     """
@@ -136,6 +139,8 @@ def make_samples(
         return read_recipes(layout.recipes, indices.stop, indices.start)
 
     present = _present(layout, plan, recipes(), shared=executor.shared)
+    if verify:
+        present -= _broken(layout, present, executor.jobs, progress)
     missing = sum(recipe.name not in present for recipe in recipes()) if present else len(indices)
     if not missing:
         return
@@ -186,6 +191,22 @@ def _present(layout: Layout, plan: Plan, recipes: Iterator[Recipe], *, shared: b
     if shared:
         return {recipe.name for recipe in recipes if layout.holds(recipe.name)}
     return layout.present(plan.manifest.options.extension)
+
+
+def _broken(layout: Layout, names: set[str], jobs: int, progress: Progress) -> set[str]:
+    """Return the names of samples with a file that does not decode; they are named in the log."""
+
+    def check(name: str) -> str:
+        try:
+            for path in layout.sample(name):
+                images.read_channels(path)
+        except ShmDataError as error:
+            _log.warning("%s; it is made again", error)
+            return name
+        return ""
+
+    checked = spread(check, sorted(names), jobs, ordered=True, batch=16)
+    return set(progress(checked, len(names), "reading samples")) - {""}
 
 
 def _jobs(
