@@ -400,7 +400,7 @@ def test_broken_and_tiny_backgrounds_are_skipped_and_named(sources, tmp_path):
     manifest = composite(options(sources, trainsplit=1), tmp_path / "out")
     skipped = {what: why for why, items in manifest.skipped.items() for what in items}
     assert {f"bgdir/b{number}.png" for number in range(1, 7)} | {"bgdir/empty.jpg", "bgdir/small.png"} == set(skipped)
-    assert "tiny" in skipped["bgdir/small.png"]
+    assert "128" in skipped["bgdir/small.png"]
     used = {recipe.background for recipe in read_recipes(Layout(tmp_path / "out").recipes)} - {None}
     assert used == {"bgdir/b0.png", "bgdir/b7.png", "bgdir/b8.png"}
 
