@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from shm_data import images
-from shm_data.demo import draw_sources
+from shm_data.demo import write_sources as write_example
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size, resize, resize_matte
 
@@ -56,7 +56,7 @@ def _real(root: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
 
 
 def _drawn(root: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    draw_sources(root)
+    write_example(root)
     photos = sorted((root / "photos").iterdir())
     pairs = [(photo, root / "alphas" / f"{photo.stem}.png") for photo in photos]
     return pairs, sorted((root / "VOC2012" / "JPEGImages").iterdir())

@@ -142,7 +142,7 @@ def demo(folder: Path, jobs: int) -> None:
     from shm_data.building.build import composite as build
     from shm_data.building.executors import Threads
     from shm_data.dataset.manifest import summary
-    from shm_data.demo import draw_sources, options, refuse_other
+    from shm_data.demo import options, refuse_other, write_sources
     from shm_data.files import clear_leftovers, locked, make_folders
     from shm_data.images import write_png
     from shm_data.report.contact_sheet import sheet_of
@@ -152,7 +152,7 @@ def demo(folder: Path, jobs: int) -> None:
     make_folders(folder)
     with locked(folder):
         clear_leftovers(folder, *(path for path in sources.rglob("*") if path.is_dir()))
-        draw_sources(sources)
+        write_sources(sources)
         manifest = build(options(sources), dataset, Threads(jobs), show)
         write_png(sheet, sheet_of(dataset))
     say(summary(manifest))

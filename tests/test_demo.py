@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shm_data import demo
 from shm_data.images import read_alpha, read_image, read_size
 from shm_data.pixels.compositing import blend
 from shm_data.pixels.foreground_colours import estimate_foreground
+from tools.painter import repaint
 
 DRAWN = ("amara", "edith", "june", "mateo")
 
@@ -24,7 +26,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", _no_network)
         patch.setattr(socket, "getaddrinfo", _no_network)
-        demo.draw_sources(folder)
+        demo.write_sources(folder)
     return folder
 
 
@@ -37,8 +39,8 @@ def _alphas(folder: Path) -> list[Path]:
     return sorted((folder / "alphas").iterdir())
 
 
-def test_drawn_twice_the_sources_are_the_same_bytes(sources: Path, tmp_path: Path) -> None:
-    demo.draw_sources(tmp_path)
+def test_written_twice_the_sources_are_the_same_bytes(sources: Path, tmp_path: Path) -> None:
+    demo.write_sources(tmp_path)
     assert _digests(tmp_path) == _digests(sources)
 
 
@@ -54,6 +56,20 @@ def test_alphas_are_opaque_clear_and_fractional(sources: Path) -> None:
         assert alpha.min() == 0
         assert alpha.max() == 255
         assert np.mean((alpha > 0) & (alpha < 255)) >= 0.01, path.name
+
+
+def test_repainting_gives_the_assets_pixel_for_pixel(tmp_path: Path) -> None:
+    for folder in ("photos", "alphas", "truth", "VOC2012/JPEGImages"):
+        (tmp_path / folder).mkdir(parents=True)
+    repaint(tmp_path)
+    painted = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*"))
+    assert len(painted) == 3 * len(DRAWN) + 6
+    for path in painted:
+        np.testing.assert_array_equal(_pixels(tmp_path / path), _pixels(demo.ASSETS / path), str(path))
+
+
+def test_the_assets_are_small() -> None:
+    assert sum(path.stat().st_size for path in demo.ASSETS.rglob("*")) < 2.5e6
 
 
 def test_truth_is_known_for_the_drawn_people(sources: Path) -> None:
@@ -97,7 +113,7 @@ def test_some_backgrounds_show_people_and_most_do_not(sources: Path) -> None:
     assert len(annotations) - with_people >= 8
 
 
-def test_the_job_names_what_was_drawn(sources: Path) -> None:
+def test_the_options_name_the_sources(sources: Path) -> None:
     options = demo.options(sources)
     assert options.inimg == sources / "photos"
     assert options.inalp == sources / "alphas"
@@ -105,8 +121,13 @@ def test_the_job_names_what_was_drawn(sources: Path) -> None:
     assert options.numbg == 16
 
 
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 def _subject(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    photo, truth = read_image(folder / "photos" / f"{name}.png"), read_image(folder / "truth" / f"{name}.png")
+    photo, truth = read_image(folder / "photos" / f"{name}.png"), read_image(folder / "truth" / f"{name}.webp")
     return photo, truth, read_alpha(folder / "alphas" / f"{name}.png")
 
 

@@ -20,7 +20,7 @@ from cli.data import data
 from cli.model import model
 from shm_data import images
 from shm_data.building.build import composite
-from shm_data.demo import draw_sources
+from shm_data.demo import write_sources
 from shm_data.options import CompositeOptions
 from shm_model.config import Config, config_of, load_config
 from shm_model.train import train
@@ -66,7 +66,7 @@ every_page = pytest.mark.parametrize("page", [pages.read(path) for path in PAGES
 def ground(tmp_path_factory):
     """The folders that pages speak of: the sources of the embedded example, and some more made of them."""
     folder = tmp_path_factory.mktemp("ground")
-    draw_sources(folder)
+    write_sources(folder)
     for sub in ("cutouts", "published", "places"):
         (folder / sub).mkdir()
     for place, alpha in enumerate(sorted((folder / "alphas").glob("[b-z]*.png"))):
@@ -122,8 +122,8 @@ def desk(request, ground, tmp_path, monkeypatch):
         for each in page.given:
             shutil.copytree(request.getfixturevalue("given") / each, tmp_path / each)
         monkeypatch.chdir(tmp_path)
-        # Drawn once: it takes seconds, and gives the same bytes each time, as another test says.
-        monkeypatch.setattr("shm_data.demo.draw_sources", lambda folder: copy_sources(ground, folder))
+        # Written once: the same bytes each time, as another test says.
+        monkeypatch.setattr("shm_data.demo.write_sources", lambda folder: copy_sources(ground, folder))
 
     return make
 

@@ -1,35 +1,25 @@
-"""Everything a first run needs, made on the spot: people with alphas, and backgrounds. Nothing is downloaded."""
+"""The embedded example: sources for a first run. They come from the package and from scikit-image's wheel."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
+import numpy as np
+from numpy.typing import ArrayLike
 
-from shm_data.demo import astronaut, brush, portraits, voc
-from shm_data.demo.scenes import bokeh, meadow, studio, sunset
 from shm_data.errors import ShmDataError
-from shm_data.files import make_folders
-from shm_data.images import write_jpeg, write_png
+from shm_data.files import make_folders, write_bytes
+from shm_data.images import read_image, write_jpeg
 from shm_data.options import CompositeOptions
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import blend, cover, cover_box
 
-_SIZE = (brush.WIDTH, brush.HEIGHT)
-
-# Where each drawn person was "photographed".
-_WALLS: dict[str, Callable[[], Array]] = {
-    "june": lambda: studio(_SIZE, (186, 204, 214), (96, 116, 134)),
-    "amara": lambda: _defocused(sunset()),
-    "mateo": lambda: _defocused(meadow()),
-    "edith": lambda: _defocused(bokeh()),
-}
+ASSETS = Path(__file__).with_name("assets")
 
 
 def options(folder: Path) -> CompositeOptions:
-    """The job that turns what `draw_sources` wrote to `folder` into a data set.
+    """Return the options that make a data set of what `write_sources` wrote to `folder`.
 
-    With this seed a drawn person falls to val: a network that has seen three others can be expected to know it,
-    as it cannot the only photo. The size is one that a CPU can train at in minutes.
+    With this seed a drawn person is in val: a network that was trained on three of them can be expected to
+    generalize to the fourth, but not to the only photograph. A CPU can train at this size in minutes.
     """
     return CompositeOptions.checked(
         inimg=folder / "photos",
@@ -42,32 +32,55 @@ def options(folder: Path) -> CompositeOptions:
 
 
 def refuse_other(folder: Path) -> None:
-    """Raises ShmDataError where a folder holds anything but an earlier demo: nothing of a user's is overwritten."""
+    """Raise ShmDataError where a folder holds anything but an earlier demo: no file of the user is overwritten."""
     begun = (folder / "sources" / "truth").is_dir()
     if not begun and any(not path.is_dir() for path in folder.rglob("*")):
         raise ShmDataError(path=folder, found="other files", expected="a new folder, or one with an earlier demo")
 
 
-def draw_sources(folder: Path) -> None:
-    """Writes the inputs of a job to `folder`, the same bytes each time, each file whole or not at all.
+def write_sources(folder: Path) -> None:
+    """Write the sources of the example to `folder`: the same bytes each time, each file whole or absent.
 
-    photos/ and alphas/ hold one real portrait and the drawn ones, truth/ the true foreground colours of those,
-    VOC2012/ backgrounds with annotations, of which some show people. Raises WriteError.
+    photos/ and alphas/ hold one photograph and four drawn people, truth/ the true foreground colours of the drawn
+    people, VOC2012/ annotated backgrounds, two of which show people. Raises WriteError.
     """
-    photos, alphas, truth = folder / "photos", folder / "alphas", folder / "truth"
-    make_folders(photos, alphas, truth)
-    photo, alpha = astronaut.portrait()
-    write_jpeg(photos / "astronaut.jpg", photo)
-    write_png(alphas / "astronaut.png", alpha)
-    for person in portraits.PEOPLE:
-        colours, alpha = portraits.draw(person)
-        write_png(photos / f"{person.name}.png", blend(colours, alpha, _WALLS[person.name]()))
-        write_png(alphas / f"{person.name}.png", alpha)
-        write_png(truth / f"{person.name}.png", colours)
-    voc.write(folder / "VOC2012")
+    assets = [path for path in sorted(ASSETS.rglob("*")) if path.is_file()]
+    make_folders(folder / "truth", *dict.fromkeys(folder / path.relative_to(ASSETS).parent for path in assets))
+    for path in assets:
+        write_bytes(folder / path.relative_to(ASSETS), path.read_bytes())
+    write_jpeg(folder / "photos" / "astronaut.jpg", photo("astronaut.png"))
+    for name, read in _PHOTOS.items():
+        write_jpeg(folder / "VOC2012" / "JPEGImages" / f"{name}.jpg", read(), quality=92)
 
 
-def _defocused(scene: Array) -> Array:
-    """A scene (H, W, 3) uint8 as a portrait lens shows it behind a person."""
-    box = cover_box((scene.shape[1], scene.shape[0]), _SIZE, 0.5, 0.5)
-    return cv2.GaussianBlur(cover(scene, box, _SIZE), (0, 0), 9).astype(scene.dtype, copy=False)
+def photo(name: str) -> Array:
+    """Return a photo (H, W, 3) uint8 of scikit-image's wheel."""
+    import skimage  # noqa: PLC0415
+
+    return read_image(Path(skimage.__file__).parent / "data" / name)
+
+
+def tint(name: str, dark: ArrayLike, bright: ArrayLike) -> Array:
+    """Return a gray photo as a gradient between two colours, (H, W, 3) uint8."""
+    gray = photo(name)[..., :1]
+    low, high = np.quantile(gray, (0.01, 0.99))
+    share = np.clip((gray - low) / (high - low), 0, 1)
+    tinted = np.asarray(dark) + (np.asarray(bright, float) - np.asarray(dark)) * share
+    pixels: Array = np.rint(np.clip(tinted, 0, 255)).astype(np.uint8)
+    return pixels
+
+
+# The backgrounds that are photographs; the others are among the assets.
+_PHOTOS: dict[str, Callable[[], Array]] = {
+    "brick": lambda: tint("brick.png", (96, 40, 30), (222, 158, 128)),
+    "camera": lambda: photo("camera.png"),
+    "cat": lambda: photo("chelsea.png"),
+    "coffee": lambda: photo("coffee.png"),
+    "crew": lambda: photo("astronaut.png")[:384],
+    "galaxies": lambda: photo("hubble_deep_field.jpg"),
+    "garage": lambda: photo("motorcycle_left.png"),
+    "gravel": lambda: tint("gravel.png", (44, 44, 52), (232, 224, 212)),
+    "meadow": lambda: tint("grass.png", (22, 44, 14), (206, 222, 128)),
+    "moon": lambda: tint("moon.png", (30, 32, 40), (236, 232, 224)),
+    "rocket": lambda: photo("rocket.jpg"),
+}

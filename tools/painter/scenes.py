@@ -1,15 +1,12 @@
-"""Backgrounds for the demo: photos from scikit-image's wheel, and scenes made from noise."""
+"""Scenes made from noise, as backgrounds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from shm_data.images import read_image
 from shm_data.pixels.arrays import Array
 
 Floats = NDArray[np.float64]
@@ -23,39 +20,15 @@ _DUSK: Stops = ((58, 62, 112), (150, 112, 150), (246, 178, 150))
 _LAMPS = ((255, 176, 84), (255, 120, 92), (255, 214, 150), (120, 170, 255), (230, 120, 190))
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """An object in a background, and its box (left, top, right, bottom) in px."""
-
-    name: str
-    box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A background of the demo: its name, what is in it, and how its pixels (H, W, 3) uint8 come about."""
-
-    name: str
-    pixels: Callable[[], Array]
-    things: tuple[Thing, ...] = ()
-
-
-def photo(name: str) -> Array:
-    """A photo (H, W, 3) uint8 that lies in scikit-image's wheel."""
-    import skimage  # noqa: PLC0415
-
-    return read_image(Path(skimage.__file__).parent / "data" / name)
-
-
 def studio(size: Size, bright: ArrayLike, dark: ArrayLike) -> Array:
-    """A lit studio wall (H, W, 3) uint8, brightest behind the head."""
+    """Return a lit studio wall (H, W, 3) uint8, brightest behind the head."""
     x, y = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]))
     light = np.exp(-((x + 0.1) ** 2 + (y + 0.25) ** 2) * 0.9)[..., None]
     return _pixels(np.asarray(dark) + (np.asarray(bright, float) - np.asarray(dark)) * light)
 
 
 def bokeh(size: Size = SIZE, seed: int = 11) -> Array:
-    """City lights out of focus at night, (H, W, 3) uint8."""
+    """Return city lights out of focus at night, (H, W, 3) uint8."""
     generator = np.random.default_rng(seed)
     picture = _gradient(size, (24, 22, 52), (74, 40, 74), (30, 22, 40))
     for _ in range(70):
@@ -67,7 +40,7 @@ def bokeh(size: Size = SIZE, seed: int = 11) -> Array:
 
 
 def clouds(size: Size = SIZE, seed: int = 12, sky: Stops = _SUMMER, lit: ArrayLike = (255, 250, 244)) -> Array:
-    """Clouds of the colour `lit` on a sky of three colours from top to bottom, (H, W, 3) uint8."""
+    """Return clouds of the colour `lit` on a sky of three colours from top to bottom, (H, W, 3) uint8."""
     noise = _noise(np.random.default_rng(seed), size, 3, stretch=2)
     cover = np.clip((noise - 0.46) / 0.26, 0, 1)[..., None] ** 1.3
     shade = 1 - 0.1 * np.clip((noise - 0.55) / 0.3, 0, 1)[..., None]
@@ -75,7 +48,7 @@ def clouds(size: Size = SIZE, seed: int = 12, sky: Stops = _SUMMER, lit: ArrayLi
 
 
 def sunset(size: Size = SIZE, seed: int = 13) -> Array:
-    """Hills against the evening sky, (H, W, 3) uint8."""
+    """Return hills against the evening sky, (H, W, 3) uint8."""
     width, height = size
     x, y = np.meshgrid(np.arange(width) / width, np.arange(height) / height)
     sky = _gradient(size, (58, 52, 110), (226, 120, 104), (255, 206, 130))
@@ -87,47 +60,19 @@ def sunset(size: Size = SIZE, seed: int = 13) -> Array:
 
 
 def mountains(size: Size = SIZE, seed: int = 14) -> Array:
-    """Ridges in the morning mist, (H, W, 3) uint8."""
+    """Return ridges in the morning mist, (H, W, 3) uint8."""
     sky = _gradient(size, (176, 206, 220), (224, 228, 222), (246, 232, 214))
     return _hills(sky, seed, 0.42, (182, 204, 208), (24, 66, 70))
 
 
 def dunes(size: Size = SIZE, seed: int = 17) -> Array:
-    """Sand under a hazy sky, (H, W, 3) uint8."""
+    """Return sand under a hazy sky, (H, W, 3) uint8."""
     sky = _gradient(size, (120, 168, 196), (214, 214, 200), (244, 222, 184))
     return _hills(sky, seed, 0.5, (238, 200, 152), (156, 92, 54))
 
 
-def meadow() -> Array:
-    """A lawn from above, (512, 512, 3) uint8: a gray photo in the colours of grass."""
-    return _tinted("grass.png", (22, 44, 14), (206, 222, 128))
-
-
-def scenes() -> tuple[Scene, ...]:
-    """All backgrounds of the demo, by name. Two of them show people."""
-    return (
-        Scene("crew", lambda: photo("astronaut.png")[:384], (Thing("person", (20, 15, 365, 384)),)),
-        Scene("bokeh", bokeh),
-        Scene("brick", lambda: _tinted("brick.png", (96, 40, 30), (222, 158, 128))),
-        Scene("camera", lambda: photo("camera.png"), (Thing("person", (50, 60, 345, 512)),)),
-        Scene("cat", lambda: photo("chelsea.png"), (Thing("cat", (1, 1, 400, 300)),)),
-        Scene("clouds", clouds),
-        Scene("coffee", lambda: photo("coffee.png"), (Thing("diningtable", (1, 1, 600, 400)),)),
-        Scene("dunes", dunes),
-        Scene("dusk", lambda: clouds(seed=21, sky=_DUSK, lit=(246, 196, 188))),
-        Scene("galaxies", lambda: photo("hubble_deep_field.jpg")),
-        Scene("garage", lambda: photo("motorcycle_left.png"), (Thing("motorbike", (65, 70, 695, 460)),)),
-        Scene("gravel", lambda: _tinted("gravel.png", (44, 44, 52), (232, 224, 212))),
-        Scene("meadow", meadow),
-        Scene("moon", lambda: _tinted("moon.png", (30, 32, 40), (236, 232, 224))),
-        Scene("mountains", mountains),
-        Scene("rocket", lambda: photo("rocket.jpg")),
-        Scene("sunset", sunset),
-    )  # fmt: skip
-
-
 def _disc(radius: int) -> Floats:
-    """A disc out of focus, brighter at its rim."""
+    """Return a disc out of focus, brighter at its rim."""
     edge = 2 * radius + 12
     disc = np.zeros((edge, edge), np.float32)
     centre = (edge // 2, edge // 2)
@@ -137,7 +82,7 @@ def _disc(radius: int) -> Floats:
 
 
 def _shine(picture: Floats, x: int, y: int, light: Floats) -> None:
-    """Adds a patch of light to a picture, centred at x and y, as far as it lies inside."""
+    """Add a patch of light to a picture, centred at x and y, as far as it lies inside."""
     height, width = picture.shape[:2]
     top, left = y - light.shape[0] // 2, x - light.shape[1] // 2
     bottom, right = min(height, top + light.shape[0]), min(width, left + light.shape[1])
@@ -146,7 +91,7 @@ def _shine(picture: Floats, x: int, y: int, light: Floats) -> None:
 
 
 def _hills(picture: Floats, seed: int, horizon: float, far: ArrayLike, near: ArrayLike) -> Array:
-    """Five ridges over a picture, from the colour of the far ones to that of the near ones."""
+    """Return five ridges over a picture, from the colour of the far ones to that of the near ones."""
     height, width = picture.shape[:2]
     generator = np.random.default_rng(seed)
     rows = np.arange(height)[:, None]
@@ -160,14 +105,6 @@ def _hills(picture: Floats, seed: int, horizon: float, far: ArrayLike, near: Arr
     return _pixels(picture + generator.normal(0, 1.2, (height, width, 1)))
 
 
-def _tinted(name: str, dark: ArrayLike, bright: ArrayLike) -> Array:
-    """A gray photo between two colours."""
-    gray = photo(name)[..., :1]
-    low, high = np.quantile(gray, (0.01, 0.99))
-    share = np.clip((gray - low) / (high - low), 0, 1)
-    return _pixels(np.asarray(dark) + (np.asarray(bright, float) - np.asarray(dark)) * share)
-
-
 def _gradient(size: Size, top: ArrayLike, middle: ArrayLike, bottom: ArrayLike) -> Floats:
     rows = np.linspace(0, 1, size[1])
     stops = np.array([top, middle, bottom], float)
@@ -176,7 +113,7 @@ def _gradient(size: Size, top: ArrayLike, middle: ArrayLike, bottom: ArrayLike) 
 
 
 def _noise(generator: Generator, size: Size, cells: int, stretch: int = 1) -> Floats:
-    """Smooth noise (H, W) around 0.5: octaves of random grids, each finer and half as strong."""
+    """Return smooth noise (H, W) around 0.5: octaves of random grids, each finer and half as strong."""
     total = np.zeros(size[::-1])
     for octave in range(6):
         count = cells * 2**octave
@@ -188,3 +125,13 @@ def _noise(generator: Generator, size: Size, cells: int, stretch: int = 1) -> Fl
 def _pixels(values: ArrayLike) -> Array:
     pixels: Array = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
     return pixels
+
+
+SCENES: dict[str, Callable[[], Array]] = {
+    "bokeh": bokeh,
+    "clouds": clouds,
+    "dunes": dunes,
+    "dusk": lambda: clouds(seed=21, sky=_DUSK, lit=(246, 196, 188)),
+    "mountains": mountains,
+    "sunset": sunset,
+}

@@ -21,12 +21,12 @@ _SHIFT = 4  # bits behind the point in OpenCV's coordinates
 
 
 def canvas() -> Array:
-    """An empty canvas: (H, W, 4) uint8 premultiplied RGBA."""
+    """Return an empty canvas: (H, W, 4) uint8 premultiplied RGBA."""
     return np.zeros((HEIGHT * _SCALE, WIDTH * _SCALE, 4), np.uint8)
 
 
 def area(points: ArrayLike, *, smooth: bool = True) -> Array:
-    """The mask (H, W) uint8 of a closed outline (N, 2) in px, rounded through its points unless not `smooth`."""
+    """Return the mask (H, W) uint8 of a closed outline (N, 2) in px, `smooth` rounds it through its points."""
     outline = np.asarray(points, float)
     mask = np.zeros((HEIGHT * _SCALE, WIDTH * _SCALE), np.uint8)
     cv2.fillPoly(mask, [_fixed(_through(outline) if smooth else outline)], 255, cv2.LINE_AA, _SHIFT)
@@ -34,20 +34,20 @@ def area(points: ArrayLike, *, smooth: bool = True) -> Array:
 
 
 def oval(x: float, y: float, across: float, down: float) -> Array:
-    """The mask (H, W) uint8 of an ellipse by its centre and radii in px."""
+    """Return the mask (H, W) uint8 of an ellipse by its centre and radii in px."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     return area(np.stack([x + across * np.cos(t), y + down * np.sin(t)], 1), smooth=False)
 
 
 def line(points: ArrayLike, width: float) -> Array:
-    """The mask (H, W) uint8 of one curved stroke, thin at both ends."""
+    """Return the mask (H, W) uint8 of one curved stroke, thin at both ends."""
     curve = bezier(np.asarray(points, float)[None])
     profile = np.sin(np.linspace(0.05, np.pi - 0.05, curve.shape[1]))
     return area(_ribbons(curve, width * profile[None])[0], smooth=False)
 
 
 def soften(mask: Array, sigma: float) -> Array:
-    """A mask blurred by `sigma` px. Blurred small: nobody sees the difference, and it is far faster."""
+    """Return a mask blurred by `sigma` px. Blurred small: nobody sees the difference, and it is far faster."""
     step = max(1, int(sigma * _SCALE / 4))
     size = (mask.shape[1] // step, mask.shape[0] // step)
     small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
@@ -56,17 +56,17 @@ def soften(mask: Array, sigma: float) -> Array:
 
 
 def within(mask: Array, limit: Array) -> Array:
-    """The part of a mask that lies in another."""
+    """Return the part of a mask that lies in another."""
     return cv2.multiply(mask, limit, scale=1 / 255).astype(np.uint8, copy=False)
 
 
 def fill(target: Array, mask: Array, colour: Colour, opacity: float = 1.0) -> None:
-    """Lays one colour over the canvas."""
+    """Lay one colour over the canvas."""
     _over(target, mask, np.array(colour, np.float32), opacity)
 
 
 def mould(target: Array, mask: Array, bright: Colour, dark: Colour, depth: float) -> None:
-    """Lays a rounded body over the canvas, lit from the upper left: `depth` px from its far edge it is `bright`."""
+    """Lay a rounded body over the canvas, lit from the upper left: `depth` px from its far edge it is `bright`."""
     move = np.array([[1, 0, -depth * _SCALE * 0.55], [0, 1, -depth * _SCALE * 0.4]])
     lit = cv2.warpAffine(soften(mask, depth), move, mask.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
     share = np.clip((lit / np.float32(255) - 0.3) / 0.65, 0, 1)[..., None]
@@ -76,7 +76,7 @@ def mould(target: Array, mask: Array, bright: Colour, dark: Colour, depth: float
 
 
 def strands(target: Array, curves: Floats, widths: Floats, colours: Floats) -> None:
-    """Paints hairs over the canvas, each opaque, thinning to its tip.
+    """Paint hairs over the canvas, each opaque, thinning to its tip.
 
     `curves` (N, M, 2) in px, `widths` (N,) in px at the root, `colours` (N, 3) of 255.
     """
@@ -87,7 +87,7 @@ def strands(target: Array, curves: Floats, widths: Floats, colours: Floats) -> N
 
 
 def bezier(control: Floats, points: int = 28) -> Floats:
-    """Curves (N, points, 2) of control points (N, K, 2), of degree K - 1, by de Casteljau."""
+    """Return curves (N, points, 2) of control points (N, K, 2), of degree K - 1, by de Casteljau."""
     t = np.linspace(0, 1, points)[:, None, None]
     levels = np.repeat(control[:, None], points, axis=1)
     while levels.shape[2] > 1:
@@ -96,7 +96,7 @@ def bezier(control: Floats, points: int = 28) -> Floats:
 
 
 def merge(target: Array, layer: Array, light: Light, opacity: float = 1.0) -> None:
-    """Lays a layer over the canvas, its colours times `light` (H, W), its alpha times `opacity`."""
+    """Lay a layer over the canvas, its colours times `light` (H, W), its alpha times `opacity`."""
     x, y, width, height = cv2.boundingRect(layer[..., 3])
     part = np.s_[y : y + height, x : x + width]
     alpha = layer[part][..., 3:] * np.float32(opacity)
@@ -106,14 +106,14 @@ def merge(target: Array, layer: Array, light: Light, opacity: float = 1.0) -> No
 
 
 def glow(x: float, y: float, across: float, down: float) -> Light:
-    """A soft spot of light (H, W) in [0, 1] by its centre and its Gaussian radii in px."""
+    """Return a soft spot of light (H, W) in [0, 1] by its centre and its Gaussian radii in px."""
     column = np.exp(-(((np.arange(WIDTH * _SCALE) / _SCALE - x) / across) ** 2) / 2)
     row = np.exp(-(((np.arange(HEIGHT * _SCALE) / _SCALE - y) / down) ** 2) / 2)
     return np.outer(row, column).astype(np.float32)
 
 
 def finish(target: Array) -> tuple[Array, Array]:
-    """The canvas at its final size as straight colours (H, W, 3) uint8 and alpha (H, W) uint8."""
+    """Return the canvas at its final size as straight colours (H, W, 3) uint8 and alpha (H, W) uint8."""
     small = cv2.resize(target.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     alpha = small[..., 3:]
     colours = small[..., :3] * 255 / np.maximum(alpha, 1e-3)
@@ -131,7 +131,7 @@ def _over(target: Array, mask: Array, colours: NDArray[np.float32], opacity: flo
 
 
 def _through(points: Floats) -> Floats:
-    """A closed Catmull-Rom curve through points (N, 2)."""
+    """Return a closed Catmull-Rom curve through points (N, 2)."""
     p0, p1, p2, p3 = (np.roll(points, shift, axis=0)[:, None] for shift in (1, 0, -1, -2))
     t = np.linspace(0, 1, 12, endpoint=False)[None, :, None]
     curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
@@ -139,7 +139,7 @@ def _through(points: Floats) -> Floats:
 
 
 def _ribbons(curves: Floats, widths: Floats) -> Floats:
-    """Outlines (N, 2 M, 2) of curves (N, M, 2) with widths (N, M)."""
+    """Return outlines (N, 2 M, 2) of curves (N, M, 2) with widths (N, M)."""
     along = np.gradient(curves, axis=1)
     across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
     across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)

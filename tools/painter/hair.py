@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.random import Generator
 
-from shm_data.demo import brush
-from shm_data.demo.brush import HEAD_X as X
-from shm_data.demo.brush import HEAD_Y as Y
-from shm_data.demo.brush import Colour, Floats, Light, area, bezier, fill, glow, merge, strands
 from shm_data.pixels.arrays import Array
+from tools.painter import brush
+from tools.painter.brush import HEAD_X as X
+from tools.painter.brush import HEAD_Y as Y
+from tools.painter.brush import Colour, Floats, Light, area, bezier, fill, glow, merge, strands
 
 _AUBURN = ((92, 40, 22), (186, 98, 50))
 _BLACK = ((26, 20, 20), (72, 56, 50))
@@ -24,7 +24,7 @@ _MOUTH = ((0, 81), (26, 84), (42, 100), (50, 108))
 
 
 def long_behind(target: Array, generator: Generator) -> None:
-    """Hair that falls down the back."""
+    """Draw hair that falls down the back."""
     layer = brush.canvas()
     mass = ((0, -150), (78, -134), (118, -60), (126, 60), (142, 190), (146, 300), (96, 352), (0, 350))
     fill(layer, area(_both(mass)), _AUBURN[0])
@@ -34,7 +34,7 @@ def long_behind(target: Array, generator: Generator) -> None:
 
 
 def long_before(target: Array, generator: Generator) -> None:
-    """Two curtains from a parting, over the shoulders."""
+    """Draw two curtains from a parting, over the shoulders."""
     layer = brush.canvas()
     for side in (-1, 1):
         _wavy(layer, generator, side, count=560, spread=(0.0, 0.8), shade=1.0)
@@ -55,7 +55,7 @@ def _wavy(
     shade: float,
     fine: bool = False,
 ) -> None:
-    """Strands of one side of a parting, in locks that wave together."""
+    """Draw strands of one side of a parting, in locks that wave together."""
     locks = count if fine else count // 12
     lock = generator.integers(locks, size=count)
     base = generator.uniform(*spread, locks)[lock]
@@ -84,7 +84,7 @@ def _wavy(
 
 
 def afro_behind(target: Array, generator: Generator) -> None:
-    """A ball of small curls that thins out at its rim."""
+    """Draw a ball of small curls that thins out at its rim."""
     fill(target, area(_ball(generator, 152, 146)), _BLACK[0])
     layer = brush.canvas()
     angle = generator.uniform(0, 2 * np.pi, 7200)
@@ -94,7 +94,7 @@ def afro_behind(target: Array, generator: Generator) -> None:
 
 
 def afro_before(target: Array, generator: Generator) -> None:
-    """Curls over the forehead, down to a rounded hairline."""
+    """Draw curls over the forehead, down to a rounded hairline."""
     layer = brush.canvas()
     fringe = _both(((0, -150), (70, -130), (104, -60), (106, -8), (94, -4), (84, -52), (58, -86), (0, -104)))
     fill(layer, brush.soften(area(fringe), 2), _BLACK[0])
@@ -120,7 +120,7 @@ def _curls(layer: Array, generator: Generator, centres: Floats) -> None:
 
 
 def short_before(target: Array, generator: Generator) -> None:
-    """A swept-up crop, with a trimmed beard."""
+    """Draw a swept-up crop, with a trimmed beard."""
     beard = brush.canvas()
     _stubble(beard, generator)
     merge(target, beard, _shine(X - 60, Y + 40, 50, 60), 0.94)
@@ -154,7 +154,7 @@ def _stubble(layer: Array, generator: Generator) -> None:
 
 
 def _band(outer: Points, inner: Points) -> Floats:
-    """The outline between two lines around the head's place, each given from the axis to the right."""
+    """Return the outline between two lines around the centre of the head, each given from the axis to the right."""
     above, below = np.array(outer, float), np.array(inner, float)[::-1]
     right = np.concatenate([above, below])
     outline: Floats = np.add(np.concatenate([right, right[::-1] * (-1, 1)]), (X, Y))
@@ -162,7 +162,7 @@ def _band(outer: Points, inner: Points) -> Floats:
 
 
 def bun_behind(target: Array, generator: Generator) -> None:
-    """A knot on the crown."""
+    """Draw a knot on the crown."""
     layer = brush.canvas()
     fill(layer, brush.oval(X, Y - 192, 57, 48), _SILVER[0])
     count = 420
@@ -175,7 +175,7 @@ def bun_behind(target: Array, generator: Generator) -> None:
 
 
 def bun_before(target: Array, generator: Generator) -> None:
-    """Hair combed up from the hairline to the knot."""
+    """Draw hair combed up from the hairline to the knot."""
     layer = brush.canvas()
     crown = [(-98, 8), (-107, -46), (-98, -108), (-58, -154), (0, -168), (58, -154), (98, -108), (107, -46), (98, 8)]
     line = [(91, -16), (85, -62), (62, -98), (0, -116), (-62, -98), (-85, -62), (-91, -16)]
@@ -196,7 +196,7 @@ def bun_before(target: Array, generator: Generator) -> None:
 
 
 def _loose(target: Array, generator: Generator, roots: Floats, centre: tuple[float, float]) -> None:
-    """Fine single hairs that leave the shape."""
+    """Draw fine single hairs that leave the shape."""
     count = len(roots)
     away = roots - _at(*centre)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
@@ -209,7 +209,7 @@ def _loose(target: Array, generator: Generator, roots: Floats, centre: tuple[flo
 
 
 def _both(points: Points) -> Floats:
-    """A closed outline around the head's place, the same on both sides, from its right half."""
+    """Return a closed outline around the centre of the head, the same on both sides, from its right half."""
     right = np.array(points, float)
     left = right[right[:, 0] != 0][::-1] * (-1, 1)
     outline: Floats = np.add(np.concatenate([right, left]), (X, Y))
@@ -217,13 +217,13 @@ def _both(points: Points) -> Floats:
 
 
 def _at(x: Floats | float, y: Floats | float) -> Floats:
-    """Places (N, 2) in px from offsets to the head's place."""
+    """Return points (N, 2) in px from offsets to the centre of the head."""
     places: Floats = np.stack(np.broadcast_arrays(np.add(x, X), np.add(y, Y)), -1)
     return places
 
 
 def _roots(generator: Generator, mask: Array, count: int) -> Floats:
-    """Random places (count, 2) in px within a mask."""
+    """Return random points (count, 2) in px within a mask."""
     inside = np.flatnonzero(mask > 127)
     y, x = np.divmod(generator.choice(inside, count), mask.shape[1])
     places: Floats = np.stack([x, y], 1) / (mask.shape[1] / brush.WIDTH)
@@ -231,17 +231,17 @@ def _roots(generator: Generator, mask: Array, count: int) -> Floats:
 
 
 def _tints(generator: Generator, colours: tuple[Colour, Colour], count: int, even: float = 2.2) -> Floats:
-    """Colours (count, 3) between two, the more alike the larger `even` is."""
+    """Return colours (count, 3) between two, the more alike the larger `even` is."""
     dark, bright = np.array(colours, float)
     tints: Floats = dark + (bright - dark) * generator.beta(even, even * 1.3, (count, 1))
     return tints
 
 
 def _shine(x: float, y: float, across: float, down: float, gain: float = 0.42) -> Light:
-    """Daylight with a soft highlight."""
+    """Return daylight with a soft highlight."""
     return _daylight() + np.float32(gain) * glow(x, y, across, down)
 
 
 def _daylight() -> Light:
-    """Light (H, W) from the left."""
+    """Return light (H, W) from the left."""
     return np.float32(0.98) - np.float32(0.3) * glow(X + 130, Y + 40, 80, 190)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.demo import brush, hair
-from shm_data.demo.brush import HEAD_X as X
-from shm_data.demo.brush import HEAD_Y as Y
-from shm_data.demo.brush import Colour, area, fill, line, mould, oval, soften, within
 from shm_data.pixels.arrays import Array
+from tools.painter import brush, hair
+from tools.painter.brush import HEAD_X as X
+from tools.painter.brush import HEAD_Y as Y
+from tools.painter.brush import Colour, area, fill, line, mould, oval, soften, within
 
-# The right half of a head from crown to chin, around its place.
+# The right half of a head from crown to chin, around its centre.
 _HEAD = ((0, -152), (52, -140), (88, -98), (99, -34), (97, 28), (88, 76), (64, 116), (30, 139), (0, 144))
 
 
@@ -37,7 +37,7 @@ class Person:
 
 
 def draw(person: Person) -> tuple[Array, Array]:
-    """The true colours (H, W, 3) uint8 and the alpha (H, W) uint8 of a person."""
+    """Return the true colours (H, W, 3) uint8 and the alpha (H, W) uint8 of a person."""
     generator = np.random.default_rng(person.seed)
     target = brush.canvas()
     if person.behind:
@@ -51,7 +51,7 @@ def draw(person: Person) -> tuple[Array, Array]:
 
 
 def _both(points: tuple[tuple[float, float], ...], x: float, y: float) -> NDArray[np.float64]:
-    """A closed outline that is the same on both sides of x, from its right half."""
+    """Return a closed outline that is the same on both sides of x, from its right half."""
     right = np.array(points, float)
     inner = right[right[:, 0] != 0][::-1]
     outline: NDArray[np.float64] = np.add(np.concatenate([right, inner * (-1, 1)]), (x, y))
@@ -111,7 +111,7 @@ def _folds(target: Array, cloth: Array, dark: Colour, broad: float) -> None:
 
 
 def _rim(edge: NDArray[np.float64]) -> Array:
-    """The band along a neckline."""
+    """Return the band along a neckline."""
     along = np.gradient(edge, axis=0)
     down = np.stack([-along[:, 1], along[:, 0]], 1) / np.linalg.norm(along, axis=1, keepdims=True)
     return area(np.concatenate([edge, (edge + 9 * down)[::-1]]))
