@@ -63,7 +63,7 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
 
 
 def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
-    """A sample as the build makes it. Raises ShmDataError where a source is gone or has changed."""
+    """Return a sample as the build makes it. Raises ShmDataError where a source is missing or has changed."""
     expected = (recipe.foreground, recipe.partner)
     people = {some.files.name: some for some in manifest.foregrounds if some.files.name in expected}
     return worker.make_sample(recipe, people, manifest)
@@ -72,14 +72,14 @@ def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:
 def _judge(
     path: Path, read: Callable[[Path], Array], made: Array, data: bytes | memoryview, manifest: Manifest
 ) -> Finding | None:
-    """What differs between a file and what was made, pixels and encoded.
+    """Return how a file differs from the sample that was made again, in pixels and encoded.
 
     The mean over an image is its residual |I - alpha F - (1 - alpha) B|.
     """
     what, expected = f"{path.parent.name}/{path.name}", "what its recipe makes of the sources"
     try:
         stored = read(path)
-    except ShmDataError:  # told already
+    except ShmDataError:  # already reported
         return None
     if path.read_bytes() == data:
         return None
@@ -99,7 +99,7 @@ def _judge(
 
 
 def _changed_since(manifest: Manifest) -> str:
-    """Which versions are others than when the data set was made."""
+    """Return the versions that changed since the data set was made, as a phrase."""
     now = versions()
     return ", ".join(
         f"{name} {then}, now {now.get(name)}" for name, then in manifest.versions.items() if now.get(name) != then

@@ -1,4 +1,4 @@
-"""What the lists, the folders and the recipes of a data set say of its samples: names alone, no pixels."""
+"""Reads the lists, folders and recipes of a data set and compares them: names only, no pixels."""
 
 import os
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from shm_data.planning.splits import group_of
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """What a data set says of itself.
+    """The samples of a data set by its lists and recipes.
 
     `splits` has the split of each sample by name, in the order of the lists ("" where no list tells). `planned` has
     the splits by the recipes, None where there are none to go by; `manifest` is None where no record can be trusted.
@@ -31,7 +31,7 @@ class DatasetIndex:
 
 
 def read_index(layout: Layout) -> DatasetIndex:
-    """Reads lists, record, recipes and folders, and compares them. Raises ShmDataError where there is no data set."""
+    """Read lists, record, recipes and folders and compare them. Raises ShmDataError where there is no data set."""
     _require(layout)
     manifest, findings = _read_record(layout)
     planned, of_recipes = _read_planned(layout, manifest)
@@ -51,7 +51,7 @@ def read_index(layout: Layout) -> DatasetIndex:
 
 
 def recipes_of(layout: Layout, manifest: Manifest | None) -> Iterator[Recipe]:
-    """The recipes of a data set: those that its record vouches for, or all."""
+    """Return the recipes of a data set: as many as its record counts, or all."""
     return read_recipes(layout.recipes, None if manifest is None else manifest.counts.samples)
 
 
@@ -81,7 +81,7 @@ def _ingredients(recipe: Recipe, pattern: str | None) -> Iterator[tuple[str, str
 
 
 def is_there(path: Path) -> bool:
-    """Whether something is at a path; where that cannot be told, who opens it will be told why."""
+    """Return whether a path exists; True where it cannot be accessed, so that opening it gives the reason."""
     try:
         return path.exists()
     except OSError:
@@ -123,7 +123,7 @@ def _read_planned(layout: Layout, manifest: Manifest | None) -> tuple[dict[str, 
 
 
 def _read_lists(layout: Layout) -> tuple[dict[str, str], set[str], list[Finding]]:
-    """The split of each name, by the first list that has it, the splits without a list, and what is wrong."""
+    """Return the split of each name by the first list that has it, the splits without a list, and the findings."""
     splits: dict[str, str] = {}
     absent = {split for split in SPLITS if not layout.names_of(split).exists()}
     findings = [error("list", f"{split}.txt", "no file", "the names of a split") for split in sorted(absent)]
@@ -138,7 +138,7 @@ def _read_lists(layout: Layout) -> tuple[dict[str, str], set[str], list[Finding]
 
 
 def _read_list(path: Path) -> tuple[list[str], list[Finding]]:
-    """The plain names in a list file, each once, and what is wrong with it."""
+    """Return the plain names in a list file, each once, and the findings."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as fault:
@@ -154,7 +154,7 @@ def _read_list(path: Path) -> tuple[list[str], list[Finding]]:
 
 
 def _compared(planned: Mapping[str, str], splits: Mapping[str, str], absent: AbstractSet[str]) -> Iterator[Finding]:
-    """Where recipes and lists differ; lists that are absent say nothing."""
+    """Yield where recipes and lists differ; lists that are absent are not compared."""
     for name, split in planned.items():
         if name not in splits and split not in absent:
             yield error("record", name, "a recipe, and its name in no list", f"the name in {split}.txt")
@@ -166,7 +166,7 @@ def _compared(planned: Mapping[str, str], splits: Mapping[str, str], absent: Abs
 
 
 def _there(layout: Layout, planned: Mapping[str, str] | None) -> dict[str, str]:
-    """The samples where a list is absent: those of the recipes of which all files are there, or all images."""
+    """Return the samples where a list is absent: those of the recipes whose files all exist, or all images."""
     if planned is None:
         return dict.fromkeys(_files(layout.input), "")
     plain = ((name, split) for name, split in planned.items() if is_plain(name))
@@ -185,7 +185,7 @@ def _of_folders(layout: Layout, known: AbstractSet[str]) -> Iterator[Finding]:
 
 
 def _files(folder: Path) -> list[str]:
-    """The files in a folder but for hidden ones, sorted. Raises ShmDataError where it cannot be listed."""
+    """Return the files in a folder without hidden ones, sorted. Raises ShmDataError where it cannot be listed."""
     if not folder.is_dir():
         return []
     try:

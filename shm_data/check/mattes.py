@@ -1,4 +1,4 @@
-"""Faults of alphas, told by their pixels alone. All thresholds were tried on the mattes of twelve public sets."""
+"""Finds faults of alphas by their pixels. All thresholds were tried on the mattes of twelve public sets."""
 
 from collections.abc import Iterator
 
@@ -34,14 +34,14 @@ _BORDER, _BORDER_OVER_CENTRE = 0.5, 0.05
 _SPECK, _SMALLEST_SPECK, _DEEP = 1e-4, 4, 0.1
 
 # A straight cut-out has colours above its alpha in 35 % to 84 % of its soft pixels, a premultiplied one in none.
-# If its opaque colours let less than 10 % expect that, it is too dark to tell.
+# If fewer than 10 % are expected from its opaque colours, it is too dark to decide.
 _EXPECTED, _SEEN, _ENOUGH = 0.1, 0.05, 50
 
 
 def faults_of(what: str, alpha: Array, image: Array | None = None, *, lossy: bool = False) -> list[Finding]:
-    """What is wrong or odd with an alpha (H, W) uint8, of an image (H, W, 3) uint8 if it is known.
+    """Return the faults of an alpha (H, W) uint8, compared with its image (H, W, 3) uint8 if that is given.
 
-    `lossy` tells that its file is. Of an alpha that is blank or swapped with its image nothing else is said.
+    `lossy` says whether its file is lossy. An alpha that is blank or swapped with its image has no other findings.
     """
     if alpha.max() <= _FLAT:
         found = f"an alpha that is nowhere above {alpha.max()}"
@@ -54,12 +54,12 @@ def faults_of(what: str, alpha: Array, image: Array | None = None, *, lossy: boo
 
 
 def swapped(what: str) -> Finding:
-    """The finding that image and alpha stand in each other's place."""
+    """Return the finding that image and alpha are swapped."""
     return error("swapped", what, "an image like a matte and an alpha like a photo", "the photo as image")
 
 
 def looks_like_matte(pixels: Array) -> bool:
-    """Whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
+    """Return whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
     if pixels.ndim == 3:
         if not is_gray(pixels):
             return False
@@ -68,10 +68,10 @@ def looks_like_matte(pixels: Array) -> bool:
 
 
 def cutout_faults(what: str, colours: Array, alpha: Array) -> list[Finding]:
-    """What is wrong with the colours (H, W, 3) uint8 of a cut-out with its alpha (H, W) uint8.
+    """Return whether the colours (H, W, 3) uint8 of a cut-out are premultiplied by its alpha (H, W) uint8.
 
-    Premultiplied colours are nowhere above alpha. That says something only where straight ones would be: how often,
-    is told by the colours of opaque pixels.
+    Premultiplied colours are nowhere above alpha. How often straight colours would be is estimated from the colours
+    of opaque pixels.
     """
     brightest = colours.max(axis=2)
     soft, opaque = (alpha > _FLAT) & (alpha < 230), brightest[alpha >= 255 - _FLAT]
@@ -129,13 +129,13 @@ def _border_and_centre(alpha: Array) -> tuple[float, float]:
 
 
 def _contour(alpha: Array) -> int:
-    """The length in px of the line where alpha crosses one half."""
+    """Return the length in px of the line where alpha crosses one half."""
     half = (alpha >= 128).astype(np.uint8)
     return int(np.count_nonzero(cv2.morphologyEx(half, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))) // 2
 
 
 def _peaks(alpha: Array) -> int:
-    """How many pixels stand out from both neighbours in a row or column, where all around is near 0 or near 255.
+    """Count the pixels that differ from both neighbours in a row or column, where all around is near 0 or near 255.
 
     A soft edge that runs out falls towards 0 steadily; noise goes up and down.
     """
@@ -165,6 +165,6 @@ def _specks(alpha: Array) -> list[tuple[int, int]]:
 
 
 def _distance_to(region: NDArray[np.bool_]) -> cv2.typing.MatLike:
-    """The distance in px of each pixel to the region, and to the border of the picture."""
+    """Return the distance in px of each pixel to the region or the border of the picture, whichever is nearer."""
     padded = np.pad((~region).astype(np.uint8), 1)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]

@@ -28,7 +28,7 @@ def check_pairs(
     jobs: int = -1,
     progress: Progress = quiet,
 ) -> Verdict:
-    """Checks images with their alphas (and trimaps), found as `composite` finds them, or RGBA cut-outs.
+    """Check images with their alphas (and trimaps), found as `composite` finds them, or RGBA cut-outs.
 
     Raises ShmDataError where a folder is missing, nothing pairs, or a name is ambiguous.
     """
@@ -46,13 +46,13 @@ def check_pairs(
 
 
 def _check(files: Files, roots: Mapping[str, Path]) -> list[Finding]:
-    """What is wrong with one foreground; of alphas and trimaps it is told by their own keys."""
+    """Return the findings about one foreground; those about its alpha and trimap have their keys."""
     if files.alpha is None:
         return _check_cutout(files.image, path_of(files.image, roots))
-    image, findings = _tried(files.image, roots, images.read_image)
-    alpha, of_alpha = _tried(files.alpha, roots, images.read_alpha)
+    image, findings = _read(files.image, roots, images.read_image)
+    alpha, of_alpha = _read(files.alpha, roots, images.read_alpha)
     if alpha is None:
-        photo, _ = _tried(files.alpha, roots, images.read_image)
+        photo, _ = _read(files.alpha, roots, images.read_image)
         if image is not None and photo is not None and looks_like_matte(image):
             of_alpha = [swapped(files.alpha)]
         return [*findings, *of_alpha]
@@ -60,7 +60,7 @@ def _check(files: Files, roots: Mapping[str, Path]) -> list[Finding]:
         findings += _sizes(files.image, image, files.alpha, alpha)
     lossy = images.is_lossy(path_of(files.alpha, roots))
     of_alpha = faults_of(files.alpha, alpha, image, lossy=lossy)
-    # What a trimap says of an alpha that is wrong itself, is no fault of the trimap.
+    # A trimap is compared only with an alpha that has no fault itself.
     of_trimap = [] if is_wrong(of_alpha) else _check_trimap(files, roots, alpha)
     return findings + of_alpha + of_trimap
 
@@ -77,14 +77,14 @@ def _check_cutout(key: str, path: Path) -> list[Finding]:
 def _check_trimap(files: Files, roots: Mapping[str, Path], alpha: Array) -> list[Finding]:
     if files.trimap is None:
         return []
-    trimap, findings = _tried(files.trimap, roots, images.read_gray)
+    trimap, findings = _read(files.trimap, roots, images.read_gray)
     if trimap is None:
         return findings
     sizes = _sizes(files.alpha or files.image, alpha, files.trimap, trimap)
     return sizes or trimap_faults(files.trimap, trimap, alpha)
 
 
-def _tried(key: str, roots: Mapping[str, Path], read: Callable[[Path], Array]) -> tuple[Array | None, list[Finding]]:
+def _read(key: str, roots: Mapping[str, Path], read: Callable[[Path], Array]) -> tuple[Array | None, list[Finding]]:
     path = path_of(key, roots)
     try:
         return read(path), []
@@ -93,7 +93,7 @@ def _tried(key: str, roots: Mapping[str, Path], read: Callable[[Path], Array]) -
 
 
 def _sizes(key: str, pixels: Array, other_key: str, other: Array) -> list[Finding]:
-    """Whether two pictures are of one size; if only their scale differs, `composite` can be told to resolve it."""
+    """Return a finding if two pictures differ in size; `composite --resize-alpha` can resize those of one shape."""
     (height, width), (other_height, other_width) = pixels.shape[:2], other.shape[:2]
     if (height, width) == (other_height, other_width):
         return []

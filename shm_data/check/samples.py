@@ -1,4 +1,4 @@
-"""The files of samples: whether they decode, fit together, and show what they should."""
+"""Checks the files of samples: that they decode, match each other, and show the foreground of the recipe."""
 
 import hashlib
 import itertools
@@ -29,7 +29,7 @@ _SAME = 8
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Samples for one worker. Those with recipes are of one foreground, and by `model` the others are judged."""
+    """Samples for one worker. Those with recipes are of one foreground and compared with `model`."""
 
     names: tuple[str, ...]
     recipes: Mapping[str, Recipe]
@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was found in a sample.
+    """The findings about a sample.
 
     `key` stands for its foreground: the name by its recipe, or else the digest of its alpha, which is None where
     the alpha does not decode. What is found `of_alpha` holds for all samples with that alpha.
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file as it was read: digests of its bytes and of its pixels, which are None where there are none."""
+    """A file that was read, with digests of its bytes and pixels; no pixels where it does not decode."""
 
     findings: tuple[Finding, ...]
     pixels: Array | None = None
@@ -109,10 +109,10 @@ def _read(layout: Layout, name: str, recipe: Recipe | None, before: _Sample | No
 
 
 def _read_file(path: Path, reader: Callable[[Path, str], _File], before: _File | None = None) -> _File:
-    """A file by its reader, or `before` if it holds the same bytes and was found good."""
+    """Return a file as read by `reader`, or `before` if that has the same bytes and no fault."""
     what = f"{path.parent.name}/{path.name}"
     if not is_there(path):
-        # A folder that is missing altogether is told once, not for each sample.
+        # A missing folder is reported once, not for each sample.
         return _File((error("missing", what, "no file", "a file for each sample"),) * path.parent.is_dir())
     raw = _digest_of_file(path)
     if before is not None and before.pixels is not None and raw == before.raw:
@@ -126,7 +126,7 @@ def _read_file(path: Path, reader: Callable[[Path, str], _File], before: _File |
 def _digest_of_file(path: Path) -> str:
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError:  # its reader will say why
+    except OSError:  # reading it gives the reason
         return ""
 
 
@@ -177,7 +177,7 @@ def _judge(sample: _Sample, before: _Sample | None, model: _Sample | None) -> Ou
     rule = None if sample.recipe is None else sample.recipe.trimap
     old_rule = None if before is None or before.recipe is None else before.recipe.trimap
     if trimap is not None and trimap.shape == alpha.shape and (new_mask or new_trimap or rule != old_rule):
-        # What a trimap says of an alpha that is wrong itself, is no fault of the trimap.
+        # A trimap is compared only with an alpha that has no fault itself.
         findings += [] if is_wrong(of_alpha) else trimap_faults(sample.name, trimap, alpha, rule)
     if model is not None and fitting is not None:
         findings += _strange(sample, model)
@@ -189,7 +189,7 @@ def _judge(sample: _Sample, before: _Sample | None, model: _Sample | None) -> Ou
 
 
 def _sizes(sample: _Sample) -> Iterator[Finding]:
-    """Whether the files that decode are of one size, and of the recipe's."""
+    """Yield a finding unless all files that decode have one size, that of the recipe."""
     files = {"image": sample.image, "alpha": sample.mask, "trimap": sample.trimap}
     sizes = {kind: file.pixels.shape[1::-1] for kind, file in files.items() if file.pixels is not None}
     planned = () if sample.recipe is None else (sample.recipe.size,)
@@ -200,7 +200,7 @@ def _sizes(sample: _Sample) -> Iterator[Finding]:
 
 
 def _swapped(sample: _Sample, findings: list[Finding]) -> list[Finding]:
-    """The findings of a sample without alpha; a colour picture where the alpha belongs may be its image."""
+    """Return the findings of a sample without a readable alpha; if that is a colour picture, they may be swapped."""
     coloured = [finding for finding in findings if finding.kind == "channels" and finding.grave]
     if not coloured or sample.image.pixels is None or not looks_like_matte(sample.image.pixels):
         return findings
@@ -208,9 +208,9 @@ def _swapped(sample: _Sample, findings: list[Finding]) -> list[Finding]:
 
 
 def _strange(sample: _Sample, model: _Sample) -> Iterator[Finding]:
-    """Whether a sample has the alpha of the model of its foreground, and its colours where that is 255.
+    """Yield a finding unless a sample has the alpha of the model of its foreground, and its opaque colours.
 
-    What is augmented has colours, or an alpha, of its own; --deep tells whether they are the right ones.
+    Augmented samples have colours, or an alpha, of their own; --deep checks these.
     """
     image, alpha, first = sample.image.pixels, sample.mask.pixels, model.image.pixels
     recipes = sample.recipe, model.recipe

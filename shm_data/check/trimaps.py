@@ -1,4 +1,4 @@
-"""Faults of trimaps: their values, and what they say of pixels whose alpha is known."""
+"""Finds faults of trimaps: in their values, and against the alpha."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _REDRAWN = 0.01
 
 
 def trimap_faults(what: str, stored: Array, alpha: Array, rule: TrimapRule | None = None) -> list[Finding]:
-    """What is wrong with a trimap (H, W) uint8 as its file holds it, for an alpha (H, W) uint8.
+    """Return the faults of a trimap (H, W) uint8 as stored, for an alpha (H, W) uint8.
 
     With a rule, the trimap must be what the rule makes of alpha. Without, it is somebody's own and may be narrower
     than the soft edge: that is a warning.
@@ -61,7 +61,7 @@ def _against(what: str, trimap: Array, alpha: Array, rule: TrimapRule | None) ->
 
 
 def _known_but_soft(trimap: Array, alpha: Array) -> float:
-    """The share of the pixels whose alpha is fractional and which the trimap calls known."""
+    """Return the share of pixels with fractional alpha that the trimap has as known."""
     foreground = (trimap == FOREGROUND) & (alpha < 255 - LOSSY_TOLERANCE)
     return float(np.mean(foreground | ((trimap == BACKGROUND) & (alpha > LOSSY_TOLERANCE))))
 

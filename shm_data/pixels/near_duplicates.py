@@ -1,4 +1,4 @@
-"""Nearly the same foreground in another file: found by a perceptual hash, whatever it stands before."""
+"""Finds nearly the same foreground in another file by a perceptual hash that ignores the background."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-# The low frequencies of a small picture, 16 x 16 without the mean: 255 bits, each a sign. Of different people half
-# of the bits differ, with the spread of thrown coins (0.03): of 1891 pairs, drawn ones included, at least 0.34 do,
-# however cut or mirrored. Of copies that were scaled to a third, saved as JPEG, or put before something else, up to
-# 0.15 do.
+# The low frequencies of a small picture, 16 x 16 without the mean: 255 bits, each a sign. Half of the bits of
+# different people differ, with the standard deviation of fair coins (0.03): of 1891 pairs, drawn people included, at
+# least 0.34 do, however cropped or mirrored. Of copies at a third of the size, saved as JPEG, or on another background,
+# up to 0.15 do.
 _SIDE = 16
 ALIKE = 0.2
 
-# What may have been cut off at the bottom and at both sides, as shares of the foreground: photos are cut where people
-# touch their border, and a foreground's frame moves with it.
+# What may have been cropped at the bottom and at both sides, as shares of the foreground: people touch the border of
+# their photo there, so the bounding box moves with the crop.
 _CUTS = ((0.0, 0.0), (0.03, 0.0), (0.06, 0.0), (0.03, 0.03), (0.06, 0.06))
 
 # The share of alpha beyond each side of the frame: a stray pixel must not move it.
@@ -37,10 +37,10 @@ _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
 
 
 def perceptual_hashes(image: Array, alpha: Array) -> Array | None:
-    """The hashes (10, 32) uint8 of a foreground: the whole, cut in four ways, and each mirrored.
+    """Return the hashes (10, 32) uint8 of a foreground: whole, cropped in four ways, and each mirrored.
 
-    `image` is (H, W, 3) uint8, `alpha` (H, W) uint8. Hashed are the shades of gray over gray, within the frame of
-    the foreground, so that neither background nor scale matters. None where alpha is blank.
+    `image` is (H, W, 3) uint8, `alpha` (H, W) uint8. The foreground is hashed in gray over gray, within its bounding
+    box, so that neither background nor scale matters. None where alpha is empty.
     """
     if not alpha.any():
         return None
@@ -52,10 +52,10 @@ def perceptual_hashes(image: Array, alpha: Array) -> Array | None:
 
 
 def near_duplicates(ones: Array, others: Array) -> list[tuple[int, int, float]]:
-    """For each of `others` (M, 10, 32) uint8 that is like some of `ones` (N, 10, 32) uint8: which is most, and how.
+    """Return the nearest of `ones` (N, 10, 32) uint8 for each of `others` (M, 10, 32) uint8 that is like any of them.
 
-    Told are the place in `ones`, the place in `others` and the distance, the share of bits that differ, at most
-    ALIKE. Not all pairs are compared, but those which share a band of bits: the work grows far slower than N times M.
+    A match is the index in `ones`, the index in `others` and the distance: the share of bits that differ, at most
+    ALIKE. Only pairs that share a band of bits are compared: the work grows far slower than N times M.
     """
     nearest = np.full(len(others), np.inf)
     partner = np.zeros(len(others), np.int64)
@@ -68,11 +68,11 @@ def near_duplicates(ones: Array, others: Array) -> list[tuple[int, int, float]]:
         nearest[other[last_is_least]] = distance[last_is_least]
         partner[other[last_is_least]] = one[last_is_least]
     alike = np.flatnonzero(np.isfinite(nearest))
-    return [(int(partner[place]), int(place), float(nearest[place])) for place in alike]
+    return [(int(partner[index]), int(index), float(nearest[index])) for index in alike]
 
 
 def _frame(alpha: Array, axis: int) -> slice:
-    """The rows (axis 1) or columns (axis 0) that hold the foreground but for a stray pixel."""
+    """Return the rows (axis 1) or columns (axis 0) of the foreground, without stray pixels."""
     grown = np.cumsum(alpha.sum(axis=axis, dtype=np.int64))
     first, last = np.searchsorted(grown, [_OUTSIDE * grown[-1], (1 - _OUTSIDE) * grown[-1]])
     return slice(int(first), int(last) + 1)
@@ -85,16 +85,16 @@ def _cut(small: Array, bottom: float, sides: float) -> Array:
 
 
 def _hash(small: Array) -> Array:
-    """The signs of the lowest frequencies of a picture (64, 64) uint8, packed into 32 bytes; the mean's is 0."""
+    """Return the signs of the lowest frequencies of a picture (64, 64) uint8 in 32 bytes; that of the mean is 0."""
     signs = cv2.dct(small.astype(np.float32))[:_SIDE, :_SIDE].ravel() > 0
     signs[0] = False
     return np.packbits(signs)
 
 
-def _near(queries: Array, whole: Array) -> Iterator[tuple[Places, Places, NDArray[np.float64]]]:
-    """Which of `queries` (N, R, 32) have a row like the first row of one of `whole` (M, R, 32), and the distances."""
-    index = np.ascontiguousarray(whole[:, 0])
-    keys = _bands(index)
+def _near(queries: Array, whole: Array) -> Iterator[tuple[Indices, Indices, NDArray[np.float64]]]:
+    """Yield which of `queries` (N, R, 32) have a row like the first row of one of `whole` (M, R, 32), and how far."""
+    first_rows = np.ascontiguousarray(whole[:, 0])
+    keys = _bands(first_rows)
     order = np.argsort(keys, axis=0, kind="stable")
     ordered = np.take_along_axis(keys, order, axis=0)
     number, rows, size = queries.shape
@@ -104,21 +104,21 @@ def _near(queries: Array, whole: Array) -> Iterator[tuple[Places, Places, NDArra
         for band, expected in enumerate(_bands(some).T):
             first, last = (np.searchsorted(ordered[:, band], expected, side) for side in ("left", "right"))
             query = np.repeat(np.arange(len(some)), last - first)
-            place = order[_ranges(first, last), band]
-            distance = _ONES[some[query] ^ index[place]].sum(axis=1) / (_SIDE * _SIDE - 1)
+            index = order[_ranges(first, last), band]
+            distance = _ONES[some[query] ^ first_rows[index]].sum(axis=1) / (_SIDE * _SIDE - 1)
             alike = distance <= ALIKE
-            yield (begin + query[alike]) // rows, place[alike], distance[alike]
+            yield (begin + query[alike]) // rows, index[alike], distance[alike]
 
 
-def _bands(hashes: Array) -> Places:
-    """The bands (N, 21) of hashes (N, 32) uint8 as numbers; the mean's bit is in none."""
+def _bands(hashes: Array) -> Indices:
+    """Return the bands (N, 21) of hashes (N, 32) uint8 as numbers, without the bit of the mean."""
     bits = np.unpackbits(hashes, axis=1)[:, 1 : 1 + _BANDS * _WIDTH]
-    bands: Places = bits.reshape(-1, _BANDS, _WIDTH).astype(np.int64) @ (1 << np.arange(_WIDTH))
+    bands: Indices = bits.reshape(-1, _BANDS, _WIDTH).astype(np.int64) @ (1 << np.arange(_WIDTH))
     return bands
 
 
-def _ranges(first: Places, last: Places) -> Places:
-    """The numbers first[0] .. last[0] - 1, first[1] .. last[1] - 1, and so on."""
+def _ranges(first: Indices, last: Indices) -> Indices:
+    """Return the numbers first[0] .. last[0] - 1, first[1] .. last[1] - 1, and so on."""
     counts = last - first
-    places: Places = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-    return places
+    indices: Indices = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return indices
