@@ -39,8 +39,7 @@ from shm_data.planning import partners
 from shm_data.planning.draw import draw_augmentations
 from shm_data.report.contact_sheet import sheet_of
 from shm_data.report.preview import preview
-from shm_data.sources import foregrounds
-from shm_data.sources.types import Files, Foreground, path_of
+from shm_data.sources import Files, Foreground, foregrounds, path_of
 from shm_model.config import config_of
 from shm_model.dataset import TrainingSet
 from shm_model.samples import source_of

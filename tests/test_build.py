@@ -31,7 +31,7 @@ from shm_data.pixels.compositing import blend, cover
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.planning.plan import current_plan
 from shm_data.report.contact_sheet import sheet_of
-from shm_data.sources.types import Pixels, path_of
+from shm_data.sources import Pixels, path_of
 
 
 def options(folder, **more):

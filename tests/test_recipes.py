@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shm_data.dataset.recipes import from_line, read_recipes, to_line, write_recipes
 from shm_data.options import CompositeOptions
 from shm_data.planning.draw import draw_recipes
-from shm_data.sources.types import Background, Files, Foreground
+from shm_data.sources import Background, Files, Foreground
 
 
 def foreground(name, size=(60, 80), **files):

@@ -9,7 +9,7 @@ from shm_data.building.build import write_plan
 from shm_data.building.on_the_fly import open_plan
 from shm_data.options import CompositeOptions
 from shm_data.planning.draw import draw_recipes
-from shm_data.sources.types import Background, Files, Foreground
+from shm_data.sources import Background, Files, Foreground
 from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet
 

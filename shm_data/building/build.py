@@ -20,7 +20,7 @@ from shm_data.files import make_folders
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.planning.plan import current_plan
-from shm_data.sources.types import Foreground
+from shm_data.sources import Foreground
 
 # Seconds between two looks at a folder that another part is writing to, and for which a part waits for its turn:
 # the others keep the folder to themselves only while they write the plan or the lists.

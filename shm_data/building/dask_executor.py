@@ -31,7 +31,7 @@ from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
 from shm_data.parallel import tune_worker
-from shm_data.sources.types import Foreground, path_of
+from shm_data.sources import Foreground, path_of
 
 # Tasks that are sent to a worker together.
 Batch = list[Task]

@@ -27,7 +27,7 @@ from shm_data.pixels.compositing import cover_box, to_three_channels
 from shm_data.pixels.trimap import flat_distance, trimap_from_distance
 from shm_data.planning import partners
 from shm_data.planning.draw import draw_augmentations, draw_crop_position, recipe_of_partner
-from shm_data.sources.types import Foreground, path_of
+from shm_data.sources import Foreground, path_of
 
 
 @dataclass(frozen=True, slots=True)

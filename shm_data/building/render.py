@@ -20,7 +20,7 @@ from shm_data.pixels.compositing import (
 )
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
-from shm_data.sources.types import Pixels
+from shm_data.sources import Pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import choose_reduction, fit
 from shm_data.pixels.trimap import TrimapRule
 from shm_data.planning.draw import recipe_of_partner
-from shm_data.sources import foregrounds
-from shm_data.sources.types import Foreground, path_of
+from shm_data.sources import Foreground, foregrounds, path_of
 
 # How samples with the same alpha or trimap share one file on the disk.
 Link = Literal["auto", "hard", "copy"]

@@ -14,8 +14,8 @@ from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import same_aspect
+from shm_data.sources import Files, path_of
 from shm_data.sources.foregrounds import layout_notes, scan
-from shm_data.sources.types import Files, path_of
 
 
 def check_pairs(

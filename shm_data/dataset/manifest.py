@@ -20,9 +20,9 @@ from shm_data.errors import ShmDataError, Skipped, counted
 from shm_data.files import write_bytes
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
+from shm_data.sources import Foreground, path_of
 from shm_data.sources.backgrounds import Pool
 from shm_data.sources.foregrounds import Found
-from shm_data.sources.types import Foreground, path_of
 
 # Options that do not decide the contents of a data set: where sources lie (they may be moved before a set is
 # resumed), how their layout was recognised (what was found decides), and their licences.

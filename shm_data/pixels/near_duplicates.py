@@ -14,8 +14,8 @@ Indices = NDArray[np.int64]
 
 # The low frequencies of a small picture, 16 x 16 without the mean: 255 bits, each a sign. Half of the bits of
 # different people differ, with the standard deviation of fair coins (0.03): of 1891 pairs, drawn people included, at
-# least 0.34 do, however cropped or mirrored. Of copies at a third of the size, saved as JPEG, or on another background,
-# up to 0.15 do.
+# least 0.34 do, however cropped or mirrored. Of copies at a third of the size, saved as JPEG, or on another
+# background, up to 0.15 do.
 _SIDE = 16
 ALIKE = 0.2
 

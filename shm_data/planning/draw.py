@@ -15,7 +15,7 @@ from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width
 from shm_data.planning import partners
 from shm_data.planning.splits import assign_splits, group_of, splits_of_groups
-from shm_data.sources.types import Background, Foreground
+from shm_data.sources import Background, Foreground
 
 # A background that is drawn again is cropped by up to this share of its side.
 _CLOSEST = 0.4

@@ -9,8 +9,7 @@ from shm_data.options import CompositeOptions
 from shm_data.planning import partners
 from shm_data.planning.draw import split_backgrounds, split_foregrounds, splits_to_composite
 from shm_data.planning.splits import group_of
-from shm_data.sources import foregrounds
-from shm_data.sources.types import Background, Foreground
+from shm_data.sources import Background, Foreground, foregrounds
 
 
 def notes(

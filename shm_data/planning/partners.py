@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shm_data.planning.splits import group_of
-from shm_data.sources.types import Foreground
+from shm_data.sources import Foreground
 
 
 def can_pair(foreground: Foreground) -> bool:

@@ -14,8 +14,7 @@ from shm_data.planning.draw import draw_recipes
 from shm_data.planning.notes import notes
 from shm_data.planning.scan import Sources, refuse_inside, scan
 from shm_data.planning.survey import Survey, survey
-from shm_data.sources import backgrounds, foregrounds
-from shm_data.sources.types import Foreground
+from shm_data.sources import Foreground, backgrounds, foregrounds
 
 
 def make_plan(

@@ -16,10 +16,9 @@ from shm_data.dataset.manifest import (
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
-from shm_data.sources import backgrounds, foregrounds
+from shm_data.sources import Background, backgrounds, foregrounds
 from shm_data.sources.backgrounds import Pool
 from shm_data.sources.foregrounds import Found
-from shm_data.sources.types import Background
 
 
 @dataclass(frozen=True, slots=True)

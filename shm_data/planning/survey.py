@@ -12,7 +12,7 @@ from shm_data.dataset.manifest import Counts
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import MACHINE, ShmDataError, Skipped
 from shm_data.parallel import Progress, spread
-from shm_data.sources.types import Background, Foreground, path_of
+from shm_data.sources import Background, Foreground, path_of
 
 # The recipes of a plan without the backgrounds of these keys.
 Draw = Callable[[AbstractSet[str]], Iterator[Recipe]]

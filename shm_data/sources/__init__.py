@@ -1,8 +1,10 @@
-"""What a data set is made from: foregrounds with their alphas, and backgrounds without people. See `scan` in each."""
+"""What a data set is made from: foregrounds with their alphas, and backgrounds without people.
 
-from shm_data.sources import backgrounds, foregrounds
-from shm_data.sources.backgrounds import Pool
-from shm_data.sources.foregrounds import Found
+- `foregrounds`: `scan` lists and pairs them, `inspect_all` reads and checks them, `read` gives the pixels of one
+- `backgrounds`: `scan` lists them; `coco`, `voc` and `background_folders` know each kind
+- `pairing`: which names belong together
+"""
+
 from shm_data.sources.types import Background, Files, Foreground, Pixels, path_of
 
-__all__ = ["Background", "Files", "Foreground", "Found", "Pixels", "Pool", "backgrounds", "foregrounds", "path_of"]
+__all__ = ["Background", "Files", "Foreground", "Pixels", "path_of"]
