@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shm_data.errors import ShmDataError
 from shm_data.pixels.compositing import (
     blend,
     choose_reduction,
@@ -156,3 +157,27 @@ def test_what_lies_behind_a_cutout_does_not_bleed_into_its_edge():
     small, small_alpha = resize_straight(colours, alpha, (13, 13)), resize_matte(alpha, (13, 13))
     assert ((small_alpha > 0) & (small_alpha < 255)).any()
     assert (small[small_alpha > 0] == (200, 100, 50)).all()
+
+
+PICTURE = np.zeros((8, 9, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("background", {"background": np.zeros((8, 9), np.uint8)}),
+        ("background", {"background": np.zeros((8, 9, 3))}),
+        ("foreground", {"background": np.zeros((9, 8, 3), np.uint8)}),
+        ("foreground", {"foreground": np.zeros((16, 18, 3), np.uint8)}),
+        ("alpha", {"alpha": np.zeros((9, 8), np.uint8)}),
+        ("alpha", {"alpha": np.zeros((8, 9))}),
+        ("alpha", {"alpha": np.zeros((8, 9, 1), np.uint8)}),
+        ("alpha", {"alpha": 128}),
+        ("out", {"out": np.zeros((8, 9), np.uint8)}),
+    ],
+)
+def test_blend_refuses_other_shapes_and_types(name, values):
+    arguments = {"foreground": PICTURE, "alpha": PICTURE[..., 0], "background": PICTURE} | values
+    with pytest.raises(ShmDataError) as error:
+        blend(**arguments)
+    assert error.value.what == name and error.value.found and error.value.expected.startswith("uint8 (")

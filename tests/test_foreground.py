@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shm_data import images
+from shm_data.errors import ShmDataError
 from shm_data.parallel import spread
 from shm_data.pixels.compositing import blend, cover, cover_box
 from shm_data.pixels.foreground_colours import estimate_foreground, separate_colours
@@ -122,3 +123,20 @@ threads = [threading.Thread(target=foreground.estimate_foreground, args=(image, 
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert result.stderr.count("compiling loops over pixels") == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "alpha", "what"),
+    [
+        (np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), "image"),
+        (np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9), np.uint8), "image"),
+        (np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9)), "alpha"),
+        (np.zeros((9, 9, 3), np.uint8), np.zeros((9, 8), np.uint8), "alpha"),
+        (np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 1), np.uint8), "alpha"),
+    ],
+)
+@pytest.mark.parametrize("function", [estimate_foreground, separate_colours])
+def test_other_shapes_and_types_are_refused(function, image, alpha, what):
+    with pytest.raises(ShmDataError) as error:
+        function(image, alpha)
+    assert error.value.what == what and error.value.found and error.value.expected.startswith("uint8 (")

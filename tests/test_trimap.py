@@ -12,6 +12,7 @@ from shm_data.pixels.trimap import (
     LOSSY_TOLERANCE,
     TrimapRule,
     derive_trimap,
+    flat_levels,
     kernel_width,
     missing_classes,
     missing_classes_by,
@@ -166,3 +167,57 @@ def test_real_trimaps_of_every_convention_are_read(realdata):
         assert missing_classes(trimap) == ()
     for file in sorted((realdata / "fg" / "alphamatting_gt27" / "trimap" / "Trimap1").iterdir()):
         assert missing_classes(normalise_trimap(images.read_gray(file))) == ()
+
+
+def test_flat_levels_of_an_exact_matte_are_0_and_255(realdata):
+    for name in ("tsing90_shm/0000-AIT.png", "alphamatting_gt27/GT/GT13.png", "vikram_humanseg/Ground_Truth/56.png"):
+        assert flat_levels(images.read_alpha(realdata / "fg" / name)) == (0, 0)
+
+
+def test_flat_levels_of_what_networks_write_reach_as_far_as_their_interior(realdata):
+    assert flat_levels(images.read_alpha(realdata / "fg" / "carvekit_docs" / "1_bg_removed.png")) == (0, 1)
+    assert flat_levels(images.read_alpha(realdata / "fg" / "p3m_demo" / "alpha" / "p_bc5cfad1.png")) == (0, 1)
+
+
+@given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_a_few_stray_pixels_of_255_change_nothing(seed, low, high):
+    """A trimap by these levels has a foreground, where the levels of the stray ones would leave none."""
+    draw = np.random.default_rng(seed)
+    alpha = _disc()
+    flat = alpha.astype(int)
+    flat[alpha == 0] = draw.integers(0, low + 1, (alpha == 0).sum())
+    flat[alpha == 255] = 255 - draw.integers(1, high + 1, (alpha == 255).sum())
+    flat[90:95, 90:95] = 255
+    assert flat_levels(flat.astype(np.uint8)) == (low, high)
+    trimap = derive_trimap(flat.astype(np.uint8), TrimapRule("euclid", 9, 9, max(low, high)))
+    assert np.mean(trimap != derive_trimap(alpha, TrimapRule("euclid", 9, 9))) < 0.01
+
+
+def test_a_matte_without_flat_regions_has_no_flat_levels():
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    assert flat_levels(ramp) == (0, 0)
+    assert flat_levels(np.full((9, 9), 128, np.uint8)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        (("foo", 5, 5), "method"), (("euclid", 4, 5), "erode"), (("euclid", 5, 0), "dilate"),
+        (("euclid", 5, 2.0), "dilate"), (("euclid", 5, 5, 127), "tolerance"), (("euclid", 5, 5, -1), "tolerance"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_is_none_is_refused(rule, what):
+    with pytest.raises(ShmDataError) as error:
+        TrimapRule(*rule)
+    assert error.value.what.startswith(what) and error.value.found
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [np.zeros((9, 9)), np.zeros((9, 9, 1), np.uint8), np.zeros((0, 9), np.uint8), [[0]], np.zeros((9, 9), bool)],
+)
+def test_only_an_alpha_has_a_trimap(alpha):
+    with pytest.raises(ShmDataError) as error:
+        derive_trimap(alpha, RULES[0])
+    assert error.value.what == "alpha" and error.value.expected == "uint8 (H, W)"

@@ -1,23 +1,23 @@
-"""Cover, shrink and blend: pure functions on arrays."""
+"""Crop and resize backgrounds, and blend: pure functions on arrays."""
 
 import cv2
 import numpy as np
 
-from shm_data.pixels.arrays import Array
+from shm_data.pixels.arrays import Array, require_bytes
 
 Size = tuple[int, int]  # width, height
 Box = tuple[int, int, int, int]  # x, y, width, height
 
-# Shapes closer than this are one shape, rounded.
-_SAME_SHAPE = 0.01
+# Aspect ratios closer than this differ by rounding alone.
+_SAME_ASPECT = 0.01
 
 
 def cover_box(background: Size, size: Size, across: float, down: float, share: float = 1.0) -> Box:
-    """The largest box of the shape of `size` in a background, at a place chosen by two numbers in [0, 1).
+    """Return the largest box with the aspect ratio of `size` in a background, at an offset by two numbers in [0, 1).
 
-    Uniform numbers give every offset the same chance, the last one included. Resizing the box to `size`
-    is what "resize to cover, then crop" does, without resizing what is cut away. With `share` below 1 the
-    box's sides are that part of the largest.
+    Uniform numbers give every offset the same chance, the last one included. To resize the box to `size` is to
+    "resize to cover, then crop" without resizing what is cut away. With `share` below 1 the sides of the box are that
+    part of the largest.
     """
     scale = max(size[0] / background[0], size[1] / background[1])
     width = min(background[0], max(1, round(share * size[0] / scale)))
@@ -28,28 +28,28 @@ def cover_box(background: Size, size: Size, across: float, down: float, share: f
 
 
 def choose_reduction(box: Box, size: Size) -> int:
-    """By how much, 1, 2, 4 or 8, a background may be read smaller, and its box still be no smaller than `size`."""
-    room = min(box[2] // size[0], box[3] // size[1])
-    return next(by for by in (8, 4, 2, 1) if by <= max(1, room))
+    """Return the largest of 1, 2, 4 and 8 by which a background can be reduced and its box still cover `size`."""
+    most = min(box[2] // size[0], box[3] // size[1])
+    return next(factor for factor in (8, 4, 2, 1) if factor <= max(1, most))
 
 
-def reduce_box(box: Box, by: int) -> Box:
-    """The box in a background that was read at 1/`by` of its size, in whole pixels."""
-    x, y = box[0] // by, box[1] // by
-    return x, y, max(1, (box[0] + box[2]) // by - x), max(1, (box[1] + box[3]) // by - y)
+def reduce_box(box: Box, factor: int) -> Box:
+    """Return the box in a background that was read at 1/`factor` of its size, in whole pixels."""
+    x, y = box[0] // factor, box[1] // factor
+    return x, y, max(1, (box[0] + box[2]) // factor - x), max(1, (box[1] + box[3]) // factor - y)
 
 
 def cover(background: Array, box: Box, size: Size, out: Array | None = None) -> Array:
-    """The box of a background (H, W, 3) uint8, resized to `size`: by area where smaller, cubic where larger.
+    """Return the box of a background (H, W, 3) uint8, resized to `size`: by area if smaller, cubic if larger.
 
-    `out`, an array of the shape of the result, takes it if there is one.
+    The result is written to `out`, an array of its shape, if that is given and anything is to be resized.
     """
     x, y, width, height = box
     return resize(background[y : y + height, x : x + width], size, out)
 
 
 def fit(size: Size, longest: int | None) -> Size:
-    """`size` scaled down so that its long edge is at most `longest` px; None leaves it."""
+    """Return `size` scaled down so that its long edge is at most `longest` px; None keeps it."""
     if longest is None or max(size) <= longest:
         return size
     scale = longest / max(size)
@@ -57,14 +57,14 @@ def fit(size: Size, longest: int | None) -> Size:
 
 
 def same_aspect(one: Size, other: Size) -> bool:
-    """Whether two sizes differ in their scale only, up to rounding."""
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_SHAPE
+    """Return whether two sizes have the same aspect ratio, up to rounding."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) < _SAME_ASPECT
 
 
 def resize(pixels: Array, size: Size, out: Array | None = None) -> Array:
-    """Pixels (H, W) or (H, W, 3) uint8 at `size` (width, height): by area where smaller, cubic where larger.
+    """Resize pixels (H, W) or (H, W, 3) uint8 to `size` (width, height): by area if smaller, cubic if larger.
 
-    Where something must be computed, `out` takes it if it is given.
+    Pixels that have this size are returned themselves; else the result is written to `out` if that is given.
     """
     height, width = pixels.shape[:2]
     if (width, height) == size:
@@ -76,9 +76,9 @@ def resize(pixels: Array, size: Size, out: Array | None = None) -> Array:
 
 
 def resize_matte(alpha: Array, size: Size) -> Array:
-    """An alpha (H, W) uint8 at `size` (width, height): by area where smaller, linear where larger.
+    """Resize an alpha (H, W) uint8 to `size` (width, height): by area if smaller, linear if larger.
 
-    Cubic interpolation would ring beside a sharp edge, and call background what is foreground by a few levels.
+    Cubic interpolation would ring beside a sharp edge: background would become foreground by a few levels.
     """
     if alpha.shape[::-1] == size:
         return alpha
@@ -88,16 +88,16 @@ def resize_matte(alpha: Array, size: Size) -> Array:
 
 
 def resize_nearest(pixels: Array, size: Size) -> Array:
-    """Labels (H, W) uint8, such as a trimap, at `size` (width, height): no value arises that was not there."""
+    """Resize labels (H, W) uint8, such as a trimap, to `size` (width, height), without new values."""
     if pixels.shape[1::-1] == size:
         return pixels
     return cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)
 
 
 def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
-    """Straight colours (H, W, 3) uint8 at `size`, each pixel weighted by its alpha (H, W) uint8.
+    """Resize straight colours (H, W, 3) uint8 to `size`, each pixel weighted by its alpha (H, W) uint8.
 
-    What a cut-out holds where alpha is 0 (black, as a rule) must not bleed into its edge.
+    The colours of a cut-out where alpha is 0, mostly black, must not bleed into its edge.
     """
     if alpha.shape[1::-1] == size:
         return colours
@@ -111,11 +111,17 @@ def resize_straight(colours: Array, alpha: Array, size: Size) -> Array:
 
 
 def blend(foreground: Array, alpha: Array, background: Array, out: Array | None = None) -> Array:
-    """I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha uint8 of 255.
+    """Return I = rint(alpha F + (1 - alpha) B), exact, with F, B and I (H, W, 3) uint8 and alpha / 255.
 
-    Alpha is (H, W), or (H, W, 3) from `to_three_channels`, computed once for many backgrounds.
-    `out`, contiguous, takes I if it is given; that may be the background, of which the place is taken.
+    Alpha is (H, W), or (H, W, 3) from `to_three_channels`, computed once for many backgrounds. I is written to `out`,
+    a contiguous array of its shape, if that is given; it may be the background itself. Raises ShmDataError where
+    shapes or types differ.
     """
+    require_bytes("background", background, None, None, 3)
+    require_bytes("foreground", foreground, *background.shape)
+    require_bytes("alpha", alpha, *background.shape[: max(2, np.ndim(alpha))])
+    if out is not None:
+        require_bytes("out", out, *background.shape)
     from shm_data.pixels.kernels import blending  # noqa: PLC0415  # numba takes its time to load, and not every job blends
 
     image = np.empty(background.shape, np.uint8) if out is None else out
@@ -125,7 +131,7 @@ def blend(foreground: Array, alpha: Array, background: Array, out: Array | None 
 
 
 def to_three_channels(alpha: Array) -> Array:
-    """An alpha (H, W) uint8 for each of three channels: (H, W, 3)."""
+    """Return an alpha (H, W) uint8 repeated for three channels: (H, W, 3)."""
     return np.asarray(cv2.merge((alpha, alpha, alpha)), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Foreground colours freed of the old background."""
+"""Estimates the colours of a foreground without the old background that its soft pixels mix in."""
 
 import itertools
 import math
@@ -7,42 +7,44 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.pixels.arrays import Array
+from shm_data.pixels.arrays import Array, require_bytes
 
 Floats = NDArray[np.float32]
 Window = tuple[slice, slice]  # rows, columns
 
-# The estimate starts from a picture of a few pixels; less than that cannot be halved.
+# The estimate starts from a picture of a few pixels; a smaller one cannot be halved.
 _SMALLEST = 4
 
-# The least to look at around fractional pixels.
+# The smallest margin around fractional pixels, in px.
 _SMALLEST_MARGIN = 32
 
 
 def estimate_foreground(image: Array, alpha: Array) -> Array:
-    """The foreground colours F (H, W, 3) uint8 of an image (H, W, 3) uint8 with alpha (H, W) uint8.
+    """Return the foreground colours F (H, W, 3) uint8 of an image (H, W, 3) uint8 with alpha (H, W) uint8.
 
-    Multi-level estimation (Germer et al., "Fast Multi-Level Foreground Estimation", ICPR 2020). Where alpha is 255
-    the photo is kept; a binary alpha needs no estimate.
+    Multi-level estimation (Germer et al., "Fast Multi-Level Foreground Estimation", ICPR 2020). Only fractional
+    pixels change; a binary alpha needs no estimate. Raises ShmDataError for other arrays.
     """
     return _kept_or_estimated(image, alpha, 1)[0]
 
 
 def separate_colours(image: Array, alpha: Array) -> tuple[Array, Array]:
-    """The colours F and B (H, W, 3) uint8 that an image (H, W, 3) uint8 mixes by its alpha (H, W) uint8.
+    """Return the colours F and B (H, W, 3) uint8 that an image (H, W, 3) uint8 mixes by its alpha (H, W) uint8.
 
-    Both are estimated together, as in `estimate_foreground`; where alpha is 0 or 255 both are the photo.
+    Both are estimated together, as by `estimate_foreground`; where alpha is 0 or 255 both are the photo.
     """
     foreground, background = _kept_or_estimated(image, alpha, 2)
     return foreground, background
 
 
 def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, ...]:
-    """The first `count` of F and B: the image itself, but for its fractional pixels.
+    """Return the first `count` of F and B: the image itself, except for its fractional pixels.
 
-    Only the surroundings of fractional pixels are looked at, a tile at a time: that takes a fraction of the time of
-    the whole picture and bounds the memory, and on known colours it came out no worse.
+    Only the surroundings of fractional pixels are used, one tile at a time: that takes a fraction of the time of the
+    whole picture and bounds the memory, and on known colours it came out no worse.
     """
+    require_bytes("image", image, None, None, 3)
+    require_bytes("alpha", alpha, *image.shape[:2])
     fractional = (alpha > 0) & (alpha < 255)
     if not fractional.any() or min(alpha.shape) < _SMALLEST:
         return (image,) * count
@@ -52,22 +54,22 @@ def _kept_or_estimated(image: Array, alpha: Array, count: int) -> tuple[Array, .
     for core in _cores(fractional):
         window = _window(core, alpha)
         inside = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
-        asked = np.zeros(alpha[window].shape, np.bool_)
-        asked[inside] = fractional[core]
-        estimated = colours.separate(image[window], alpha[window], asked, _level_sizes(asked.shape))[asked]
+        needed = np.zeros(alpha[window].shape, np.bool_)
+        needed[inside] = fractional[core]
+        estimated = colours.separate(image[window], alpha[window], needed, _level_sizes(needed.shape))[needed]
         for number, whole in enumerate(results):
             whole[core][fractional[core]] = _bytes(estimated[:, 3 * number : 3 * number + 3])
     return results
 
 
 def _level_sizes(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Heights and widths (L, 2) from a single pixel to the whole picture, none more than twice those before."""
+    """Return heights and widths (L, 2) from one pixel to the whole picture, at most doubled from level to level."""
     levels = math.ceil(math.log2(max(shape)))
     return np.array([[round(side ** (level / levels)) for side in shape] for level in range(levels + 1)], np.int64)
 
 
 def _cores(fractional: NDArray[np.bool_]) -> Iterator[Window]:
-    """The boxes of the fractional pixels in each tile that has any."""
+    """Yield the box of the fractional pixels in each tile that has any."""
     side = 4 * _margin(fractional.shape)
     height, width = fractional.shape
     for top, left in itertools.product(range(0, height, side), range(0, width, side)):
@@ -78,7 +80,7 @@ def _cores(fractional: NDArray[np.bool_]) -> Iterator[Window]:
 
 
 def _window(core: Window, alpha: Array) -> Window:
-    """A box with so much around it that it holds sure foreground and sure background, if the picture does."""
+    """Return a box with a margin, so wide that it has sure foreground and sure background if the picture has them."""
     from shm_data.pixels.kernels.colours import SURE_BACKGROUND, SURE_FOREGROUND  # noqa: PLC0415
 
     margin = _margin(alpha.shape)
@@ -94,7 +96,7 @@ def _window(core: Window, alpha: Array) -> Window:
 
 
 def _margin(shape: tuple[int, ...]) -> int:
-    """How far around fractional pixels to look: the same share of a picture at any size."""
+    """Return the margin around fractional pixels in px: the same share of a picture at any size."""
     return max(_SMALLEST_MARGIN, max(shape) // 32)
 
 

@@ -8,21 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.errors import ShmDataError
-from shm_data.pixels.arrays import Array
+from shm_data.pixels.arrays import Array, require_bytes
 
 BACKGROUND, UNKNOWN, FOREGROUND = CLASSES = (0, 128, 255)
 
 # JPEG and the like leave a few levels of noise where a matte is flat; some networks never reach 255.
 LOSSY_TOLERANCE = 5
 
+# So many levels from 0 or 255 a flat region may lie.
+_NEAR_END = 16
+
 
 @dataclass(frozen=True, slots=True)
 class TrimapRule:
     """How a trimap is derived from alpha.
 
-    `erode` and `dilate` are widths in px, odd, of the kernels that take the unknown band into the foreground
-    and into the background; a width of 1 takes nothing. Values within `tolerance` of 0 or 255 are not fractional.
-    `ellipse` is OpenCV's elliptic kernel; `euclid` the exact disc of radius width // 2.
+    `erode` and `dilate` are widths in px, odd, of the kernels that widen the unknown band into the foreground and
+    into the background; a width of 1 widens nothing. Values within `tolerance` of 0 or 255 are not fractional.
+    `ellipse` is OpenCV's elliptic kernel; `euclid` the exact disc of radius width // 2. Raises ShmDataError for other
+    values.
     """
 
     method: Literal["ellipse", "euclid"]
@@ -30,18 +34,52 @@ class TrimapRule:
     dilate: int
     tolerance: int = 0
 
+    def __post_init__(self) -> None:
+        if self.method not in ("ellipse", "euclid"):
+            raise ShmDataError("method of a trimap rule", found=repr(self.method), expected="'euclid' or 'ellipse'")
+        for name, width in (("erode", self.erode), ("dilate", self.dilate)):
+            if not isinstance(width, int) or width < 1 or width % 2 == 0:
+                raise ShmDataError(f"{name} of a trimap rule", found=repr(width), expected="an odd number of pixels")
+        if not isinstance(self.tolerance, int) or not 0 <= self.tolerance < UNKNOWN - 1:
+            raise ShmDataError("tolerance of a trimap rule", found=repr(self.tolerance), expected="0 to 126 levels")
+
 
 def derive_trimap(alpha: Array, rule: TrimapRule) -> Array:
-    """The trimap (H, W) uint8 in {0, 128, 255} of an alpha (H, W) uint8.
+    """Return the trimap (H, W) uint8 in {0, 128, 255} of an alpha (H, W) uint8.
 
-    Foreground is the erosion of alpha == 255 and background the erosion of alpha == 0 (up to the tolerance):
-    no fractional pixel is ever called known. Beyond the border the picture is taken to go on as it ends.
+    Foreground is the erosion of alpha == 255 and background the erosion of alpha == 0 (up to the tolerance), so every
+    fractional pixel is unknown. The border of the picture erodes nothing. Raises ShmDataError for another array.
     """
+    require_bytes("alpha", alpha, None, None)
     shrink = _shrink_euclid if rule.method == "euclid" else _shrink_ellipse
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
     trimap[shrink(alpha >= 255 - rule.tolerance, rule.erode)] = FOREGROUND
     trimap[shrink(alpha <= rule.tolerance, rule.dilate)] = BACKGROUND
     return trimap
+
+
+def flat_levels(alpha: Array) -> tuple[int, int]:
+    """Return how many levels from 0, and how many from 255, count as flat in an alpha (H, W) uint8.
+
+    Networks write interiors of 250 to 254 with a few stray 255, and JPEG spreads flat regions over a few levels. So
+    what is flat follows from the histogram: near each end its mode, all levels beyond the mode, and those on its
+    inner side that hold at least a twentieth of its pixels and stand out from the levels further inside. An exact
+    matte gives (0, 0).
+    """
+    counts = np.bincount(alpha.ravel(), minlength=256)
+    return _flat_from(counts), _flat_from(counts[::-1])
+
+
+def _flat_from(counts: NDArray[np.intp]) -> int:
+    """Return the last flat level of a histogram (256,), counted from its start."""
+    mode = int(counts[:_NEAR_END].argmax())
+    least = max(counts[mode] / 20, 4 * float(np.median(counts[_NEAR_END : 3 * _NEAR_END])))
+    if counts[mode] < max(least, counts.sum() / 1000):
+        return 0
+    last = mode
+    while last + 1 < _NEAR_END and counts[last + 1] >= least:
+        last += 1
+    return last
 
 
 def flat_distance(alpha: Array, tolerance: int = 0) -> NDArray[np.uint16]:
@@ -65,19 +103,19 @@ def trimap_from_distance(alpha: Array, deep: NDArray[np.uint16], rule: TrimapRul
 
 
 def kernel_width(size: tuple[int, int], requested: int | Literal["auto"]) -> int:
-    """The kernel width in px for a picture of `size` (width, height): as requested, or by the size of the picture.
+    """Return the kernel width in px for a picture of `size` (width, height): as requested, or by its size if "auto".
 
-    "auto" is a radius of 1 % of the long edge. At 1250 px this is the 25 px kernel that portrait benchmarks use;
-    it keeps the band the same share of the picture at any resolution.
+    "auto" is a radius of 1 % of the long edge. At 1250 px this is the 25 px kernel that portrait benchmarks use; the
+    band is the same share of the picture at any resolution.
     """
     return 2 * max(1, round(max(size) / 100)) + 1 if requested == "auto" else requested
 
 
 def normalise_trimap(pixels: Array) -> Array:
-    """A trimap of any convention, (H, W) uint8, as {0, 128, 255}.
+    """Return a trimap of any convention, (H, W) uint8, as {0, 128, 255}.
 
-    The unknown value may be anything between (102, 127, 128 ...), and {0, 1, 2} stands for the classes in order.
-    Raises ShmDataError where the values between have no common level, as in a matte or a photo, or are other labels.
+    Unknown may be any level between (102, 127, 128 ...), and {0, 1, 2} are the classes in order. Raises ShmDataError
+    where the levels between differ, as in a matte or a photo, or are other labels.
     """
     highest = pixels.max()
     if highest <= 2:
@@ -94,9 +132,10 @@ def normalise_trimap(pixels: Array) -> Array:
 
 
 def missing_classes_by(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
-    """The names of the classes that the trimap of an alpha (H, W) uint8 lacks.
+    """Return the names of the classes that are missing in the trimap of an alpha (H, W) uint8 by a rule.
 
-    Where there is fractional alpha, and a square of the kernel's width in either region, it need not be derived.
+    Where alpha has fractional pixels, and a square of the kernel's width in either region, none is missing: then the
+    trimap need not be derived.
     """
     square = np.ones((max(rule.erode, rule.dilate),) * 2, np.uint8)
     flat = (alpha >= 255 - rule.tolerance).astype(np.uint8), (alpha <= rule.tolerance).astype(np.uint8)
@@ -106,7 +145,7 @@ def missing_classes_by(alpha: Array, rule: TrimapRule) -> tuple[str, ...]:
 
 
 def missing_classes(trimap: Array) -> tuple[str, ...]:
-    """The names of the classes that do not occur in a trimap (H, W) uint8."""
+    """Return the names of the classes that are missing in a trimap (H, W) uint8."""
     names = ((BACKGROUND, "background"), (UNKNOWN, "unknown"), (FOREGROUND, "foreground"))
     return tuple(name for value, name in names if not (trimap == value).any())
 
@@ -117,10 +156,10 @@ def _shrink_ellipse(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
 
 
 def _shrink_euclid(region: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    """What is farther than the radius from everything outside the region; exact.
+    """Return the pixels that are farther than the radius from everything outside the region; exact.
 
-    By compiled loops, in a tenth of a distance transform's time for common radii; for very large ones by the
-    transform, whose cost does not grow with the radius.
+    Compiled loops take a tenth of a distance transform's time for common radii; the cost of the transform, used for
+    very large ones, does not grow with the radius.
     """
     from shm_data.pixels.kernels import discs  # noqa: PLC0415  # numba takes its time to load
 
