@@ -1,4 +1,4 @@
-"""What docs/scale.md says of many machines is what the model prints, and what the model takes for given is so."""
+"""The tables in docs/scale.md are those of the cost model, and the operations that it counts are those of a run."""
 
 import importlib
 import json
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Counts the changes of names below a folder while a data set is made there.
+# Counts the metadata operations below a folder while a data set is made there.
 _COUNTING = """
 import json, os, sys
 from pathlib import Path
@@ -19,7 +19,7 @@ from shm_data.options import CompositeOptions
 
 counts = dict.fromkeys(("create", "rename", "link"), 0)
 
-def heard(event, arguments):
+def count(event, arguments):
     if event in ("os.rename", "os.link") and "out" in str(arguments[1]):
         counts[event[3:]] += 1
     if event == "open" and arguments[2] & os.O_CREAT and "out" in str(arguments[0]):
@@ -27,7 +27,7 @@ def heard(event, arguments):
 
 sources, out, numbg = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 folders = dict(inimg=sources / "photos", inalp=sources / "alphas", bgdir=(sources / "places",))
-sys.addaudithook(heard)
+sys.addaudithook(count)
 composite(CompositeOptions(**folders, numbg=numbg, originals=False), out)
 print(json.dumps(counts))
 """
@@ -45,19 +45,19 @@ def test_the_tables_in_the_document_are_what_the_model_prints(model):
     assert shown[1:] == model.tables().split("\n\n")
 
 
-def test_a_sample_changes_as_many_names_as_the_model_says(model, sources, tmp_path):
-    def changes(numbg):
+def test_a_sample_takes_as_many_metadata_operations_as_in_the_model(model, sources, tmp_path):
+    def operations(numbg):
         line = [sys.executable, "-c", _COUNTING, str(sources), str(tmp_path / f"out{numbg}"), str(numbg)]
         return json.loads(subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout)
 
-    few, many = changes(2), changes(7)
+    few, many = operations(2), operations(7)
     more = {kind: (many[kind] - few[kind]) / (4 * 5) for kind in few}
     assert more == {"create": 1, "rename": 1, "link": 2}
-    assert sum(more.values()) == model.CHANGES.value
+    assert sum(more.values()) == model.OPERATIONS.value
 
 
 def test_twice_the_composites_are_twice_the_work(model):
     one, two = (model.Job(count, "png") for count in (10**6, 2 * 10**6))
-    for what in ("core_hours", "bytes", "changes", "shards"):
+    for what in ("core_hours", "bytes", "operations", "shards"):
         assert getattr(two, what) == 2 * getattr(one, what)
-    assert two.walls() == {wall: 2 * hours for wall, hours in one.walls().items()}
+    assert two.limits() == {limit: 2 * hours for limit, hours in one.limits().items()}
