@@ -29,10 +29,11 @@ from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
 from shm_model.distributed import ProcessContext, default_device
 from shm_model.mnet import MNet
+from shm_model.run import Run, new_run, parameter_groups
 from shm_model.samples import kind_of
 from shm_model.shm import SHM
+from shm_model.step import train_step
 from shm_model.tnet import TNet
-from shm_model.train import Run, new_run, train_step
 
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
 
@@ -103,7 +104,8 @@ def run_with(levers: Levers, config: Config, device: torch.device) -> Run:
     run = new_run(network, config, ProcessContext(device))
     if levers.graphs:  # off a GPU there are none, and this is torch.compile
         run.forward = torch.compile(network, mode="reduce-overhead")
-    run.optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=0.0, fused=levers.fused)
+    groups = parameter_groups(network, config)
+    run.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=0.0, fused=levers.fused)
     return run
 
 
@@ -208,8 +210,8 @@ def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> fl
     Both take turns. What the workers have made in the other's turn is used up before the clock starts.
     """
     config = row.run.config.model_copy(update={"data": kind_of(root), "data_root": root, "num_workers": workers})
-    dataset = TrainingSet(config)
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), config, range(10**6))))
+    dataset = TrainingSet(config.model_copy(update={"max_epoch": 10**6}))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), dataset.config)))
     steps, ready = max(options["steps"], 2 * workers), next(feed)
     shares = []
     for _ in range(options["repeats"]):

@@ -1,6 +1,5 @@
 """`shm-model`: trains matting networks, scores them, predicts with them."""
 
-import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
 
     A run that was stopped goes on from its last epoch when the same command runs again.
     """
-    from cli.progress import show
+    from cli.progress import print_line, show
     from shm_model.config import load_config
 
     checked = load_config(config, overrides)
@@ -43,11 +42,14 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
         return
     from shm_model.train import train as train_model
 
-    outcome = train_model(checked, show)
-    if int(os.environ.get("RANK", "0")):
-        return  # of several processes the first tells
-    if outcome.begun == outcome.done:
+    outcome = train_model(checked, show, print_line)
+    if not outcome.is_main:
+        return
+    if not outcome.batches:
         click.echo(f"{outcome.last} has done {outcome.done} epochs already; more: max_epoch=N, anew: resume=false.")
+    elif outcome.begun == outcome.done:
+        done = f"{outcome.batches} batches of epoch {outcome.done + 1} are done"
+        click.echo(f"{done}; the last checkpoint is {outcome.last}.")
     else:
         click.echo(f"Epochs {outcome.begun + 1} to {outcome.done} are done; the last checkpoint is {outcome.last}.")
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import click
 
+from shm_data.errors import one_line
+
 Item = TypeVar("Item")
 
 # Seconds between two lines in a log.
@@ -27,6 +29,16 @@ def show(items: Iterable[Item], total: int, label: str) -> Iterable[Item]:
         bar: Iterable[Item] = tqdm(items, total=total, desc=label, ncols=columns, nrows=lines)
         return bar
     return _lines(items, total, label)
+
+
+def print_line(line: str) -> None:
+    """Print a line on the error stream, above the bar if there is one."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(one_line(line), file=sys.stderr)
+    else:
+        _tell(one_line(line))
 
 
 def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:

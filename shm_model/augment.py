@@ -34,6 +34,14 @@ def draw_side(generator: Generator, sides: Sequence[int]) -> int:
     return sides[int(generator.random() * len(sides))]
 
 
+def draw_samples(seed: int, count: int, most: int | None) -> list[int]:
+    """Draw at most `most` of `count` samples, all of them if None, in ascending order: the same at every call."""
+    indices = list(range(count))
+    if most is not None and most < count:
+        generator_for(seed, -1, -1).shuffle(indices)
+    return sorted(indices[:most])
+
+
 def draw_crop(generator: Generator, size: tuple[int, int], least: float) -> Square:
     """Draw a square in a picture of `size` (width, height), its side from `least` to all of the short edge."""
     short = min(size)

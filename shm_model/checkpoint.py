@@ -22,7 +22,8 @@ from shm_model.weights import read
 class Checkpoint:
     """What a file holds: the configuration, the weights, and where the run stood.
 
-    `epoch` epochs are done, and `step` batches of the next.
+    `epoch` epochs are done and `step` batches of the next, `total` batches in all, by `world_size` processes. `data`
+    is the digest of the samples. Optimiser and scaler are empty in a file that no run can resume from.
     """
 
     config: Config
@@ -32,6 +33,9 @@ class Checkpoint:
     epoch: int
     best: float
     step: int = 0
+    total: int = 0
+    world_size: int = 0
+    data: str = ""
 
 
 _KINDS = {
@@ -42,25 +46,31 @@ _KINDS = {
     "epoch": int,
     "best": float,
     "step": int,
+    "total": int,
+    "world_size": int,
+    "data": str,
 }
+
+# The fields that older files lack.
+_DEFAULTS = {"step": 0, "total": 0, "world_size": 0, "data": ""}
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, whole or not at all. Raises WriteError."""
+    """Write a checkpoint, whole or not at all, so that it outlives a loss of power. Raises WriteError."""
     plain = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
     plain["config"] = checkpoint.config.model_dump(mode="json")
     buffer = io.BytesIO()
     torch.save(plain, buffer)
     make_folders(path.parent)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getbuffer(), durable=True)
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
+    """Read a checkpoint; code in the file is never run. Raises ShmDataError where the file is no checkpoint."""
     expected = "a checkpoint that training wrote"
     plain = read(path, expected)
     if isinstance(plain, dict):
-        plain = {"step": 0} | plain  # older ones were written after whole epochs only
+        plain = _DEFAULTS | plain
     if (
         not isinstance(plain, dict)
         or set(plain) != set(Checkpoint.__slots__)
@@ -71,29 +81,61 @@ def load(path: Path) -> Checkpoint:
 
 
 def new_network(config: Config) -> nn.Module:
-    """The network that a configuration trains, with the weights it names.
+    """Return the network that a configuration trains, with the weights it names; others are drawn from `seed`.
 
     Raises ShmDataError where a file is missing or does not fit: end to end never starts untrained.
     """
-    if config.mode == "pretrain_tnet":
-        tnet = TNet(config.backbone, config.output_stride)
-        if config.backbone_weights:
-            load_resnet(tnet.backbone, config.backbone_weights)
-        return tnet
-    if config.mode == "pretrain_mnet":
-        mnet = MNet(config.mnet_width)
-        if config.vgg_weights:
-            load_vgg16_bn(mnet, config.vgg_weights)
-        return mnet
+    with torch.random.fork_rng(devices=[]):  # the host's random numbers stay as they were
+        torch.default_generator.manual_seed(config.seed)
+        if config.mode == "pretrain_tnet":
+            return _new_tnet(config)
+        if config.mode == "pretrain_mnet":
+            return _new_mnet(config)
+        return _new_shm(config)
+
+
+def _new_tnet(config: Config) -> TNet:
+    if config.tnet_checkpoint:
+        return _pretrained_tnet(config)
     if config.shm_checkpoint:
-        return _load_pretrained(config, "shm_checkpoint", "end_to_end", "backbone", "output_stride", "mnet_width")
-    trained_tnet = _load_pretrained(config, "tnet_checkpoint", "pretrain_tnet", "backbone", "output_stride")
-    trained_mnet = _load_pretrained(config, "mnet_checkpoint", "pretrain_mnet", "mnet_width")
-    return SHM(cast(TNet, trained_tnet), cast(MNet, trained_mnet))
+        return _pretrained_shm(config, "backbone", "output_stride").tnet
+    tnet = TNet(config.backbone, config.output_stride)
+    if config.backbone_weights:
+        load_resnet(tnet.backbone, config.backbone_weights)
+    return tnet
+
+
+def _new_mnet(config: Config) -> MNet:
+    if config.mnet_checkpoint:
+        return _pretrained_mnet(config)
+    if config.shm_checkpoint:
+        return _pretrained_shm(config, "mnet_width").mnet
+    mnet = MNet(config.mnet_width)
+    if config.vgg_weights:
+        load_vgg16_bn(mnet, config.vgg_weights)
+    return mnet
+
+
+def _new_shm(config: Config) -> SHM:
+    if config.shm_checkpoint:
+        return _pretrained_shm(config, "backbone", "output_stride", "mnet_width")
+    return SHM(_pretrained_tnet(config), _pretrained_mnet(config))
+
+
+def _pretrained_tnet(config: Config) -> TNet:
+    return cast(TNet, _pretrained(config, "tnet_checkpoint", "pretrain_tnet", "backbone", "output_stride"))
+
+
+def _pretrained_mnet(config: Config) -> MNet:
+    return cast(MNet, _pretrained(config, "mnet_checkpoint", "pretrain_mnet", "mnet_width"))
+
+
+def _pretrained_shm(config: Config, *fields: str) -> SHM:
+    return cast(SHM, _pretrained(config, "shm_checkpoint", "end_to_end", *fields))
 
 
 def restore_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    """The network of a checkpoint, with its weights. Raises ShmDataError where they do not fit, or are not finite."""
+    """Return the network of a checkpoint. Raises ShmDataError where its weights do not fit or are not finite."""
     network = _empty(checkpoint.config)
     kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
     other = ShmDataError(path=path, found="weights of another network", expected=checkpoint.config.mode)
@@ -104,9 +146,14 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
         network.load_state_dict(checkpoint.network)
     except RuntimeError as error:
         raise other from error
-    if not all(value.isfinite().all() for value in network.state_dict().values()):
+    if not is_finite(network):
         raise ShmDataError(path=path, found="weights that are not finite", expected="those of a run that went well")
     return network
+
+
+def is_finite(network: nn.Module) -> bool:
+    """Return whether all weights and buffers of a network are finite."""
+    return bool(torch.stack([value.isfinite().all() for value in network.state_dict().values()]).all())
 
 
 def _empty(config: Config) -> nn.Module:
@@ -117,14 +164,13 @@ def _empty(config: Config) -> nn.Module:
     return SHM(TNet(config.backbone, config.output_stride), MNet(config.mnet_width))
 
 
-def _load_pretrained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
-    """The network of the checkpoint under `key`, which must be of a mode and agree with the configuration."""
+def _pretrained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
+    """Return the network of the checkpoint under `key`, which must be of `mode` and agree with the configuration."""
     path = getattr(config, key)
     checkpoint = load(path)
     if checkpoint.config.mode != mode:
-        raise ShmDataError(
-            f"{key} {path}", found=f"a checkpoint of {checkpoint.config.mode}", expected=f"one of {mode}"
-        )
+        found = f"a checkpoint of {checkpoint.config.mode}"
+        raise ShmDataError(f"{key} {path}", found=found, expected=f"one of {mode}")
     for field in fields:
         there, here = getattr(checkpoint.config, field), getattr(config, field)
         if there != here:

@@ -1,4 +1,4 @@
-"""What a training run is: a YAML file, checked key by key, and saved inside its checkpoints."""
+"""The configuration of a training run: a YAML file, checked key by key, and saved inside its checkpoints."""
 
 import difflib
 import reprlib
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shm_data.errors import ShmDataError
 from shm_data.options import Augment
 
-# What a value in a message is cut to: one in YAML may stand for any number of others.
+# Values in messages are shortened: an alias in YAML may stand for any number of values.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
-# What PyYAML raises, also for a value that is not what its tag or its form says.
+# What PyYAML raises, also for a value that does not fit its tag or form.
 _BROKEN = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
@@ -27,25 +27,43 @@ def _path(path: Path) -> Path:
     return path
 
 
-# Beyond these no run ends, no picture is drawn, and no network fits into memory.
+# Beyond these limits no run ends, no picture is drawn, and no network fits into memory.
 _Count = Annotated[int, Field(ge=1, le=10**6)]
 _Edge = Annotated[int, Field(ge=32, le=2**15)]
 _Path = Annotated[Path, AfterValidator(_path)]
 
+# The keys that name weights to start from, by mode; any other of them would do nothing.
+_WEIGHTS = {
+    "pretrain_tnet": ("backbone_weights", "tnet_checkpoint", "shm_checkpoint"),
+    "pretrain_mnet": ("vgg_weights", "mnet_checkpoint", "shm_checkpoint"),
+    "end_to_end": ("tnet_checkpoint", "mnet_checkpoint", "shm_checkpoint"),
+    "test": ("tnet_checkpoint", "mnet_checkpoint", "shm_checkpoint"),
+}
+_ALL_WEIGHTS = tuple(dict.fromkeys(key for keys in _WEIGHTS.values() for key in keys))
+
+# Files of a run that no other checkpoint may replace.
+_RESERVED = ("last.pt", "best.pt", "log.jsonl", "tensorboard")
+
+# The long edge of a photo in short edges: between 4:3 and 3:2.
+_ASPECT = 1.4
+
+# The long edge of photos as M-Net sees them, unless `longest` says otherwise.
+_MNET_LONGEST = 1500
+
 
 class Config(BaseModel):
-    """The configuration of a run. Sizes are in px, periods in epochs, `warmup` in optimiser steps.
+    """The configuration of a run. Sizes are in px, periods in epochs.
 
-    `batch_size` is that of each process. A step of the optimiser sees `accumulate` batches of each.
+    `batch_size` is that of each process. A step of the optimiser sees `accumulate` batches of each process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Literal["pretrain_tnet", "pretrain_mnet", "end_to_end", "test"]
-    # What `data_root` is: a data set as shm-data writes it, the shards that it packs one into, or one of which only
-    # the plan is needed. From recipes, samples may have other backgrounds in every epoch, and be augmented anew, by
-    # these and not as the plan says; prepared foregrounds are kept in `cache`, a folder in `data_root` unless another
-    # is told.
+    # What `data_root` holds: a data set as shm-data writes it, shards of one, or a plan whose recipes the workers
+    # composite. Only from recipes: `resample_backgrounds` draws another background in every epoch, `augment` draws
+    # these augmentations in place of those of the plan, and `cache` is the folder of prepared foregrounds, by
+    # default the one in `data_root`.
     data: Literal["layout", "shards", "recipes"] = "layout"
     data_root: _Path
     resample_backgrounds: bool = False
@@ -64,23 +82,25 @@ class Config(BaseModel):
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
     output_stride: Literal[8, 16] = 8
     mnet_width: float = Field(default=1.0, gt=0, le=4)
+    # What the networks start from: files of ImageNet weights, or checkpoints of earlier runs (warm start).
     backbone_weights: _Path | None = None
     vgg_weights: _Path | None = None
     tnet_checkpoint: _Path | None = None
     mnet_checkpoint: _Path | None = None
     shm_checkpoint: _Path | None = None
 
-    # What the networks see: T-Net crops of `tnet_size`, end to end of `end_size`, from squares of `least_crop` to
+    # What the networks see: T-Net crops of `tnet_size`, end to end of `end_size`, cut from squares of `least_crop` to
     # all of the short edge; M-Net squares of `patch_sizes`, resized to `mnet_size`.
     tnet_size: _Edge = 400
     mnet_size: _Edge = 320
     end_size: _Edge = 800
     patch_sizes: tuple[_Count, ...] | None = Field(default=None, min_length=1, max_length=100)
     least_crop: float = Field(default=0.5, gt=0, le=1)
-    # How far hue, saturation and brightness vary; the paper's do not.
+    # How far hue, saturation and brightness vary; in the paper they do not.
     colour: float = Field(default=0.0, ge=0, le=1)
-    # Whole pictures, for scores and predictions, are scaled down to this long edge.
-    longest: _Edge = 1500
+    # Whole pictures are scaled down to this long edge for scores and predictions, and before M-Net's squares are cut.
+    # By default the scale that the network is trained at.
+    longest: _Edge | None = None
 
     loss: Literal["ce", "dice"] = "ce"
     loss_lambda: float = Field(default=0.01, ge=0)
@@ -91,16 +111,33 @@ class Config(BaseModel):
     accumulate: _Count = 1
     lr: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    # Whether biases and the weights of norms do not decay.
+    decay_matrices_only: bool = False
+    # The learning rate of T-Net's backbone and M-Net's encoder, as a share of `lr`.
+    pretrained_lr: float = Field(default=1.0, gt=0, le=1)
+    # Whether batch norm keeps the means and deviations that it starts with.
+    freeze_bn: bool = False
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(default=0, ge=0)
-    clip: float | None = Field(default=None, gt=0)
+    # In optimiser steps, or, below 1, as a share of all steps.
+    warmup: float = Field(default=0, ge=0, le=10**9)
+    # The largest norm of the gradient; longer gradients are scaled down to it.
+    clip: float | None = Field(default=10.0, gt=0)
     max_epoch: _Count = 100
+    # The run ends after so many optimiser steps, even within an epoch.
+    max_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
     eval: bool = True
+    # Val is scored every `eval_period` epochs on a fixed choice of `eval_samples`, and at the end of the run on all.
+    eval_period: _Count = 1
+    eval_samples: _Count | None = 500
+    # A line is printed after every epoch and, if set, every `log_steps` optimiser steps.
+    log_steps: _Count | None = None
     sample_period: _Count = 1
     checkpoint_period: _Count = 1
-    # In epochs that take long, the last checkpoint is also written after so many optimiser steps.
+    # Only the newest `keep` of the files epoch_NNNN.pt stay; all of them if null.
+    keep: _Count | None = 3
+    # The last checkpoint is also written after so many optimiser steps, for long epochs.
     checkpoint_steps: _Count | None = None
     checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")
     resume: bool = True
@@ -110,23 +147,66 @@ class Config(BaseModel):
         """The sides of the squares that M-Net sees, before they are resized to `mnet_size`; the paper's if unset."""
         return self.patch_sizes or ((self.mnet_size,) if self.mode == "pretrain_mnet" else (320, 480, 640))
 
+    @property
+    def long_edge(self) -> int:
+        """The long edge that pictures are scaled down to: `longest`, or the scale of the crops in training.
+
+        A crop of `size` px shows a share of the short edge between `least_crop` and 1, so that in the mean a photo's
+        short edge is seen at size / share px.
+        """
+        if self.longest is not None:
+            return self.longest
+        if self.mode == "pretrain_mnet":
+            return _MNET_LONGEST
+        size = self.tnet_size if self.mode == "pretrain_tnet" else self.end_size
+        return round(_ASPECT * size / ((1 + self.least_crop) / 2))
+
+    def warmup_steps(self, steps: int) -> int:
+        """Return the optimiser steps of the warm-up in a run of `steps`."""
+        return round(self.warmup if self.warmup >= 1 else self.warmup * steps)
+
+    @field_validator("warmup")
+    @classmethod
+    def _whole_steps(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("a number of steps, or a share below 1")
+        return value
+
+    @field_validator("checkpoint_name")
+    @classmethod
+    def _not_reserved(cls, value: str | None) -> str | None:
+        if value is not None and value.casefold() in _RESERVED:
+            raise ValueError(f"another name than {', '.join(_RESERVED)}")
+        return value
+
     @model_validator(mode="after")
-    def _has_company(self) -> "Config":
-        if self.mode == "end_to_end" and self.shm_checkpoint is None:
-            for name in ("tnet_checkpoint", "mnet_checkpoint"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"{name}: end_to_end starts from pretrained networks, never untrained")
+    def _check_weights(self) -> "Config":
+        allowed = _WEIGHTS[self.mode]
+        given = [key for key in _ALL_WEIGHTS if getattr(self, key) is not None]
+        for key in given:
+            if key not in allowed:
+                raise ValueError(f"{key}: does nothing in {self.mode}, which starts from {', '.join(allowed)}")
+        if self.mode == "end_to_end" and "shm_checkpoint" not in given:
+            for key in ("tnet_checkpoint", "mnet_checkpoint"):
+                if key not in given:
+                    raise ValueError(f"{key}: end_to_end starts from pretrained networks, never untrained")
+        elif self.mode == "test" and not given:
+            raise ValueError("test needs shm_checkpoint, or tnet_checkpoint or mnet_checkpoint alone")
+        elif len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: only one of them would be used")
+        return self
+
+    @model_validator(mode="after")
+    def _check_data(self) -> "Config":
         if self.data != "recipes":
             for key in ("resample_backgrounds", "augment", "cache"):
                 if getattr(self, key):
                     raise ValueError(f"{key}: only where samples are made from recipes (data: recipes)")
-        if self.mode == "test" and not (self.shm_checkpoint or self.tnet_checkpoint or self.mnet_checkpoint):
-            raise ValueError("test needs shm_checkpoint, or tnet_checkpoint or mnet_checkpoint alone")
         return self
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a YAML file and applies overrides `key=value`. Raises ShmDataError for whatever is wrong in either."""
+    """Read a YAML file and apply overrides `key=value`. Raises ShmDataError for whatever is wrong in either."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -143,25 +223,29 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 class _Plain(yaml.SafeLoader):
-    """Plain YAML, of which nothing is run: without merging, which multiplies, and without keys given twice."""
+    """Plain YAML that runs no code: without merge keys, which multiply, and without duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter((key.value, key.tag) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for (key, tag), count in keys.items():
             if count > 1 or tag == "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice, or merges others")
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is a duplicate or a merge key")
         return super().construct_mapping(node, deep)
 
 
 def _reason(error: Exception) -> str:
-    """What PyYAML says, on one line; where it stumbles over a value, only that."""
+    """Return PyYAML's message on one line."""
     if isinstance(error, RecursionError):
-        return "lists in lists without end"
-    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError | ValueError) else "an odd value"
+        return "lists nested too deeply"
+    return (
+        " ".join(str(error).split())
+        if isinstance(error, yaml.YAMLError | ValueError)
+        else "a value that does not fit its tag"
+    )
 
 
 def config_of(values: Mapping[Any, Any], where: str) -> Config:
-    """A configuration from plain values. Raises ShmDataError that names the key and, if unknown, the nearest one."""
+    """Return the configuration of plain values. Raises ShmDataError that names the key, or the one nearest to it."""
     for key in values:
         if key not in Config.model_fields:
             near = difflib.get_close_matches(str(key), Config.model_fields, n=1, cutoff=0.5)
@@ -188,7 +272,7 @@ def _short(value: object) -> str:
 
 
 def _plain(error: Mapping[str, Any]) -> str:
-    """pydantic's message as the object of "expected", or nothing where the message says it all."""
+    """Return pydantic's message as the object of "expected", or "" where the message says it all."""
     if error["type"] == "missing":
         return "a value"
     message = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")

@@ -1,8 +1,10 @@
 """Samples for training, cropped and rotated at random, and their order in batches."""
 
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +35,7 @@ from shm_model.augment import (
 )
 from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
+from shm_model.faults import end_with_parent
 from shm_model.samples import Source, source_of
 
 Key = tuple[int, int]  # epoch, index
@@ -81,7 +84,9 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
         return TNetBatch(name, _to_planes(scene.image), labels_of(scene.trimap))
 
     def _for_mnet(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> MNetBatch:
-        square = draw_patch(generator, scene.trimap, draw_side(generator, self.config.patches))
+        # Squares of the photo scaled to `long_edge`, as M-Net sees it in predictions, but scaled after they are cut.
+        scale = max(1.0, max(scene.trimap.shape) / self.config.long_edge)
+        square = draw_patch(generator, scene.trimap, round(scale * draw_side(generator, self.config.patches)))
         scene = _recolour(_cut(scene, square, self.config.mnet_size), colours)
         scene = _rotate(scene, *draw_rotation(generator))
         labels = labels_of(derive_trimap(scene.alpha, TrimapRule("euclid", *draw_kernels(generator))))
@@ -109,50 +114,57 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """The batches of several epochs as keys, each epoch in an order drawn from (seed, epoch).
+    """The batches of a run as keys, each epoch in an order drawn from (seed, epoch).
 
     Each of `world_size` processes takes its share; samples that do not fill a batch in all of them are skipped in
-    that epoch. The first epoch starts after `done` batches.
+    that epoch. The run starts after `step` batches of epoch `epoch`; batches `first` to before `last` remain.
     """
 
     def __init__(
-        self, length: int, config: Config, epochs: range, rank: int = 0, world_size: int = 1, *, done: int = 0
+        self, length: int, config: Config, rank: int = 0, world_size: int = 1, *, epoch: int = 0, step: int = 0
     ) -> None:
-        self.done = done
         self.size = max(1, min(config.batch_size, length // world_size))
         self.per_epoch = max(1, length // (self.size * world_size))
-        self.length, self.seed, self.epochs, self.rank, self.world_size = (
-            length,
-            config.seed,
-            epochs,
-            rank,
-            world_size,
-        )
+        self.length, self.seed, self.rank, self.world_size = length, config.seed, rank, world_size
+        self.first = epoch * self.per_epoch + step
+        self.last = config.max_epoch * self.per_epoch
+        if config.max_steps is not None:
+            epochs, steps = divmod(config.max_steps, math.ceil(self.per_epoch / config.accumulate))
+            self.last = min(self.last, epochs * self.per_epoch + steps * config.accumulate)
 
     def __len__(self) -> int:
-        return max(0, self.per_epoch * len(self.epochs) - self.done)
+        return max(0, self.last - self.first)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for epoch in self.epochs:
+        for epoch in range(self.first // self.per_epoch, math.ceil(self.last / self.per_epoch)):
             order = list(range(self.length))
             generator_for(self.seed, epoch, -1).shuffle(order)
             mine = [(epoch, index) for index in order[self.rank :: self.world_size]]
-            first = self.done if epoch == self.epochs[0] else 0
-            yield from (mine[batch * self.size : (batch + 1) * self.size] for batch in range(first, self.per_epoch))
+            before = epoch * self.per_epoch
+            for batch in range(max(self.first - before, 0), min(self.last - before, self.per_epoch)):
+                yield mine[batch * self.size : (batch + 1) * self.size]
 
 
 def data_loader(dataset: TrainingSet, sampler: EpochBatches) -> DataLoader[Batch | ShmDataError]:
     """Return a loader of a sampler's batches; what they hold does not depend on the number of workers."""
-    workers = dataset.config.num_workers
     return DataLoader(
         dataset,
         batch_sampler=sampler,
-        num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_prepare_worker,
-        pin_memory=dataset.config.cuda and torch.cuda.is_available(),
-        multiprocessing_context=start_method() if workers else None,
+        **loader_options(dataset.config, dataset.config.num_workers),
     )
+
+
+def loader_options(config: Config, workers: int) -> dict[str, Any]:
+    """Return the options of a loader whose `workers` end with this process, however it ends."""
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _prepare_worker,
+        "pin_memory": config.cuda and torch.cuda.is_available(),
+        "multiprocessing_context": start_method() if workers else None,
+        # Otherwise every loader draws a number from torch's global generator, which is the host's.
+        "generator": torch.Generator(),
+    }
 
 
 def start_method() -> str:
@@ -162,6 +174,7 @@ def start_method() -> str:
 
 def _prepare_worker(worker: int) -> None:
     del worker
+    end_with_parent()
     tune_worker(FREED_MEMORY_KEPT)
 
 

@@ -15,8 +15,7 @@ from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
 from shm_data.pixels.trimap import UNKNOWN
-from shm_model.distributed import ProcessContext, all_reduce_sum
-from shm_model.metrics import Scores, class_iou, sad, scores
+from shm_model.metrics import Scores, class_iou, scores
 from shm_model.predict import Predictor
 from shm_model.samples import Source
 
@@ -49,18 +48,6 @@ def score_sample(predictor: Predictor, source: Source, index: int) -> Row:
     known = np.where(trimap == UNKNOWN, prediction.alpha, trimap / np.float32(255))
     whole, unknown = scores(prediction.alpha, alpha), scores(known, alpha, trimap)
     return Row(source.names[index], whole, unknown, class_iou(prediction.trimap, trimap))
-
-
-def mean_sad(predictor: Predictor, source: Source, context: ProcessContext) -> float:
-    """Return the mean SAD/1000 over whole images, for training: Grad and Conn take longer than the prediction.
-
-    Each of several processes scores its share; all return what one process alone would.
-    """
-    sads = [0.0] * len(source.names)
-    for index in range(context.rank, len(sads), context.world_size):
-        image, alpha, trimap = source.read(index)
-        sads[index] = sad(predictor(image, trimap).alpha, alpha)
-    return sum(all_reduce_sum(sads, context)) / len(sads)
 
 
 def mean_row(rows: Sequence[Row]) -> Row:

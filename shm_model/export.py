@@ -65,7 +65,7 @@ def export(checkpoint: Path, out: Path) -> None:
     network = restore_network(loaded, checkpoint)
     metadata = {
         "mode": loaded.config.mode,
-        "longest": str(loaded.config.longest),
+        "longest": str(loaded.config.long_edge),
         "version": __version__,
         "input": "RGB in [0, 1], (batch, 3, height, width)",
     }

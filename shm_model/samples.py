@@ -1,5 +1,7 @@
 """Where samples come from, for training and for scores: the folders of a data set, shards of it, or its recipes."""
 
+import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from shm_data.building.on_the_fly import PlannedSamples, open_plan
 from shm_data.building.render import Sample
+from shm_data.dataset.fingerprints import Fingerprint
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.shard_format import INDEX, Row, read_index, read_pictures, rows_of
 from shm_data.errors import ShmDataError
@@ -137,6 +140,33 @@ def source_of(
     if kind == "recipes":
         return RecipeSource(open_plan(root, split, cache or Layout(root).cache), fresh, augment)
     return _in_shards(root, split) if kind == "shards" else LayoutSource(root, names_of(root, split))
+
+
+def digest_of(kind: Kind, root: Path) -> str:
+    """Return a digest of the samples of a data set, of both splits, wherever it lies.
+
+    It stands for the names in their order and, where there is a record, for the recipes and all sources.
+    """
+    digest = hashlib.sha256(kind.encode())
+    if kind == "shards":
+        digest.update((root / INDEX).read_bytes())
+        return digest.hexdigest()
+    layout = Layout(root)
+    for path in (layout.names_of(split) for split in SPLITS):
+        digest.update(path.read_bytes() if kind == "layout" and path.is_file() else b"")
+        digest.update(b"\0")
+    digest.update(json.dumps(_record_digests(layout)).encode())
+    return digest.hexdigest()
+
+
+def _record_digests(layout: Layout) -> list[object]:
+    """Return what the record of a data set holds of the contents of recipes and sources; nothing without a record."""
+    try:
+        record = json.loads(layout.manifest.read_bytes())
+        sources = {key: Fingerprint(*stamp).digest for key, stamp in record["sources"].items()}
+        return [record["digest"], sorted(sources.items())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def kind_of(root: Path) -> Kind:

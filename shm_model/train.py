@@ -1,301 +1,242 @@
 """Training, from a configuration to checkpoints: the only module that knows networks, losses and data together."""
 
-import math
-from collections.abc import Iterable, Iterator
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn.functional import one_hot
-from torch.nn.parallel import DistributedDataParallel
+from torch import distributed
 
 from shm_data.errors import ShmDataError
+from shm_data.files import clear_leftovers, locked, make_folders
 from shm_data.parallel import Progress, quiet
-from shm_model import checkpoint, losses
-from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
-from shm_model.checkpoint import Checkpoint, new_network
+from shm_model.augment import draw_samples
+from shm_model.batches import Batch
 from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
-from shm_model.distributed import ProcessContext, all_reduce_sum, broadcast_buffers, process_context
-from shm_model.evaluate import draw_panels, mean_sad
+from shm_model.distributed import broadcast_buffers, process_context
+from shm_model.evaluate import draw_panels
+from shm_model.faults import machine_faults, read_batches, refuse_unguarded_script
 from shm_model.log import Log
 from shm_model.predict import Predictor
-from shm_model.samples import Source, source_of
+from shm_model.run import BEST, LAST, Run, remove_old_epochs, save_checkpoint, start_lines, start_run
+from shm_model.samples import Source, digest_of, source_of
+from shm_model.step import train_step
+from shm_model.validation import validation_sad
 
-LAST, BEST = "last.pt", "best.pt"
-
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Samples of val whose mattes TensorBoard shows.
 _PICTURED = 4
 
+Report = Callable[[str], None]
 
-@dataclass(slots=True)
-class Run:
-    """A run and what it changes as it goes: `epoch` epochs are done, and `step` batches of the next.
 
-    `forward` is the network as training calls it.
-    """
-
-    config: Config
-    context: ProcessContext
-    network: nn.Module
-    forward: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    epoch: int = 0
-    best: float = math.inf
-    step: int = 0
+def silent(line: str) -> None:
+    """Report nothing."""
+    del line
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where the last checkpoint lies, and which epochs this call did: from `begun` to before `done`."""
+    """The last checkpoint, and the epochs and batches of this call: epochs from `begun` to before `done`.
+
+    `is_main` is false in all but one of several processes.
+    """
 
     last: Path
     begun: int
     done: int
+    batches: int
+    is_main: bool
 
 
-def train(config: Config, progress: Progress = quiet) -> Outcome:
-    """Trains as configured, or goes on where a run in `savedir` stopped.
+@dataclass(slots=True)
+class Meter:
+    """What a line for the user says of the steps since the line before."""
 
-    Raises ShmDataError where configuration, data or checkpoints are at fault, or the loss is no longer finite.
+    started: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+    steps: int = 0
+    images: int = 0
+    loss: float = 0.0
+    lr: float = 0.0
+
+    def timed(self, feed: Iterable[Batch | ShmDataError]) -> Iterator[Batch | ShmDataError]:
+        """Pass the batches on, and add up the time until each of them is there."""
+        batches = iter(feed)
+        while True:
+            before = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - before
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, values: dict[str, float], images: int) -> None:
+        """Add a step."""
+        self.steps += 1
+        self.images += images
+        self.loss += values["loss"]
+        self.lr = values["lr"]
+
+    def text(self) -> str:
+        """Return the mean loss, the rate, and the speed."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        speed = f"{self.images / seconds:.1f} images/s, {self.waited / seconds:.0%} of the time waiting for data"
+        return f"loss {self.loss / max(1, self.steps):.4f}, rate {self.lr:.2g}, {speed}"
+
+    def restart(self) -> None:
+        """Begin anew."""
+        self.started, self.waited, self.steps, self.images, self.loss = time.perf_counter(), 0.0, 0, 0, 0.0
+
+
+def train(config: Config, progress: Progress = quiet, report: Report = silent) -> Outcome:
+    """Train as configured, or resume the run in `savedir` where it stopped.
+
+    `report` is called with lines for the user: what the networks start from, and loss and score after each epoch.
+    Raises ShmDataError where configuration, data, checkpoints or the machine are at fault, where another run uses
+    `savedir`, and where loss or gradient are not finite.
     """
-    dataset, val = TrainingSet(config), source_of(config.data, config.data_root, "val", config.cache)
-    with process_context(config) as context:
-        run = start_run(config, context)
-        begun = run.epoch
-        epochs = range(begun, config.max_epoch)
-        batches = EpochBatches(len(dataset), config, epochs, context.rank, context.world_size, done=run.step)
+    refuse_unguarded_script()
+    with ExitStack() as stack:
+        stack.enter_context(machine_faults())
+        dataset = TrainingSet(config)
+        context = stack.enter_context(process_context(config))
+        if context.is_main:
+            make_folders(config.savedir)
+            stack.enter_context(locked(config.savedir))
+            clear_leftovers(config.savedir)
+        else:
+            progress, report = quiet, silent
+        val = _open_val(config, report)
+        run = start_run(config, context, digest_of(config.data, config.data_root))
+        begun, place = run.epoch, {"epoch": run.epoch, "step": run.step}
+        batches = EpochBatches(len(dataset), config, context.rank, context.world_size, **place)
+        run.total = run.total or batches.first
         if len(batches):
-            fit(run, data_loader(dataset, batches), batches, val, progress if context.is_main else quiet)
-    return Outcome(config.savedir / LAST, begun, run.epoch)
+            for line in start_lines(run):
+                report(line)
+            fit(run, data_loader(dataset, batches), batches, val, progress, report)
+    return Outcome(config.savedir / LAST, begun, run.epoch, len(batches), context.is_main)
 
 
-def fit(
-    run: Run, feed: Iterable[Batch | ShmDataError], batches: EpochBatches, val: Source, progress: Progress
+def fit(  # noqa: PLR0917
+    run: Run,
+    feed: Iterable[Batch | ShmDataError],
+    batches: EpochBatches,
+    val: Source | None,
+    progress: Progress = quiet,
+    report: Report = silent,
 ) -> None:
-    """Trains to the end of what is fed, and scores `val` after each epoch."""
-    config, context, per_epoch = run.config, run.context, batches.per_epoch
-    first = run.epoch * per_epoch + run.step
+    """Train on all batches, and score val when it is due."""
+    config, context = run.config, run.context
     label = f"{config.mode}, images on {context.device.type}" + f" after epoch {run.epoch}" * (run.epoch > 0)
     images = len(batches) * batches.size * context.world_size
-    with closing(Log(config.savedir, first, per_epoch)) if context.is_main else nullcontext() as log:
-        for _ in progress(train_epochs(run, enumerate(feed, first), batches, val, log), images, label):
+    # Crops have one size, for which cuDNN may look for its fastest kernels; the host's setting comes back.
+    fixed_sizes = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=context.device.type == "cuda",
+        deterministic=torch.backends.cudnn.deterministic,
+        allow_tf32=torch.backends.cudnn.allow_tf32,
+    )
+    log_context = closing(Log(config.savedir, run.total)) if context.is_main else nullcontext()
+    with log_context as log, fixed_sizes:
+        for _ in progress(train_epochs(run, read_batches(feed), batches, val, log, report), images, label):
             pass
 
 
-def train_epochs(
-    run: Run, feed: Iterable[tuple[int, Batch | ShmDataError]], batches: EpochBatches, val: Source, log: Log | None
+def train_epochs(  # noqa: PLR0917
+    run: Run,
+    feed: Iterable[Batch | ShmDataError],
+    batches: EpochBatches,
+    val: Source | None,
+    log: Log | None,
+    report: Report,
 ) -> Iterator[None]:
-    """Trains step by step, and gives something for every image that went through the network."""
-    config, per_epoch = run.config, batches.per_epoch
-    for step, batch in feed:
+    """Train step by step, and yield once for every image that went through the network."""
+    config, per_epoch, meter = run.config, batches.per_epoch, Meter()
+    images = batches.size * run.context.world_size
+    for number, batch in zip(range(batches.first, batches.last), meter.timed(feed), strict=False):
         if isinstance(batch, ShmDataError):
             raise batch
-        values = train_step(run, batch, step, per_epoch)
+        values = train_step(run, batch, number, per_epoch)
+        meter.add(values, images)
         if log:
-            log.step(step, values)
-        run.epoch, run.step = divmod(step + 1, per_epoch)
-        if run.step == 0:
-            finish_epoch(run, val, log)
-        elif log and config.checkpoint_steps and run.step % (config.checkpoint_steps * config.accumulate) == 0:
-            checkpoint.save(config.savedir / LAST, _snapshot(run))
-        yield from repeat(None, batches.size * run.context.world_size)
+            log.step(run.total, run.epoch, values)
+        run.epoch, run.step = divmod(number + 1, per_epoch)
+        run.total += 1
+        is_end = number + 1 == batches.last
+        if run.step == 0 or is_end:
+            text = meter.text()
+            score = finish_epoch(run, val, log, is_end=is_end)
+            report(f"{_position(run)}: {text}{score}")
+            meter.restart()
+        else:
+            if log and _is_due(run, config.checkpoint_steps):
+                save_checkpoint(run, LAST)
+            if _is_due(run, config.log_steps):
+                report(f"{_position(run)}: {meter.text()}")
+                meter.restart()
+        yield from repeat(None, images)
 
 
-def start_run(config: Config, context: ProcessContext) -> Run:
-    """A fresh run, or the one that `savedir` holds, where it stopped."""
-    torch.manual_seed(config.seed)
-    last = config.savedir / LAST
-    resumed = checkpoint.load(last) if config.resume and last.is_file() else None
-    if resumed:
-        _require_same(resumed.config, config, last, *("batch_size", "accumulate", "ngpu") * (resumed.step > 0))
-    run = new_run(checkpoint.restore_network(resumed, last) if resumed else new_network(config), config, context)
-    if resumed:
-        # What the optimiser has gathered is the checkpoint's, its options are the configuration's.
-        groups = run.optimizer.state_dict()["param_groups"]
-        try:
-            run.optimizer.load_state_dict(resumed.optimizer | {"param_groups": groups})
-            run.scaler.load_state_dict(resumed.scaler)
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise ShmDataError(path=last, found="the state of another optimiser", expected="resume=false") from error
-        run.epoch, run.best, run.step = resumed.epoch, resumed.best, resumed.step
-    return run
+def finish_epoch(run: Run, val: Source | None, log: Log | None, *, is_end: bool = False) -> str:
+    """Score val if it is due, by all processes; the main one writes scores, pictures and due checkpoints.
 
-
-def new_run(network: nn.Module, config: Config, context: ProcessContext) -> Run:
-    """Return a run of a network before its first step, on its device and in the configured form."""
-    if config.sync_bn:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    network.to(context.device)
-    if config.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    gpu = context.device.type == "cuda"
-    # Without weight decay, the default, this is the paper's Adam.
-    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=gpu)
-    scaler = torch.amp.GradScaler(context.device.type, enabled=config.precision == "fp16")
-    return Run(config, context, network, training_form(network, config, context), optimizer, scaler)
-
-
-def training_form(network: nn.Module, config: Config, context: ProcessContext) -> nn.Module:
-    """The network as training calls it: in step with other processes, compiled, as configured.
-
-    The network itself stays as it is: scores and checkpoints need neither.
+    Returns the scores for the user's line. At the end of the run all of val is scored, too.
     """
-    if context.world_size > 1:
-        network = DistributedDataParallel(network, [context.device] if context.device.type == "cuda" else None)
-    return torch.compile(network) if config.compile else network  # type: ignore[return-value]
-
-
-def train_step(run: Run, batch: Batch, step: int, per_epoch: int) -> dict[str, float]:
-    """One batch: loss, gradient, and after `accumulate` batches, or at an epoch's end, a step of the optimiser.
-
-    Gives the parts of the loss, as means over the batches of all processes, and the rate. Raises ShmDataError with
-    the names of the batch where the loss is not finite.
-    """
-    config, context = run.config, run.context
-    epoch, position = divmod(step, per_epoch)
-    group, index_in_group = divmod(position, config.accumulate)
-    members = min(config.accumulate, per_epoch - group * config.accumulate)
-    groups = math.ceil(per_epoch / config.accumulate)
-    lr = learning_rate(epoch * groups + group, config.max_epoch * groups, config)
-    run.forward.train()
-    precision = _PRECISIONS[config.precision]
-    last = index_in_group + 1 == members
-    # Gradients are gathered in each process; only with those of the last batch are they exchanged.
-    together = last or context.world_size == 1
-    with nullcontext() if together else cast(DistributedDataParallel, run.forward).no_sync():
-        with torch.autocast(context.device.type, precision, enabled=precision != torch.float32):
-            parts = stage_loss(run.forward, to_device(batch, config, context), config)
-        values = mean_losses(parts, batch, step, context)
-        run.scaler.scale(parts["loss"] / members).backward()  # type: ignore[no-untyped-call]
-    if last:
-        optimizer_step(run, lr)
-    return values | {"lr": lr}
-
-
-def mean_losses(parts: dict[str, Tensor], batch: Batch, step: int, context: ProcessContext) -> dict[str, float]:
-    """The means of the parts of the loss over all processes, which all end where one's loss is not finite."""
-    own = {name: float(value.detach()) for name, value in parts.items()}
-    means = [value / context.world_size for value in all_reduce_sum(list(own.values()), context)]
-    values = dict(zip(own, means, strict=True))
-    if not math.isfinite(values["loss"]):
-        mine = f"{own['loss']} for {', '.join(batch.name)}"
-        found = f"{values['loss']} in another process" if math.isfinite(own["loss"]) else mine
-        raise ShmDataError(f"the loss at step {step}", found=found)
-    return values
-
-
-def optimizer_step(run: Run, lr: float) -> None:
-    """A step of the optimiser along the gradient gathered, clipped as configured."""
-    for group in run.optimizer.param_groups:
-        group["lr"] = lr
-    if run.config.clip:
-        run.scaler.unscale_(run.optimizer)
-        nn.utils.clip_grad_norm_(run.network.parameters(), run.config.clip)
-    run.scaler.step(run.optimizer)
-    run.scaler.update()
-    run.optimizer.zero_grad(set_to_none=True)
-
-
-def learning_rate(step: int, steps: int, config: Config) -> float:
-    """The learning rate at an optimiser step: a linear warm-up, then constant or along a cosine down to 0."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return config.lr
-    done = (step - config.warmup) / max(1, steps - config.warmup)
-    return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
-
-
-def to_device(batch: Batch, config: Config, context: ProcessContext) -> Batch:
-    """Move the tensors of a batch to the device; pixels travel as uint8 and become float in [0, 1] there."""
-    moved: dict[str, Any] = {}
-    for name, value in batch._asdict().items():
-        if isinstance(value, Tensor):
-            tensor = value.to(context.device, non_blocking=True)
-            is_index = name in ("labels", "box")
-            moved[name] = tensor.long() if is_index else tensor.float() / 255
-            if config.channels_last and not is_index:
-                moved[name] = moved[name].contiguous(memory_format=torch.channels_last)
-    return batch._replace(**moved)
-
-
-def stage_loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
-    """Return the loss of the stage, under "loss", and its parts."""
-    if isinstance(batch, TNetBatch):
-        return {"loss": losses.trimap_loss(network(batch.image), batch.labels, config.loss)}
-    if isinstance(batch, MNetBatch):
-        probabilities = one_hot(batch.labels, 3).movedim(-1, 1).float()
-        alpha = network(batch.patch, probabilities)
-        return {"loss": _prediction_loss(alpha, batch, probabilities[:, 1:2], config)}
-    matte = network(batch.image, batch.box, config.mnet_size)
-    prediction = _prediction_loss(matte.alpha, batch, _unknown_in_box(batch, config.mnet_size), config)
-    trimap = losses.trimap_loss(matte.logits, batch.labels, config.loss)
-    total = losses.total_loss(prediction, trimap, config.loss_lambda)
-    return {"loss": total, "prediction": prediction, "trimap": trimap}
-
-
-def finish_epoch(run: Run, val: Source, log: Log | None) -> None:
-    """After an epoch: the score of val, by all processes; by the first pictures, and the checkpoints that are due."""
-    config, sad = run.config, math.inf
-    predictor = Predictor(run.network, run.context.device, config.longest)
-    if config.eval:
+    config, scores, better = run.config, {}, False
+    if val and config.eval and (is_end or run.epoch % config.eval_period == 0):
         broadcast_buffers(run.network, run.context)
-        sad = mean_sad(predictor, val, run.context)
-    better = sad < run.best
-    run.best = min(run.best, sad)
+        scores["sad"] = validation_sad(run.network, val, config, run.context, config.eval_samples)
+        better = scores["sad"] < run.best
+        run.best = min(run.best, scores["sad"])
+        if is_end and len(draw_samples(config.seed, len(val.names), config.eval_samples)) < len(val.names):
+            scores["sad_of_all"] = validation_sad(run.network, val, config, run.context)
     if log:
-        if config.eval:
-            log.score("val SAD/1000, whole", sad, run.epoch)
-        if run.epoch % config.sample_period == 0:
-            some = range(min(_PICTURED, len(val.names)))
-            log.picture("val: image, trimap, alpha, truth", draw_panels(predictor, val, some), run.epoch)
-        for name in _due(run, better):
-            checkpoint.save(config.savedir / name, _snapshot(run))
+        if scores:
+            log.score(run.total - 1, run.epoch, scores)
+        if val and (is_end or run.epoch % config.sample_period == 0):
+            predictor = Predictor(run.network, run.context.device, config.long_edge)
+            pictures = draw_panels(predictor, val, range(min(_PICTURED, len(val.names))))
+            log.picture(run.total - 1, "val: image, trimap, alpha, truth", pictures)
+        _save_due(run, better, is_end)
     if run.context.world_size > 1:
         distributed.barrier()
+    whole = f", of all of val {scores['sad_of_all']:.3f}" if "sad_of_all" in scores else ""
+    return f", val SAD {scores['sad']:.3f} (best {run.best:.3f}){whole}" if scores else ""
 
 
-def _prediction_loss(alpha: Tensor, batch: MNetBatch | EndToEndBatch, unknown: Tensor, config: Config) -> Tensor:
-    weight = None if config.unknown_weight == 1 else 1 + (config.unknown_weight - 1) * unknown
-    colours = batch.patch, batch.foreground, batch.background
-    return losses.prediction_loss(alpha, batch.alpha, *colours, gamma=config.gamma, weight=weight)
-
-
-def _unknown_in_box(batch: EndToEndBatch, size: int) -> Tensor:
-    """Where the trimap is unknown in each sample's box, (N, 1, size, size) in [0, 1]."""
-    patches = []
-    for labels, (x, y, width, height) in zip(batch.labels, batch.box.tolist(), strict=True):
-        window = (labels[y : y + height, x : x + width] == 1).float()
-        patches.append(nn.functional.interpolate(window[None, None], (size, size)))
-    return torch.cat(patches)
-
-
-def _due(run: Run, better: bool) -> Iterator[str]:
-    """The names under which an epoch is saved; the last one last, so that it vouches for the others."""
-    if run.epoch % run.config.checkpoint_period == 0:
-        yield run.config.checkpoint_name or f"epoch_{run.epoch:04}.pt"
+def _save_due(run: Run, better: bool, is_end: bool) -> None:
+    """Write the checkpoints of an epoch; the last one last, so that it vouches for the others."""
+    config = run.config
+    if run.step == 0 and run.epoch % config.checkpoint_period == 0:
+        save_checkpoint(run, config.checkpoint_name or f"epoch_{run.epoch:04}.pt")
+        remove_old_epochs(run)
     if better:
-        yield BEST
-    yield LAST
+        save_checkpoint(run, BEST, resumable=False)
+    save_checkpoint(run, LAST)
 
 
-def _snapshot(run: Run) -> Checkpoint:
-    weights, optimizer = run.network.state_dict(), run.optimizer.state_dict()
-    return Checkpoint(run.config, weights, optimizer, run.scaler.state_dict(), run.epoch, run.best, run.step)
+def _is_due(run: Run, steps: int | None) -> bool:
+    """Return whether a multiple of `steps` optimiser steps of this epoch are done."""
+    return steps is not None and run.step % (steps * run.config.accumulate) == 0
 
 
-def _require_same(old: Config, new: Config, path: Path, *more: str) -> None:
-    for field in ("mode", "backbone", "output_stride", "mnet_width", "data_root", "seed", *more):
-        before, now = getattr(old, field), getattr(new, field)
-        if before != now:
-            raise ShmDataError(
-                f"{path} is of another run",
-                found=f"{field} {before}",
-                expected=f"{now} as configured, another savedir, or resume: false",
-            )
+def _position(run: Run) -> str:
+    if run.step == 0:
+        return f"epoch {run.epoch} of {run.config.max_epoch}"
+    return f"epoch {run.epoch + 1} of {run.config.max_epoch}, batch {run.step}"
+
+
+def _open_val(config: Config, report: Report) -> Source | None:
+    """Return the samples of val, or None if there are none and nothing is scored."""
+    try:
+        return source_of(config.data, config.data_root, "val", config.cache)
+    except ShmDataError as error:
+        if config.eval:
+            raise
+        report(f"No pictures of val are shown: {error}")
+        return None

@@ -65,11 +65,13 @@ def test_a_mistake_is_one_sentence(tmp_path, text, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_broken_override_are_told(tmp_path):
-    with pytest.raises(ShmDataError, match="cannot read the configuration"):
+def test_a_missing_file_and_a_broken_override_are_named(tmp_path):
+    with pytest.raises(ShmDataError) as error:
         load_config(tmp_path / "absent.yaml")
-    with pytest.raises(ShmDataError, match="found lr, expected key=value"):
+    assert error.value.path == str(tmp_path / "absent.yaml")
+    with pytest.raises(ShmDataError) as error:
         load_config(written(tmp_path, "mode: pretrain_tnet\ndata_root: d"), ["lr"])
+    assert (error.value.found, error.value.expected) == ("lr", "key=value")
 
 
 def test_patches_are_the_papers_unless_told():

@@ -25,7 +25,7 @@ from shm_model import checkpoint
 from shm_model.config import Config, load_config
 from shm_model.distributed import ProcessContext
 from shm_model.resnet import ResNet, load_resnet
-from shm_model.train import start_run
+from shm_model.run import start_run
 
 ONE_FOLDER = [HealthCheck.function_scoped_fixture]
 

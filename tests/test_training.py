@@ -15,58 +15,32 @@ import numpy as np
 import pytest
 import torch
 from small import matte, photo
+from tiny import CPU, config, write_set
 
+import shm_model.step as training_step
 import shm_model.train as training
 from shm_data import images
-from shm_data.building.build import composite
 from shm_data.dataset.layout import Layout, read_names
 from shm_data.errors import ShmDataError
-from shm_data.options import CompositeOptions
 from shm_model import augment
 from shm_model.batches import EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.checkpoint import load, new_network, save
-from shm_model.config import Config
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
-from shm_model.distributed import ProcessContext
-from shm_model.evaluate import evaluate, mean_row, mean_sad
+from shm_model.evaluate import evaluate, mean_row
 from shm_model.predict import Predictor, load_predictor
+from shm_model.run import start_run
 from shm_model.samples import read_sample, source_of
 from shm_model.shm import Matte
-from shm_model.train import finish_epoch, learning_rate, start_run, train, train_step
+from shm_model.step import learning_rate, train_step
+from shm_model.train import finish_epoch, train
+from shm_model.validation import validation_sad
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-CPU = ProcessContext(torch.device("cpu"), 0, 1)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A tiny data set: six people of ellipses on coloured squares."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir()
-    for number in range(6):
-        # People are bright, backgrounds dark: something that a small network can learn in seconds.
-        bright = 160 + photo(number, (96, 96)) // 4
-        seen = np.where(matte(number, (96, 96))[..., None] > 0, bright, photo(50 + number, (96, 96)) // 4)
-        images.write_png(folder / "photos" / f"p{number}.png", seen.astype(np.uint8))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number, (96, 96)))
-    for number in range(6):
-        images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128, 136)) // 3)
-    options = CompositeOptions(
-        inimg=folder / "photos", inalp=folder / "alphas", bgdir=(folder / "places",), numbg=2, trimap_size=9
-    )
-    composite(options, folder / "set")
-    return folder / "set"
-
-
-def config(root, mode="pretrain_tnet", **more):
-    small = {
-        "cuda": False, "backbone": "resnet18", "output_stride": 16, "mnet_width": 0.125, "tnet_size": 64,
-        "mnet_size": 48, "end_size": 64, "patch_sizes": (48, 64), "batch_size": 4, "lr": 2e-3, "num_workers": 0,
-        "max_epoch": 2, "eval": False, "sample_period": 100, "checkpoint_period": 100,
-    }  # fmt: skip
-    return Config(mode=mode, data_root=root, **small | more)
+    return write_set(tmp_path_factory.mktemp("tiny"))
 
 
 # What is drawn.
@@ -150,21 +124,22 @@ def test_items_are_uint8_and_fit_their_stage(root, mode, keys):
 
 def test_batches_hold_each_sample_once_an_epoch_in_ever_other_orders():
     given = config(Path("x"), batch_size=3)
-    one = list(EpochBatches(12, given, range(2)))
+    one = list(EpochBatches(12, given))
     assert [len(batch) for batch in one] == [3] * 8
     for epoch in (0, 1):
         assert sorted(key for batch in one for key in batch if key[0] == epoch) == [(epoch, i) for i in range(12)]
     assert [key[1] for batch in one[:4] for key in batch] != [key[1] for batch in one[4:] for key in batch]
-    shares = [{key for batch in EpochBatches(12, given, range(1), rank, 2) for key in batch} for rank in (0, 1)]
+    shares = [{key for batch in EpochBatches(12, given, rank, 2) for key in batch if key[0] == 0} for rank in (0, 1)]
     assert not shares[0] & shares[1] and len(shares[0] | shares[1]) == 12
-    assert list(EpochBatches(12, given, range(1, 2))) == one[4:]
+    assert list(EpochBatches(12, given, epoch=1)) == one[4:]
+    assert list(EpochBatches(12, given, epoch=1, step=2)) == one[6:]
 
 
 def test_what_is_fed_does_not_depend_on_workers(root):
     fed = []
     for workers in (0, 2):
         dataset = TrainingSet(config(root, num_workers=workers))
-        fed.append(list(data_loader(dataset, EpochBatches(len(dataset), dataset.config, range(1)))))
+        fed.append(list(data_loader(dataset, EpochBatches(len(dataset), dataset.config))))
     for one, other in zip(*fed, strict=True):
         assert one.name == other.name and torch.equal(one.image, other.image)
 
@@ -355,7 +330,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_p
     run = start_run(config(root, "pretrain_mnet", savedir=tmp_path), CPU)
     next(iter(run.network.parameters())).data.fill_(float("nan"))
     dataset = TrainingSet(run.config)
-    batches = EpochBatches(len(dataset), run.config, range(1))
+    batches = EpochBatches(len(dataset), run.config)
     names = ", ".join(dataset.source.names[index] for _, index in next(iter(batches)))
     with pytest.raises(ShmDataError, match=rf"^the loss at step 5: found nan for {names}$"):
         train_step(run, next(iter(data_loader(dataset, batches))), 5, 10)
@@ -366,7 +341,7 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
     run = start_run(config(root, savedir=tmp_path, accumulate=2), CPU)
     before = [parameter.clone() for parameter in run.network.parameters()]
     dataset = TrainingSet(run.config)
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), run.config, range(1))))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), run.config)))
     train_step(run, next(feed), 0, 10)
     assert all(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
     train_step(run, next(feed), 1, 10)
@@ -376,9 +351,9 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
 def test_the_rate_counts_steps_of_the_optimiser_and_the_last_of_an_epoch_may_be_smaller(root, tmp_path, monkeypatch):
     given = config(root, savedir=tmp_path, accumulate=2, max_epoch=2, lr=1.0, schedule="cosine", warmup=1)
     run, rates, shares = start_run(given, CPU), [], []
-    monkeypatch.setattr(training, "optimizer_step", lambda _, lr: rates.append(lr))
+    monkeypatch.setattr(training_step, "optimizer_step", lambda _, lr: rates.append(lr))
     share = torch.nn.Parameter(torch.zeros(()))
-    monkeypatch.setattr(training, "stage_loss", lambda *_: {"loss": share + 1})
+    monkeypatch.setattr(training_step, "stage_loss", lambda *_: {"loss": share + 1})
     for step in range(6):  # three batches an epoch: a step after two, and after one
         share.grad = None
         train_step(run, TNetBatch(["x"], torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1)), step, 3)
@@ -407,7 +382,7 @@ def test_the_unknown_region_may_weigh_more(mode):
         given = config(Path("x"), mode, mnet_size=32, unknown_weight=weight, gamma=1.0, loss_lambda=0.0, **more)
         given = given.model_copy(update={"mnet_size": 4})
         network = (lambda *_: matte) if mode == "end_to_end" else (lambda *_: alpha)
-        found[weight] = float(training.stage_loss(network, batch, given)["loss"])
+        found[weight] = float(training_step.stage_loss(network, batch, given)["loss"])
     assert found == {1.0: 0.5, 3.0: 0.25}
 
 
@@ -417,7 +392,7 @@ def test_half_precision_learns_about_the_same(root, tmp_path, precision):
     for name in ("fp32", precision):
         run = start_run(config(root, savedir=tmp_path, precision=name, tnet_size=32), CPU)
         dataset = TrainingSet(run.config)
-        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config, range(1)))))
+        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config))))
         losses[name] = [train_step(run, batch, step, 10)["loss"] for step in range(4)]
     assert losses[precision][-1] < losses[precision][0] and losses[precision] != losses["fp32"]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.1)
@@ -425,7 +400,7 @@ def test_half_precision_learns_about_the_same(root, tmp_path, precision):
 
 def test_the_best_is_kept(root, tmp_path, monkeypatch):
     scores = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(training, "mean_sad", lambda *_: next(scores))
+    monkeypatch.setattr(training, "validation_sad", lambda *_: next(scores))
     train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=3, eval=True, checkpoint_period=2))
     assert load(tmp_path / "best.pt").epoch == 2 and load(tmp_path / "best.pt").best == 1.0
     assert load(tmp_path / "last.pt").epoch == 3 and load(tmp_path / "last.pt").best == 1.0
@@ -474,6 +449,12 @@ def stages(root, tmp_path_factory, one_thread):
     return {"tnet": tnet, "mnet": mnet, "shm": shm}
 
 
+def sad_of(predictor, val):
+    """The score that training gives a predictor's network."""
+    given = config(Path("x"), longest=predictor.longest)
+    return validation_sad(predictor.network, val, given, CPU)
+
+
 def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
     """The best that T-Net's trimap allows is the mean alpha of each of its classes, in hindsight."""
     tnet, shm = load_predictor(stages["tnet"], CPU.device), load_predictor(stages["shm"], CPU.device)
@@ -482,13 +463,13 @@ def test_three_stages_beat_what_the_trimap_alone_tells(root, stages):
     classes = np.concatenate([tnet(image).trimap.ravel() for image, _, _ in samples])
     flat = sum(np.abs(truths[classes == c] - truths[classes == c].mean()).sum() for c in np.unique(classes))
     flat = flat / 1000 / len(samples)
-    assert mean_sad(shm, source_of("layout", root, "val"), CPU) < 0.7 * flat
+    assert sad_of(shm, source_of("layout", root, "val")) < 0.7 * flat
     assert flat < 0.6 * np.abs(truths - truths.mean()).sum() / 1000 / len(samples)
 
 
 def test_the_sad_of_training_is_that_of_the_table(root, stages):
     predictor, val = load_predictor(stages["shm"], CPU.device), source_of("layout", root, "val")
-    assert mean_sad(predictor, val, CPU) == pytest.approx(mean_row(evaluate(predictor, val)).whole.sad)
+    assert sad_of(predictor, val) == pytest.approx(mean_row(evaluate(predictor, val)).whole.sad)
 
 
 def test_a_tnets_trimap_is_its_own_and_not_the_one_given(root, stages):
@@ -517,7 +498,7 @@ def test_predictions_have_the_size_of_the_picture_whatever_it_is(root, stages):
             assert prediction.alpha.shape == cut.shape[:2]
             assert prediction.alpha.min() >= 0 and prediction.alpha.max() <= 1
     whole = load_predictor(stages["shm"], CPU.device)
-    assert whole.longest == 1500
+    assert whole.longest == round(1.4 * 64 / 0.75)
     small = Predictor(whole.network, CPU.device, longest=48)
     assert small(image).alpha.shape == image.shape[:2]
 
@@ -549,7 +530,7 @@ def test_the_mode_test_scores_as_evaluate_does(root, stages, tmp_path, shm_model
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["predict", "--checkpoint", "absent.pt", "a.png"], "absent.pt does not exist"),
-    (["train", "absent.yaml"], "cannot read the configuration absent.yaml"),
+    (["train", "absent.yaml"], "absent.yaml cannot be read"),
     (["evaluate", "--data", "x"], "Missing option '--checkpoint'"),
 ])  # fmt: skip
 def test_a_mistake_is_one_sentence(arguments, message, shm_model):
@@ -593,7 +574,7 @@ def found_by(given, context):
     gradients = []
     run.optimizer.step = lambda: gradients.append(_gradient(run))
     dataset = TrainingSet(given)
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), given, range(1), context.rank, context.world_size)))
+    feed = iter(data_loader(dataset, EpochBatches(len(dataset), given, context.rank, context.world_size)))
     told = [train_step(run, next(feed), 0, 10)]
     gradients.append(_gradient(run))
     told.append(train_step(run, next(feed), 1, 10))
@@ -610,9 +591,7 @@ def found_by(given, context):
     if context.rank:
         next(iter(run.network.parameters())).data.fill_(float("nan"))
     try:
-        train_step(
-            run, next(iter(data_loader(dataset, EpochBatches(3, given, range(1)))))._replace(name=["a", "b"]), 2, 10
-        )
+        train_step(run, next(iter(data_loader(dataset, EpochBatches(3, given))))._replace(name=["a", "b"]), 2, 10)
     except ShmDataError as error:
         found["fault"] = str(error)
     return found

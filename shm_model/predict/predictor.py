@@ -60,7 +60,7 @@ def load_predictor(path: Path, device: torch.device, half: bool = False) -> Pred
     network = restore_network(checkpoint, path).to(device)
     if device.type == "mps":
         make_portable(network)
-    return Predictor(network, device, checkpoint.config.longest, half)
+    return Predictor(network, device, checkpoint.config.long_edge, half)
 
 
 def run_network(network: nn.Module, image: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor]:

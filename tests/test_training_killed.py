@@ -1,0 +1,73 @@
+"""A trainer that is killed leaves no process behind, whatever the signal, and resumes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import config, write_set
+
+WITH_WORKERS = """
+import json, sys, torch
+torch.set_num_threads(1)
+from shm_model.config import config_of
+from shm_model.train import train
+if __name__ == "__main__":
+    train(config_of(json.loads(sys.argv[1]), "x"))
+"""
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+
+
+def alive_in_group(group):
+    """The processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def trainer(root, tmp_path):
+    """A script that trains with two workers, in a process group of its own, once it has done some steps."""
+    script = tmp_path / "script.py"
+    script.write_text(WITH_WORKERS)
+    given = config(root, savedir=tmp_path / "run", num_workers=2, max_epoch=2000, batch_size=2)
+    text = json.dumps(given.model_dump(mode="json"))
+    with (tmp_path / "err").open("w") as errors:
+        job = subprocess.Popen([sys.executable, script, text], start_new_session=True, stderr=errors)
+    log = tmp_path / "run" / "log.jsonl"
+    assert until(lambda: log.is_file() and log.read_bytes().count(b"\n") > 3, 120), (tmp_path / "err").read_text()
+    yield job
+    for process in alive_in_group(job.pid):
+        os.kill(process, signal.SIGKILL)
+    job.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_outlives_a_trainer_that_is_stopped_alone(trainer, how):
+    assert len(alive_in_group(trainer.pid)) >= 4  # itself, the fork server, two workers
+    trainer.send_signal(how)
+    trainer.wait(30)
+    assert until(lambda: not alive_in_group(trainer.pid), 20), alive_in_group(trainer.pid)
