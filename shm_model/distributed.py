@@ -15,6 +15,9 @@ from shm_model.config import Config
 # All processes wait for the one that scores the largest pictures of val: longer than torch's ten minutes.
 _TIMEOUT = timedelta(hours=6)
 
+# What torchrun tells each process.
+_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessContext:
@@ -60,9 +63,10 @@ def device_named(name: str | None) -> torch.device:
 def process_context(config: Config) -> Iterator[ProcessContext]:
     """Yield the context of this process among those of torchrun, or of the only one; leaves the group at the end.
 
-    Raises ShmDataError where `ngpu` GPUs need a launch by torchrun, or there are too few.
+    Raises ShmDataError where `ngpu` GPUs need a launch by torchrun, its environment is incomplete, or there are too
+    few GPUs.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size = _from_environment("WORLD_SIZE", 1)
     if config.ngpu > 1 and world_size != config.ngpu:
         command = f"torchrun --nproc_per_node={config.ngpu} -m cli.model train CONFIG.yaml"
         found = f"{config.ngpu} and {world_size} process{'es' * (world_size != 1)}"
@@ -73,14 +77,37 @@ def process_context(config: Config) -> Iterator[ProcessContext]:
     if world_size == 1:
         yield ProcessContext(device)
         return
+    _require_torchrun()
     if device.type == "cuda":
-        device = torch.device("cuda", _local_rank())
+        device = torch.device("cuda", _local_gpu())
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    except (ValueError, RuntimeError) as error:
+        expected = "processes that torchrun started and that reach each other"
+        raise ShmDataError("several processes", found=str(error), expected=expected) from error
     try:
         yield ProcessContext(device, distributed.get_rank(), world_size)
     finally:
         distributed.destroy_process_group()
+
+
+def _require_torchrun() -> None:
+    """Raise ShmDataError where WORLD_SIZE is set, but not all that torchrun sets with it."""
+    missing = [name for name in _TORCHRUN if name not in os.environ]
+    if missing:
+        expected = "a launch by torchrun, or no WORLD_SIZE"
+        raise ShmDataError("WORLD_SIZE is set", found=f"no {', '.join(missing)}", expected=expected)
+    for name in ("RANK", "LOCAL_RANK"):
+        _from_environment(name, 0)
+
+
+def _from_environment(name: str, default: int) -> int:
+    """Return a number that torchrun sets. Raises ShmDataError where the variable is none."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or not text.isascii():
+        raise ShmDataError(f"the environment variable {name}", found=text, expected="a number, as torchrun sets it")
+    return int(text)
 
 
 def all_reduce_sum(values: Sequence[float], context: ProcessContext) -> list[float]:
@@ -100,8 +127,8 @@ def broadcast_buffers(network: nn.Module, context: ProcessContext) -> None:
             distributed.broadcast(buffer, 0)
 
 
-def _local_rank() -> int:
-    rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+def _local_gpu() -> int:
+    rank, count = _from_environment("LOCAL_RANK", 0), torch.cuda.device_count()
     if rank >= count:
         found = f"process {rank + 1} of this machine"
         raise ShmDataError("torchrun", found=found, expected=f"at most {count}, a GPU each")

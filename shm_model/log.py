@@ -37,9 +37,9 @@ class Log:
         with _write_errors(self._path):
             kept = [line for line in _lines(self._path) if _step(line) < first]
         write_bytes(self._path, b"".join(kept))
+        self._board = _EventFile(savedir / "tensorboard", first)
         with _write_errors(self._path):
             self._file = self._path.open("a", encoding="utf-8")
-        self._board = _EventFile(savedir / "tensorboard", first)
 
     def step(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write the values of a step: the parts of the loss, and the learning rate."""
