@@ -1,5 +1,6 @@
 """`shm-model`: trains matting networks, scores them, predicts with them."""
 
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,8 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
         device = None if checked.cuda else "cpu"
         _evaluate(next(path for path in paths if path), checked.data_root, "val", checked.savedir, device)
         return
+    # Ctrl-C ends the program at once; the process that then frees its semaphores need not warn of them.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     from shm_model.train import train as train_model
 
     outcome = train_model(checked, show, print_line)

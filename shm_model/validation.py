@@ -18,7 +18,7 @@ from shm_model.dataset import labels_of, loader_options
 from shm_model.distributed import ProcessContext, all_reduce_sum
 from shm_model.faults import read_batches
 from shm_model.mnet import MNet
-from shm_model.predict.predictor import mattes_of
+from shm_model.predict.predictor import run_network
 from shm_model.samples import Source
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -86,7 +86,7 @@ def _sad(network: nn.Module, picture: Picture, config: Config, context: ProcessC
     probabilities = one_hot(labels.long(), 3).movedim(-1, 1).float() if isinstance(network, MNet) else None
     precision = PRECISIONS[config.precision]
     with torch.autocast(context.device.type, precision, enabled=precision != torch.float32):
-        found, _ = mattes_of(network, image.float() / 255, probabilities)
+        found, _ = run_network(network, image.float() / 255, probabilities)
     return (found[:, 0] - alpha.float() / 255).abs().sum(dtype=torch.float64) / 1000
 
 

@@ -71,3 +71,23 @@ def test_no_process_outlives_a_trainer_that_is_stopped_alone(trainer, how):
     trainer.send_signal(how)
     trainer.wait(30)
     assert until(lambda: not alive_in_group(trainer.pid), 20), alive_in_group(trainer.pid)
+
+
+def test_ctrl_c_to_all_processes_says_its_sentence_once(root, tmp_path):
+    """And the same command resumes the run."""
+    given = config(root, savedir=tmp_path / "run", num_workers=2, max_epoch=2000, batch_size=2)
+    (tmp_path / "run.yaml").write_text(json.dumps(given.model_dump(mode="json")))
+    program = [Path(sys.executable).with_name("shm-model"), "train", tmp_path / "run.yaml"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    job = subprocess.Popen(program, start_new_session=True, env=environment, **pipes)
+    log = tmp_path / "run" / "log.jsonl"
+    assert until(lambda: (tmp_path / "run" / "last.pt").is_file() and log.read_bytes().count(b"\n") > 8, 120)
+    os.killpg(job.pid, signal.SIGINT)
+    out, err = job.communicate(timeout=30)
+    sentences = [line for line in err.splitlines() if not line.startswith(("T-Net", "epoch", "pretrain"))]
+    assert job.returncode == 130 and not out and len(sentences) == 1 and "Interrupted" in sentences[0], err
+    assert until(lambda: not alive_in_group(job.pid), 20)
+    done = log.read_bytes().count(b"\n") // 7 + 2
+    result = subprocess.run([*program, f"max_epoch={done}"], env=environment, check=True, **pipes)
+    assert f"to {done} are done" in result.stdout and "resumed" in result.stderr
