@@ -1,12 +1,14 @@
 """Augmentation: draw parameters from a generator of each sample and epoch, then apply them."""
 
+import contextlib
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
@@ -27,6 +29,14 @@ _MAX_KERNEL = 29
 def generator_for(seed: int, epoch: int, index: int) -> Generator:
     """Return the generator of one sample in one epoch: the same whichever worker makes the sample."""
     return Generator(json.dumps([seed, epoch, index]))
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Seed the generator that torch draws weights from; the host's random numbers stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def draw_side(generator: Generator, sides: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
+from shm_model.augment import seeded_weights
 from shm_model.config import Config, config_of
 from shm_model.mnet import MNet, load_vgg16_bn
 from shm_model.resnet import load_resnet
@@ -85,8 +86,7 @@ def new_network(config: Config) -> nn.Module:
 
     Raises ShmDataError where a file is missing or does not fit: end to end never starts untrained.
     """
-    with torch.random.fork_rng(devices=[]):  # the host's random numbers stay as they were
-        torch.default_generator.manual_seed(config.seed)
+    with seeded_weights(config.seed):
         if config.mode == "pretrain_tnet":
             return _new_tnet(config)
         if config.mode == "pretrain_mnet":
