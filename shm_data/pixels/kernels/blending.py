@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit, types, uint8, void
 
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.kernels.jit import compiled
 
 _READ = types.Array(uint8, 1, "C", readonly=True)
 
@@ -26,7 +27,7 @@ def _mix(foreground: Array, alpha: Array, background: Array, mixed: Array) -> No
         mixed[place] = np.uint8(np.uint16(s + np.uint16(s >> np.uint16(8))) >> np.uint16(8))
 
 
-@njit(void(_READ, _READ, _READ, uint8[::1]), cache=True, nogil=True)
+@compiled(void(_READ, _READ, _READ, uint8[::1]))
 def blend(foreground: Array, alpha: Array, background: Array, image: Array) -> None:
     """image = rint((alpha F + (255 - alpha) B) / 255), exact, value by value of flat arrays of equal length.
 

@@ -5,6 +5,7 @@ from numba import boolean, float32, int64, njit, types, uint8
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.kernels.jit import compiled
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -148,7 +149,7 @@ def _sweep(photo: Floats, opacity: Floats, solved: Bools, colours: Floats) -> No
                 colours[y, x, 3 + channel] = min(max(scale * (front_too * b - both * f), zero), one)
 
 
-@njit(float32[:, :, ::1](_IMAGE, _ALPHA, _WANTED, _SIZES), cache=True, nogil=True)
+@compiled(float32[:, :, ::1](_IMAGE, _ALPHA, _WANTED, _SIZES))
 def separate(image: Array, alpha: Array, needed: Bools, sizes: NDArray[np.int64]) -> Floats:
     """F and B (H, W, 6) float32 in [0, 1] of an image (H, W, 3) with alpha (H, W), for the `needed` pixels (H, W).
 

@@ -5,6 +5,7 @@ from numba import njit, types, uint8, uint32, uint64
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.kernels.jit import compiled
 
 _READ = types.Array(uint8, 1, "C", readonly=True)
 _READ_ROWS = types.Array(uint8, 2, "C", readonly=True)
@@ -49,7 +50,7 @@ def _filter(rows: Array, y: int, filtered: Array, step: int) -> None:
         rest[place] = here[place] - ((left & up) + ((left ^ up) >> np.uint8(1)))
 
 
-@njit(uint32[::1](_READ_ROWS, types.intp, types.intp), cache=True, nogil=True)
+@compiled(uint32[::1](_READ_ROWS, types.intp, types.intp))
 def histogram(rows: Array, step: int, every: int) -> NDArray[np.uint32]:
     """How often each byte occurs in every so many of the rows (H, N), filtered.
 
@@ -71,14 +72,14 @@ def histogram(rows: Array, step: int, every: int) -> NDArray[np.uint32]:
     return counts
 
 
-@njit(types.void(_READ_ROWS, types.intp, uint8[:, ::1]), cache=True, nogil=True)
+@compiled(types.void(_READ_ROWS, types.intp, uint8[:, ::1]))
 def filter_rows(rows: Array, step: int, filtered: Array) -> None:
     """All rows (H, N), filtered, into (H, 1 + N)."""
     for y in range(rows.shape[0]):
         _filter(rows, y, filtered[y], step)
 
 
-@njit(uint8[::1](uint64[::1]), cache=True, nogil=True)
+@compiled(uint8[::1](uint64[::1]))
 def _depths(weights: NDArray[np.uint64]) -> Array:
     """How deep Huffman's tree has each leaf, of which the positive weights are given in ascending order.
 
@@ -119,7 +120,7 @@ def code_lengths(counts: NDArray[np.uint64], longest: int) -> Array:
     return lengths
 
 
-@njit(uint64[::1](_READ), cache=True, nogil=True)
+@compiled(uint64[::1](_READ))
 def canonical_codes(lengths: Array) -> Codes:
     """The code of these lengths that deflate means (RFC 1951, 3.2.2), its bits in the order they are written."""
     codes = np.zeros(lengths.size, np.uint64)
@@ -203,7 +204,7 @@ def _add(row: Array, first: np.uint32, second: np.uint32) -> tuple[np.uint32, np
     return first, second
 
 
-@njit(_SIZE_AND_SUM(_READ_ROWS, types.intp, uint64[::1], uint64, uint8[::1]), cache=True, nogil=True)
+@compiled(_SIZE_AND_SUM(_READ_ROWS, types.intp, uint64[::1], uint64, uint8[::1]))
 def deflate(rows: Array, step: int, codes: Codes, begun: np.uint64, out: Array) -> tuple[np.uint64, np.uint32]:
     """Filters rows (H, N) and writes their codes, and that of the end, behind less than eight bits that are `begun`.
 

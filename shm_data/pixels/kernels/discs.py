@@ -5,6 +5,7 @@ from numba import boolean, njit, types, uint8, void
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.kernels.jit import compiled
 
 # Distances are counted in bytes, and one more than the radius must fit.
 LARGEST = 254
@@ -31,7 +32,7 @@ def _count_rows(region: NDArray[np.bool_], most: np.uint8) -> Array:
     return rows
 
 
-@njit(void(_REGION, _HALVES, boolean[:, ::1]), cache=True, nogil=True)
+@compiled(void(_REGION, _HALVES, boolean[:, ::1]))
 def erode(region: NDArray[np.bool_], halves: Array, kept: NDArray[np.bool_]) -> None:
     """Keeps the pixels of a region (H, W) of which no pixel outside is within a disc; beyond the picture is nothing.
 
