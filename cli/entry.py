@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from cli.startup import PROGRAM, handle_signals
-from shm_data.errors import MACHINE, ShmDataError, one_line
+from shm_data.errors import ShmDataError, is_machine_fault, one_line
 
 # Modules that come with an extra, and its name.
 _EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster", "gradio": "app"}
@@ -59,10 +59,20 @@ def _message(error: Exception) -> str | None:
             return str(error)
         case ModuleNotFoundError() if error.name in _EXTRAS:
             return f"{error.name} is not installed: run pip install 'shm-matting[{_EXTRAS[error.name]}]'"
-        case OSError() if error.errno in MACHINE:
-            return f"cannot continue: {error.strerror}{f': {error.filename}' * bool(error.filename)}"
-        case OSError() if _stdout_is_lost():
+    return _message_of_machine(error)
+
+
+def _message_of_machine(error: Exception) -> str | None:
+    """Return the sentence for a fault of the machine; None if it is none."""
+    match error:
+        case FileNotFoundError() if str(error.strerror).startswith("No usable temporary directory"):
+            return "no folder for temporary files can be written to: set TMPDIR to one"
+        case OSError() if not error.filename and _stdout_is_lost():
             return f"cannot write to the standard output: {error.strerror}"
+        case OSError() if is_machine_fault(error):
+            return f"cannot continue: {error.strerror}{f': {error.filename}' * bool(error.filename)}"
+        case Exception() if is_machine_fault(error):
+            return "cannot continue: too little memory"
     return None
 
 

@@ -1,6 +1,7 @@
 """Faults of a user's input, as fields. Text is made of them only where it is shown."""
 
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,10 +59,30 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-# The machine is at fault, not a file: skipping the file would change the data set for good.
-MACHINE = frozenset(
-    (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
-)
+# Why a single file cannot be read: it is missing, nobody may read it, or its contents are broken. Decoders raise
+# errors without a number, and seeking to where a broken file points gives EINVAL.
+_OF_FILE = frozenset((None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ))
+_OF_FILE |= {errno.EACCES, errno.EPERM, errno.EINVAL}
+
+# The code of cv2.error for too little memory.
+_OPENCV_NO_MEMORY = -4
+
+
+def is_machine_fault(error: Exception) -> bool:
+    """Return whether the machine and not a file is at fault: memory, disk, network, limits.
+
+    A file must not be skipped for it, which would change the data set for good.
+    """
+    if isinstance(error, OSError):
+        # Windows gives EINVAL for whatever POSIX has no number for.
+        return error.errno not in _OF_FILE or (error.errno == errno.EINVAL and hasattr(error, "winerror"))
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_NO_MEMORY
+
+
+def as_machine_fault(error: Exception, path: object) -> OSError:
+    """Return a fault of the machine as an error of the system that names the file."""
+    number = error.errno if isinstance(error, OSError) and error.errno else errno.ENOMEM
+    return OSError(number, os.strerror(number), str(path))
 
 
 class WriteError(ShmDataError):

@@ -14,9 +14,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 from forked import AtChange, Ended, Fail, FewFiles, Forbid, Take, Unprivileged, shm_data
 from torture import everything, faults, faults_of_next_run, few, finish_forked
+
+from shm_data.building.build import composite
+from shm_data.options import CompositeOptions
 
 PAGE = 4096
 PROGRESS = r"[a-z ]+: \d+ (in|of) .*"
@@ -333,3 +337,34 @@ def test_a_source_that_cannot_be_read_just_now_is_not_left_out_for_good(small_jo
     if ended.code:
         assert "Traceback" not in ended.err and os.strerror(number) in ended.err
     assert_goes_on(job, truth, work / "out")
+
+
+# What Lustre, CIFS, NFS and a damaged ext4 answer, and the kernel without memory.
+NETWORK = ("ESHUTDOWN", "EHOSTDOWN", "EHOSTUNREACH", "EREMOTEIO", "EUCLEAN", "ENOMEM")
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_a_background_that_the_machine_cannot_read_stops_the_job(small_jobs, work, name):
+    job, truth = small_jobs["composite"]
+    number = getattr(errno, name)
+    places = next(path for path in job.arguments if isinstance(path, Path) and path.name == "places")
+    # Each is opened for its size first, and then for its pixels.
+    unread = AtChange(places, len(list(places.iterdir())) + 1, Fail(number), reading=True)
+    ended = shm_data(*job.arguments, work / "out", before=unread)
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].startswith(f"Error: cannot continue: {os.strerror(number)}: {places}")
+    assert_goes_on(job, truth, work / "out")
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), cv2.error("no memory")])
+def test_too_little_memory_is_no_fault_of_a_background(sources, tmp_path, monkeypatch, fault):
+    def refuse(*_, **__):
+        raise fault
+
+    if isinstance(fault, cv2.error):
+        fault.code = -4  # cv2.Error.STS_NO_MEM
+    folders = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
+    monkeypatch.setattr("shm_data.images.opening.open_image", refuse)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)) as raised:
+        composite(CompositeOptions(**folders, numbg=1), tmp_path / "out")
+    assert raised.value.errno == errno.ENOMEM

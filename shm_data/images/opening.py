@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal, cast
 import cv2
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # two register formats
 
-from shm_data.errors import MACHINE, ShmDataError
+from shm_data.errors import ShmDataError, as_machine_fault, is_machine_fault
 from shm_data.host import HostSetting, Restore
 from shm_data.images import containers
 from shm_data.images.containers import Metadata
@@ -88,8 +88,8 @@ def opened(path: File, *, pixels: bool = True) -> Iterator[Opened]:
             raise
         raise ShmDataError(error.what, path=path, found=error.found, expected=error.expected) from error
     except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno in MACHINE:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        if is_machine_fault(error):
+            raise as_machine_fault(error, path) from error
         raise _unreadable(path, error) from error
 
 

@@ -10,7 +10,7 @@ from shm_data.dataset.fingerprints import Fingerprint, fingerprint_of
 from shm_data.dataset.layout import SPLITS
 from shm_data.dataset.manifest import Counts
 from shm_data.dataset.recipes import Recipe
-from shm_data.errors import MACHINE, ShmDataError, Skipped
+from shm_data.errors import ShmDataError, Skipped, is_machine_fault
 from shm_data.parallel import Progress, spread
 from shm_data.sources import Background, Foreground, path_of
 
@@ -81,6 +81,6 @@ def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
     except ShmDataError as error:
         return Skipped(key, error.reason)
     except OSError as error:
-        if error.errno in MACHINE:
+        if is_machine_fault(error):
             raise
         return Skipped(key, f"cannot be read ({error.strerror})")

@@ -2,13 +2,14 @@
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import ParseError
 
 from defusedxml.ElementTree import parse
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, as_machine_fault, is_machine_fault
 from shm_data.files import is_plain
 from shm_data.images import require_folder
 from shm_data.parallel import spread
@@ -87,11 +88,13 @@ def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]
 
 def _shown_by_xml(path: Path) -> bool | None:
     """Return whether any object, difficult ones too, is a person; None where the file is missing or broken."""
-    if not os.path.isfile(path):
-        return None
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
         root = parse(path).getroot()
-    except _UNREADABLE:
+    except _UNREADABLE as error:
+        if is_machine_fault(error):
+            raise as_machine_fault(error, path) from error
         return None
     if root.tag != "annotation":
         return None
