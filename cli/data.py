@@ -1,4 +1,4 @@
-"""`shm-data`: makes training sets for human matting."""
+"""The commands of `shm-data`: each parses, calls the library once, and prints."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="shm-data")
 def data() -> None:
-    """Makes training sets for human matting: composites, alphas, trimaps, train and val lists."""
+    """Make training sets for human matting: composites, alphas, trimaps, train and val lists."""
 
 
 @data.command()
@@ -28,7 +28,7 @@ def data() -> None:
 def composite(**options: Any) -> None:
     """Composite foregrounds over backgrounds into a training set.
 
-    A second run with the same options completes what the first began.
+    To resume a job that was stopped, run the same command again.
     """
     _composite(**options)
 
@@ -37,17 +37,17 @@ def composite(**options: Any) -> None:
 @plan_options(numbg=100, published=True)
 @build_options
 def prepare(**options: Any) -> None:
-    """Take over a published set (--pubdir), composite your own photos (--inimg), or both in one."""
+    """Import a published set (--pubdir), composite your own photos (--inimg), or both into one set."""
     _composite(**options)
 
 
 @data.command()
 @plan_options(numbg=20)
-@click.option("--savedir", type=PATH, required=True, help="Where the plan is written.")
+@click.option("--savedir", type=PATH, required=True, help="Folder for the plan.")
 def plan(savedir: Path, jobs: int, **options: Any) -> None:
-    """Write down what composite would make, and make nothing of it: training can read such a plan (data=recipes).
+    """Write the plan of a set without making its samples. Training can read a plan (data=recipes).
 
-    Run with the same options, composite makes the samples.
+    To make the samples, run composite with the same options.
     """
     from cli.progress import show
     from shm_data.building.build import write_plan
@@ -61,7 +61,7 @@ def plan(savedir: Path, jobs: int, **options: Any) -> None:
 @data.command()
 @click.argument("dataset", type=PATH)
 def finish(dataset: Path) -> None:
-    """Write the lists of a data set that was made in parts, once all are there."""
+    """Write the lists of a data set that was made in parts, after the last part."""
     from shm_data.building.build import finish_parts
     from shm_data.dataset.manifest import summary
 
@@ -71,7 +71,7 @@ def finish(dataset: Path) -> None:
 
 @data.command()
 @click.option("--inalp", type=PATH, required=True, help="Folder of alphas.")
-@click.option("--savedir", type=PATH, required=True, help="Where the trimaps go, one PNG for each alpha.")
+@click.option("--savedir", type=PATH, required=True, help="Folder for the trimaps, one PNG for each alpha.")
 @trimap_options
 @jobs
 def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
@@ -87,14 +87,20 @@ def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
 
 @data.command()
 @click.argument("dataset", type=PATH, required=False)
-@click.option("--deep", type=click.IntRange(min=0), default=0, metavar="N", help="Make N samples again and compare.")
+@click.option(
+    "--deep",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Make N samples again, and compare them with those on disk.",
+)
 @from_table("inimg", "inalp", "intri", "prefix", "layout")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @jobs
 def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool, **folders: Any) -> None:
-    """Check DATASET, or folders of photos and alphas before a set is made of them. Writes nothing.
+    """Check DATASET, or the folders of --inimg before a set is made of them. Writes nothing.
 
-    Ends with exit code 1 if something is wrong.
+    The exit code is 1 if something is wrong.
     """
     from cli.progress import show
     from shm_data.check import check_dataset, check_pairs, to_json, to_lines
@@ -105,7 +111,7 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
     elif dataset is None and folders["inimg"] is not None and not deep:
         verdict = check_pairs(**folders, layout=layout, jobs=jobs, progress=show)
     else:
-        raise ShmDataError("shm-data check", expected="a data set (and --deep), or --inimg (and its like)")
+        raise ShmDataError("shm-data check", expected="a data set, with or without --deep, or folders (--inimg ...)")
     if as_json:
         click.echo(to_json(verdict, str(dataset or folders["inimg"])))
     else:
@@ -115,16 +121,20 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
 
 
 @data.command()
-@click.option("--data", "dataset", type=PATH, required=True, help="The data set, complete.")
-@click.option("--savedir", type=PATH, required=True, help="Where the shards go.")
+@click.option("--data", "dataset", type=PATH, required=True, help="Folder of a complete data set.")
+@click.option("--savedir", type=PATH, required=True, help="Folder for the shards.")
 @click.option(
-    "--maxcount", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples in a shard, at most."
+    "--maxcount",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Largest number of samples in a shard.",
 )
 @jobs
 def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
     """Pack a data set into WebDataset shards: tar files that stream.
 
-    A second run goes on where the first stopped.
+    To resume a job that was stopped, run the same command again.
     """
     from cli.progress import show
     from shm_data.dataset.shards import summary, write_shards
@@ -137,7 +147,7 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
 @click.argument("folder", type=PATH)
 @jobs
 def demo(folder: Path, jobs: int) -> None:
-    """Draw a small set of sources in FOLDER, composite them, and leave a contact sheet to look at."""
+    """Make a small data set in FOLDER, from an embedded example, with a contact sheet of its samples."""
     from cli.progress import show
     from shm_data.building.build import composite as build
     from shm_data.building.executors import Threads
@@ -156,7 +166,7 @@ def demo(folder: Path, jobs: int) -> None:
         manifest = build(options(sources), dataset, Threads(jobs), show)
         write_png(sheet, sheet_of(dataset))
     say(summary(manifest))
-    click.echo(f"The data set is in {dataset}; {sheet} shows some of it.")
+    click.echo(f"The data set is in {dataset}; {sheet} shows some samples.")
 
 
 data.add_command(report)
@@ -206,11 +216,11 @@ def _dry_run(options: "CompositeOptions", savedir: Path, executor: "Executor", *
     from shm_data.planning.plan import current_plan
 
     planned = current_plan(Dataset(savedir), options, executor.jobs, show, verify=verify)
-    say(["Nothing is written. It would be:", *summary(planned.manifest, recorded=False)])
+    say(["Dry run: nothing was written. The data set would be:", *summary(planned.manifest, recorded=False)])
     if isinstance(executor, Part):
         count = len(executor.indices(planned.manifest.counts.samples))
         click.echo(f"{count} of the samples are part {executor.number} of {executor.count}; of them all:")
-    click.echo(f"about {estimate_bytes(planned) / 1e6:.1f} MB on disk; some recipes:")
+    click.echo(f"about {estimate_bytes(planned) / 1e6:.1f} MB on disk; for example:")
     say([to_line(recipe) for recipe in planned.some_recipes(3)])
 
 
@@ -228,5 +238,5 @@ def _say_part(part: "Part", savedir: Path, manifest: "Manifest") -> None:
 
 
 def main() -> None:
-    """The program `shm-data`."""
+    """Run the program `shm-data`."""
     run(data)

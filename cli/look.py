@@ -1,4 +1,4 @@
-"""Commands of `shm-data` that show a data set to people: before it is made, and after."""
+"""Commands of `shm-data` that show a data set: before it is made, and after."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from cli.options import PATH, jobs, plan_options
 
 @click.command()
 @click.argument("dataset", type=PATH)
-@click.option("--out", type=PATH, help="Where the page goes.  [default: DATASET/report.html]")
+@click.option("--out", type=PATH, help="File for the page.  [default: DATASET/report.html]")
 @jobs
 def report(dataset: Path, out: Path | None, jobs: int) -> None:
-    """Write a page about DATASET: one file, to be opened in a browser.
+    """Write a page about DATASET: one file for a browser, which needs no network.
 
-    It shows samples, statistics, what train and val share, what was left out, and all that `check` finds.
+    It shows samples, statistics, what train and val share, what was skipped, and the findings of `check`.
     """
     from cli.progress import show
     from shm_data.report import write_report
@@ -26,15 +26,17 @@ def report(dataset: Path, out: Path | None, jobs: int) -> None:
 
 @click.command()
 @plan_options(numbg=20)
-@click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="About so many samples.")
-@click.option("--out", type=PATH, required=True, help="Where the sheet goes, a PNG.")
+@click.option(
+    "--count", type=click.IntRange(1, 100), default=12, show_default=True, help="Approximate number of samples."
+)
+@click.option("--out", type=PATH, required=True, help="File for the sheet, a PNG.")
 def preview(count: int, out: Path, jobs: int, **options: Any) -> None:
-    """Draw a contact sheet of what `composite` would make with the same options, and write nothing else."""
+    """Draw a contact sheet of samples that composite would make with the same options. Writes nothing else."""
     from cli.progress import show
     from shm_data.dataset.manifest import summary
     from shm_data.options import CompositeOptions
     from shm_data.report.preview import preview as draw
 
     manifest = draw(CompositeOptions.checked(**options), out, count, jobs, show)
-    say(["No data set is written. It would be:", *summary(manifest, recorded=False)])
-    click.echo(f"{out} shows some of it.")
+    say(["Preview: no data set was written. It would be:", *summary(manifest, recorded=False)])
+    click.echo(f"{out} shows some samples.")

@@ -1,4 +1,4 @@
-"""`shm-model`: trains matting networks, scores them, predicts with them."""
+"""The commands of `shm-model`: each parses, calls the library once, and prints."""
 
 import sys
 import threading
@@ -14,23 +14,23 @@ from shm_data import __version__
 _PATH = click.Path(path_type=Path)
 
 device_option = click.option(
-    "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.  [default: a GPU of CUDA if there is one, else the CPU]"
+    "--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps.  [default: cuda if there is a GPU, else cpu]"
 )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="shm-model")
 def model() -> None:
-    """Trains T-Net, M-Net and their fusion, scores them, and predicts mattes."""
+    """Train T-Net, M-Net and their fusion, score them, and predict mattes."""
 
 
 @model.command()
 @click.argument("config", type=_PATH)
 @click.argument("overrides", nargs=-1)
 def train(config: Path, overrides: tuple[str, ...]) -> None:
-    """Train as CONFIG, a YAML file, says; OVERRIDES are key=value.
+    """Train by CONFIG, a YAML file. OVERRIDES are key=value and replace values of the file.
 
-    A run that was stopped goes on from its last epoch when the same command runs again.
+    To resume a run that was stopped, run the same command again: it continues after the last finished epoch.
     """
     from cli.progress import print_line, show
     from shm_model.config import load_config
@@ -49,7 +49,10 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
     if not outcome.is_main:
         return
     if not outcome.batches:
-        click.echo(f"{outcome.last} has done {outcome.done} epochs already; more: max_epoch=N, anew: resume=false.")
+        text = (
+            f"{outcome.last} has {outcome.done} epochs. To train more, set max_epoch=N; to start anew, resume=false."
+        )
+        click.echo(text)
     elif outcome.begun == outcome.done:
         done = f"{outcome.batches} batches of epoch {outcome.done + 1} are done"
         click.echo(f"{done}; the last checkpoint is {outcome.last}.")
@@ -58,10 +61,12 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
 
 
 @model.command()
-@click.option("--checkpoint", type=_PATH, required=True, help="What to score.")
-@click.option("--data", type=_PATH, required=True, help="A data set that shm-data made, or shards of one.")
-@click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
-@click.option("--savedir", type=_PATH, help="Where scores.csv, scores.json and samples.png go.")
+@click.option("--checkpoint", type=_PATH, required=True, help="Checkpoint to score.")
+@click.option("--data", type=_PATH, required=True, help="Folder of a data set made by shm-data, or of its shards.")
+@click.option(
+    "--split", type=click.Choice(["train", "val"]), default="val", show_default=True, help="Split to score."
+)
+@click.option("--savedir", type=_PATH, help="Folder for scores.csv, scores.json and samples.png.")
 @device_option
 def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     """Score a checkpoint on a data set: SAD, MSE, MAD, Grad, Conn, and the trimap's IoU."""
@@ -70,39 +75,47 @@ def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, dev
 
 @model.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
-@click.option("--checkpoint", type=_PATH, help="What to predict with.")
-@click.option("--onnx", type=_PATH, help="What to predict with instead: a file that `shm-model export` wrote.")
-@click.option("--trimap", type=_PATH, help="The trimap, or the folder of trimaps, that an M-Net alone needs.")
-@click.option("--savedir", type=_PATH, default=Path("predictions"), show_default=True, help="Where the mattes go.")
+@click.option("--checkpoint", type=_PATH, help="Checkpoint to predict with.")
+@click.option("--onnx", type=_PATH, help="Predict with this file of shm-model export instead of a checkpoint.")
+@click.option("--trimap", type=_PATH, help="Trimap, or folder of trimaps; needed for the checkpoint of an M-Net.")
+@click.option("--savedir", type=_PATH, default=Path("predictions"), show_default=True, help="Folder for the mattes.")
 @click.option(
     "--output",
     type=click.Choice(["alpha", "cutout", "composite"]),
     multiple=True,
-    help="As often as you like.  [default: alpha and cutout; of videos alpha and composite]",
+    help="What to write; give it once for each.  [default: alpha, cutout; for videos alpha, composite]",
 )
 @click.option(
     "--background",
     default="#00ff00",
     show_default=True,
     metavar="COLOUR|FILE",
-    help="Of composites: #00ff00, white, or a picture, which is cut to cover.",
+    help="Background of composites: #00ff00, white, or a picture, which is cropped to fit.",
 )
 @click.option(
     "--video",
     type=click.Choice(["mp4", "avi", "mkv"]),
     default="mp4",
     show_default=True,
-    help="How videos are written: MPEG-4, Motion JPEG, or without loss (FFV1).",
+    help="Format of videos: MPEG-4, Motion JPEG, or lossless FFV1.",
 )
 @click.option(
     "--longest",
     type=click.IntRange(32, 2**15),
     metavar="PX",
-    help="Long edge for the network.  [default: the checkpoint's]",
+    help="Long edge of the network's input.  [default: that of the checkpoint]",
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="So many of one size at once.")
-@click.option("--half", is_flag=True, help="Half precision: faster on GPUs, and as good but for few pixels.")
-@click.option("--skip-done", is_flag=True, help="Leave out what has outputs newer than itself and the checkpoint.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of pictures of one size that are predicted together.",
+)
+@click.option("--half", is_flag=True, help="Use half precision: faster on GPUs; a few pixels differ.")
+@click.option(
+    "--skip-done", is_flag=True, help="Skip pictures whose outputs are newer than they and the checkpoint are."
+)
 @device_option
 def predict(
     *,
@@ -122,8 +135,8 @@ def predict(
 ) -> None:
     """Predict mattes of PICTURES: photos, folders of photos, videos.
 
-    Of a photo NAME.png holds alpha, NAME_cutout.png the foreground in RGBA, NAME_composite.png the foreground over
-    another background. Of a video come NAME_alpha.mp4 and NAME_composite.mp4, without sound.
+    For a photo, NAME.png is its alpha, NAME_cutout.png the foreground in RGBA, NAME_composite.png the foreground over
+    another background. For a video, NAME_alpha.mp4 and NAME_composite.mp4 are written, without sound.
     """
     from cli.progress import show
     from shm_data.errors import ShmDataError
@@ -131,7 +144,7 @@ def predict(
     if (checkpoint is None) == (onnx is None):
         raise ShmDataError("predict", found="both" if onnx else "neither", expected="either --checkpoint or --onnx")
     if onnx and half:
-        raise ShmDataError("--half", found="an ONNX file, which is of full precision", expected="--checkpoint")
+        raise ShmDataError("--half", found="an ONNX file, which has full precision", expected="--checkpoint")
     predictor = _predictor(checkpoint, onnx, device, half)
     from shm_model.predict import PredictOptions, predict_files
     from shm_model.predict.outputs import parse_background
@@ -149,10 +162,12 @@ def predict(
 
 
 @model.command()
-@click.option("--checkpoint", type=_PATH, required=True, help="What to export.")
-@click.option("--out", type=_PATH, required=True, help="NAME.onnx, or NAME.pt2 for torch.export's format.")
+@click.option("--checkpoint", type=_PATH, required=True, help="Checkpoint to export.")
+@click.option(
+    "--out", type=_PATH, required=True, help="File to write: NAME.onnx, or NAME.pt2 for the format of torch.export."
+)
 def export(checkpoint: Path, out: Path) -> None:
-    """Export a checkpoint for use without this package, for pictures of any number, height and width."""
+    """Export a checkpoint for use without this package. Batch size, height and width stay variable."""
     from shm_model.export import export as export_to
 
     export_to(checkpoint, out)
@@ -160,23 +175,27 @@ def export(checkpoint: Path, out: Path) -> None:
 
 
 @model.command()
-@click.option("--checkpoint", type=_PATH, required=True, help="What to predict with.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Who is listened to; 0.0.0.0 is everybody.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Where.  [default: a free one from 7860 on]")
+@click.option("--checkpoint", type=_PATH, required=True, help="Checkpoint to predict with.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 serves the whole network."
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: the first free one from 7860]"
+)
 @device_option
 def app(checkpoint: Path, host: str, port: int | None, device: str | None) -> None:
-    """Serve a page to try a checkpoint on: drop a photo, see its trimap, its matte, and the cut-out."""
+    """Serve a page that shows trimap, matte and cut-out of photos that you drop on it."""
     from shm_model.app import serve
     from shm_model.distributed import device_named
     from shm_model.predict import load_predictor
 
     with until_interrupted(), serve(load_predictor(checkpoint, device_named(device)), host, port) as address:
-        click.echo(f"The page is at {address} until Ctrl-C ends it.")
+        click.echo(f"The page is at {address}. Press Ctrl-C to stop.")
         threading.Event().wait()
 
 
 def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, half: bool) -> Any:
-    """The predictor of whichever is given. That of an ONNX file needs no torch."""
+    """Load the predictor of whichever is given; for an ONNX file without torch."""
     if onnx:
         from shm_model.predict.onnx_predictor import load_onnx_predictor
 
@@ -209,7 +228,7 @@ def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, de
 
 
 def main() -> None:
-    """The program `shm-model`."""
+    """Run the program `shm-model`."""
     run(model)
 
 

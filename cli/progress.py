@@ -1,4 +1,4 @@
-"""Progress with rate and time left: a bar on a terminal, now and then a line in a log."""
+"""Progress with rate and remaining time: a bar on a terminal, a line from time to time in a log."""
 
 import contextlib
 import shutil
@@ -18,13 +18,13 @@ _PAUSE = 10.0
 
 
 def show(items: Iterable[Item], total: int, label: str) -> Iterable[Item]:
-    """Passes the items on and shows on the error stream how many of the `total` have passed."""
+    """Pass the items on, and show on the error stream how many of the `total` have passed."""
     if total == 0:
         return items
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        # A terminal that tells no size, as in a container, counts as 80x24; tqdm would show nothing there.
+        # Some terminals, as in containers, report no size; tqdm would show nothing there, so they count as 80x24.
         columns, lines = shutil.get_terminal_size()
         bar: Iterable[Item] = tqdm(items, total=total, desc=label, ncols=columns, nrows=lines)
         return bar
@@ -42,19 +42,19 @@ def print_line(line: str) -> None:
 
 
 def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    begun = told = time.monotonic()
+    started = printed = time.monotonic()
     count = 0
     for count, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - told >= _PAUSE:
-            told = now
-            rate = count / (now - begun)
+        if now - printed >= _PAUSE:
+            printed = now
+            rate = count / (now - started)
             left = (total - count) / rate
-            _tell(f"{label}: {count} of {total}, {rate:.1f}/s, {left:.0f} s left")
-    _tell(f"{label}: {count} in {time.monotonic() - begun:.1f} s")
+            _print(f"{label}: {count} of {total}, {rate:.1f}/s, {left:.0f} s left")
+    _print(f"{label}: {count} in {time.monotonic() - started:.1f} s")
 
 
-def _tell(line: str) -> None:
-    with contextlib.suppress(OSError):  # the work goes on where a log can grow no more
+def _print(line: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk or closed stream must not stop the work
         click.echo(line, err=True)

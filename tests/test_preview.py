@@ -150,9 +150,9 @@ def test_the_command_tells_what_would_be_made(sources, tmp_path):
     result = CliRunner().invoke(data, words)
     assert result.exit_code == 0, result.output
     told = [line for line in result.output.splitlines() if "rendering" not in line and "reading" not in line]
-    assert told[0] == "No data set is written. It would be:"
+    assert told[0] == "Preview: no data set was written. It would be:"
     assert told[1].startswith("12 samples (")
-    assert told[-1] == f"{tmp_path / 'sheet.png'} shows some of it."
+    assert told[-1] == f"{tmp_path / 'sheet.png'} shows some samples."
 
 
 @pytest.mark.parametrize("count", ["0", "101", "-1"])

@@ -259,7 +259,7 @@ def test_a_run_that_is_done_is_left_as_it_is_and_says_so(root, tmp_path, shm_mod
     given = config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1)
     (tmp_path / "c.yaml").write_text(json.dumps(given.model_dump(mode="json")))
     code, out, _ = shm_model("train", tmp_path / "c.yaml")
-    assert code == 0 and "has done 1 epochs already" in out
+    assert code == 0 and "has 1 epochs" in out
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before}
     code, out, _ = shm_model("train", tmp_path / "c.yaml", "max_epoch=2")
     assert code == 0 and "Epochs 2 to 2 are done" in out
