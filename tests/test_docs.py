@@ -70,7 +70,7 @@ def ground(tmp_path_factory):
     for sub in ("cutouts", "published", "places"):
         (folder / sub).mkdir()
     for place, alpha in enumerate(sorted((folder / "alphas").glob("[b-z]*.png"))):
-        colours, matte = images.read_image(folder / "truth" / alpha.name), images.read_alpha(alpha)
+        colours, matte = images.read_image(folder / "truth" / f"{alpha.stem}.webp"), images.read_alpha(alpha)
         images.write_png(folder / "cutouts" / alpha.name, np.dstack([colours, matte]))
         images.write_png(folder / "published" / f"q{place}.png", images.read_image(folder / "photos" / alpha.name))
         images.write_png(folder / "published" / f"q{place}_matte.png", matte)
