@@ -38,7 +38,7 @@ def print_line(line: str) -> None:
 
         tqdm.write(one_line(line), file=sys.stderr)
     else:
-        _tell(one_line(line))
+        _print(one_line(line))
 
 
 def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
