@@ -14,7 +14,14 @@ from cli.startup import PROGRAM, handle_signals
 from shm_data.errors import ShmDataError, is_machine_fault, one_line
 
 # Modules that come with an extra, and its name.
-_EXTRAS = {"torch": "model", "yaml": "model", "tensorboard": "model", "distributed": "cluster", "gradio": "app"}
+_EXTRAS = {
+    "torch": "model",
+    "av": "model",
+    "yaml": "model",
+    "tensorboard": "model",
+    "distributed": "cluster",
+    "gradio": "app",
+}
 _EXTRAS |= dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export")
 
 

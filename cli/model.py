@@ -114,7 +114,7 @@ def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, dev
 )
 @click.option("--half", is_flag=True, help="Use half precision: faster on GPUs; a few pixels differ.")
 @click.option(
-    "--skip-done", is_flag=True, help="Skip pictures whose outputs are newer than they and the checkpoint are."
+    "--skip-done", is_flag=True, help="Skip sources whose outputs were made from the same files and options."
 )
 @device_option
 def predict(
@@ -136,7 +136,7 @@ def predict(
     """Predict mattes of PICTURES: photos, folders of photos, videos.
 
     For a photo, NAME.png is its alpha, NAME_cutout.png the foreground in RGBA, NAME_composite.png the foreground over
-    another background. For a video, NAME_alpha.mp4 and NAME_composite.mp4 are written, without sound.
+    another background. For a video, NAME_alpha.mp4 and NAME_composite.mp4 are written, with the sound.
     """
     from cli.progress import show
     from shm_data.errors import ShmDataError
@@ -149,16 +149,19 @@ def predict(
     from shm_model.predict import PredictOptions, predict_files
     from shm_model.predict.outputs import parse_background
 
-    newer = (checkpoint or onnx) if skip_done else None
-    options = PredictOptions(output, parse_background(background), batch, video, newer)
+    options = PredictOptions(output, parse_background(background), batch, video, skip_done)
     predictor = replace(predictor, longest=longest) if longest else predictor
     outcome = predict_files(predictor, pictures, trimap, savedir, show, options=options)
     skipped = f"; {outcome.skipped} {'was' if outcome.skipped == 1 else 'were'} there already" * bool(outcome.skipped)
     if outcome.pictures or skipped or not outcome.videos:
         mattes = "1 matte is" if outcome.pictures == 1 else f"{outcome.pictures} mattes are"
         click.echo(f"{mattes} in {savedir}{skipped}.")
-    for path, frames in outcome.videos.items():
-        click.echo(f"{frames} frames of {path.name}, without sound, are in {savedir}.")
+    for path, predicted in outcome.videos.items():
+        sound = {None: "", True: ", with the sound,", False: f", without the sound ({video} cannot hold it),"}
+        click.echo(f"{predicted.frames} frames of {path.name}{sound[predicted.sound]} are in {savedir}.")
+        if predicted.missing:
+            total = predicted.frames + predicted.missing
+            click.echo(f"note: of {total} frames of {path.name}, {predicted.missing} cannot be decoded.")
 
 
 @model.command()

@@ -2,9 +2,14 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,13 +18,13 @@ from nets import checkpoint, network
 from small import matte, photo
 
 from shm_data import images
-from shm_data.errors import ShmDataError, WriteError
+from shm_data.errors import ShmDataError
 from shm_data.files import locked
 from shm_data.pixels.compositing import blend, fit, resize
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_model.distributed import device_named
-from shm_model.predict import PredictOptions, Predictor, predict_files
-from shm_model.predict import video as videos
+from shm_model.predict import PredictOptions, Predictor, predict_files, video
+from shm_model.predict import video_files as videos
 from shm_model.predict.outputs import crop_to_cover, parse_background, render_outputs
 from shm_model.predict.pipeline import group_neighbours, map_ahead
 from shm_model.predict.upsample import upsample_matte
@@ -41,7 +46,7 @@ class Brightness(TNet):
         return torch.cat([-40 * (gray - 0.5), torch.full_like(gray, -9), 40 * (gray - 0.5)], 1)
 
 
-PREDICTOR = Predictor(Brightness(), CPU, 64)
+PREDICTOR = Predictor(Brightness(), CPU, 64, digest="brightness")
 
 
 def small_video(path, count=9, size=(48, 64), rate=12.5, codec="FFV1"):
@@ -55,7 +60,7 @@ def small_video(path, count=9, size=(48, 64), rate=12.5, codec="FFV1"):
 
 
 def frames_of(path):
-    return list(videos.frames(videos.probe_video(path)))
+    return [frame.pixels for frame in videos.open_reader(path).frames()]
 
 
 # Pixels.
@@ -219,21 +224,126 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
     assert (fault.value.path, fault.value.found) == (str(tmp_path), "no pictures")
 
 
-def test_done_pictures_are_skipped_until_the_picture_or_the_weights_are_newer(sources, tmp_path):
-    weights, out = tmp_path / "c.pt", tmp_path / "out"
-    weights.write_bytes(b"")
-    run = [PREDICTOR, [sources / "photos"], None, out]
-    assert predict_files(*run).pictures == 4
-    assert predict_files(*run) == (4, {}, 0), "only --skip-done skips"
-    skip_done = PredictOptions(skip_if_newer_than=weights)
-    assert predict_files(*run, options=skip_done) == (0, {}, 4)
-    (out / "p1_cutout.png").unlink()
-    assert predict_files(*run, options=skip_done) == (1, {}, 3)
-    later = (out / "p1_cutout.png").stat().st_mtime + 10
-    os.utime(sources / "photos" / "p3.png", (later, later))
-    assert predict_files(*run, options=skip_done) == (1, {}, 3)
-    os.utime(weights, (later, later))
-    assert predict_files(*run, options=skip_done) == (4, {}, 0)
+# --skip-done and the record.
+
+
+@pytest.fixture
+def june(tmp_path):
+    """A photo, its trimap, and what predicts it into `out`, skipping what is done."""
+    images.write_png(tmp_path / "june.png", photo(1))
+    images.write_png(tmp_path / "trimap.png", TRIMAP)
+
+    def predict(predictor=PREDICTOR, **options):
+        chosen = PredictOptions(**{"outputs": ("alpha", "composite"), "skip_done": True} | options)
+        return predict_files(
+            predictor, [tmp_path / "june.png"], tmp_path / "trimap.png", tmp_path / "out", options=chosen
+        )
+
+    return predict
+
+
+TRIMAP = np.uint8([0, 128, 255])[matte(1) // 86]
+
+
+def test_what_is_done_is_skipped(june, tmp_path):
+    assert june() == (1, {}, 0)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert june() == (0, {}, 1)
+    assert june(outputs=("alpha",)) == (0, {}, 1)
+    assert june(skip_done=False) == (1, {}, 0), "only --skip-done skips"
+    assert june(batch=3) == (0, {}, 1), "the batch changes no matte"
+    assert all(
+        (tmp_path / "out" / name).read_bytes() == data for name, data in before.items() if name.endswith("png")
+    )
+
+
+def other_photo(folder):
+    images.write_png(folder / "june.png", photo(2))
+    os.utime(folder / "june.png", (1, 1))  # older than its outputs, as a copy that keeps its time
+
+
+def other_trimap(folder):
+    images.write_png(folder / "trimap.png", TRIMAP[::-1].copy())
+
+
+def truncated(folder):
+    path = folder / "out" / "june.png"
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [other_photo, other_trimap, truncated], ids=lambda change: change.__name__)
+def test_a_done_picture_is_predicted_again_when_a_file_changed(june, tmp_path, change):
+    june()
+    change(tmp_path)
+    assert june() == (1, {}, 0)
+    assert june() == (0, {}, 1)
+
+
+@pytest.mark.parametrize("predictor", [replace(PREDICTOR, digest="retrained"), replace(PREDICTOR, longest=32)])
+def test_a_done_picture_is_predicted_again_by_another_network_or_size(june, predictor):
+    june()
+    assert june(predictor) == (1, {}, 0)
+
+
+def test_another_background_makes_composites_again_and_alphas_not(june, tmp_path):
+    june(background=parse_background("white"))
+    assert june(background=parse_background("black")) == (1, {}, 0)
+    assert images.read_image(tmp_path / "out" / "june_composite.png").min() == 0
+    assert june(outputs=("alpha",), background=parse_background("white")) == (0, {}, 1)
+
+
+def test_a_predictor_of_unknown_weights_skips_nothing(june):
+    june(replace(PREDICTOR, digest=""))
+    assert june(replace(PREDICTOR, digest="")) == (1, {}, 0)
+
+
+@pytest.mark.parametrize("name", ["june.png", "june_composite.png"])
+def test_no_output_replaces_a_file_that_no_prediction_wrote(june, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"a mask of somebody's set")
+    for skip_done in (True, False):
+        with pytest.raises(ShmDataError) as fault:
+            june(skip_done=skip_done)
+        assert [each.path for each in fault.value.faults] == [str(tmp_path / "out" / name)]
+    assert os.listdir(tmp_path / "out") == [name]
+    assert (tmp_path / "out" / name).read_bytes() == b"a mask of somebody's set"
+
+
+def test_a_matte_that_was_edited_is_not_replaced(june, tmp_path):
+    june()
+    images.write_png(tmp_path / "out" / "june.png", matte(4))
+    for skip_done in (True, False):
+        with pytest.raises(ShmDataError, match=r"june\.png"):
+            june(skip_done=skip_done)
+    assert np.array_equal(images.read_gray(tmp_path / "out" / "june.png"), matte(4))
+
+
+def test_what_a_killed_run_wrote_without_recording_it_is_replaced(june, tmp_path):
+    june()
+    record = tmp_path / "out" / "predictions.jsonl"
+    begun, alpha, _ = record.read_text().split("\n")[1:]
+    record.write_text(f"\n{begun}\n{alpha[:40]}")
+    assert june() == (1, {}, 0)
+    assert june() == (0, {}, 1)
+
+
+@pytest.mark.parametrize("line", ["[]", "null", "3", "{", '{"output": 1}', '{"begun": 7}', "\x00", "[" * 10**5])
+def test_lines_of_the_record_that_are_none_vouch_for_nothing(june, tmp_path, line):
+    june()
+    with (tmp_path / "out" / "predictions.jsonl").open("a") as file:
+        file.write(f"\n{line}\n")
+    assert june() == (0, {}, 1)
+
+
+def test_one_missing_trimap_does_not_stop_the_others(sources, tmp_path):
+    (tmp_path / "trimaps").mkdir()
+    for number in (0, 2, 3):
+        images.write_png(tmp_path / "trimaps" / f"p{number}.png", TRIMAP)
+    predictor = Predictor(network("mnet"), CPU, 64)
+    with pytest.raises(ShmDataError, match=r"p1\.png") as fault:
+        predict_files(predictor, [sources / "photos"], tmp_path / "trimaps", tmp_path / "out")
+    assert len(fault.value.faults) == 1
+    assert images.find(tmp_path / "out") == sorted(f"p{n}{end}.png" for n in (0, 2, 3) for end in ("", "_cutout"))
 
 
 def test_leftovers_of_a_killed_run_are_removed_unless_another_run_is_at_work(sources, tmp_path):
@@ -286,11 +396,15 @@ def test_a_video_is_predicted_frame_by_frame_at_its_size_and_rate(tmp_path, batc
     frames = small_video(tmp_path / "a.mkv")
     options = PredictOptions(video="mkv", batch=batch)
     outcome = predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", options=options)
-    assert outcome == (0, {tmp_path / "a.mkv": 9}, 0)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_alpha.mkv", "a_composite.mkv"]
+    assert outcome == (0, {tmp_path / "a.mkv": (9, 0, None)}, 0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a_alpha.mkv",
+        "a_composite.mkv",
+        "predictions.jsonl",
+    ]
     alphas, composites = (frames_of(tmp_path / "out" / f"a_{kind}.mkv") for kind in ("alpha", "composite"))
     assert len(alphas) == len(composites) == 9
-    assert videos.probe_video(tmp_path / "out" / "a_alpha.mkv").rate == pytest.approx(12.5)
+    assert videos.open_reader(tmp_path / "out" / "a_alpha.mkv").rate == pytest.approx(12.5)
     for frame, alpha, composite in zip(frames, alphas, composites, strict=True):
         expected = render_outputs(
             frame, PREDICTOR(frame).alpha, ("alpha", "composite"), crop_to_cover(parse_background("lime"), (64, 48))
@@ -307,7 +421,7 @@ def test_every_kind_of_video_keeps_size_rate_and_number_of_frames(tmp_path, suff
     path = tmp_path / "out" / f"a_alpha.{suffix}"
     made = frames_of(path)
     assert len(made) == len(frames) and made[0].shape == frames[0].shape
-    assert videos.probe_video(path).rate == pytest.approx(rate, abs=0.01)
+    assert videos.open_reader(path).rate == pytest.approx(rate, abs=0.01)
     assert np.abs(made[4].mean(2) - 255 * PREDICTOR(frames[4]).alpha).mean() < 12
 
 
@@ -331,38 +445,159 @@ def test_a_broken_video_is_one_sentence_and_the_others_are_done(sources, tmp_pat
     with pytest.raises(ShmDataError) as fault:
         predict_files(PREDICTOR, given, None, tmp_path / "out")
     assert str(tmp_path / "a.mp4") in str(fault.value) and "\n" not in str(fault.value)
-    assert images.find(tmp_path / "out") == ["p0.png", "p0_cutout.png"] and len(os.listdir(tmp_path / "out")) == 2
+    assert images.find(tmp_path / "out") == ["p0.png", "p0_cutout.png"] and len(os.listdir(tmp_path / "out")) == 3
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, monkeypatch):
     small_video(tmp_path / "a.mkv")
-    promised = videos.probe_video
-    monkeypatch.setattr(videos, "probe_video", lambda path: replace(promised(path), count=20))
-    with pytest.raises(ShmDataError, match="9 of 20"):
+    opened = video.open_reader
+    monkeypatch.setattr(video, "open_reader", lambda path: replace(opened(path), count=20))
+    with pytest.raises(ShmDataError, match="9 frames, 11 missing"):
         predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out")
-    assert not os.listdir(tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["predictions.jsonl"]
 
 
-def test_a_video_that_does_not_get_into_its_file_leaves_nothing(tmp_path, monkeypatch):
-    small_video(tmp_path / "a.mkv")
-    count = itertools.count()
+# In a process of its own, whose files may hold so many bytes: writing more fails as on a full disk.
+PREDICT_WITH_LITTLE_SPACE = """
+import resource, signal, sys
+from pathlib import Path
+from test_predict import PREDICTOR
+from shm_data.errors import WriteError
+from shm_model.predict import PredictOptions, predict_files
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))
+try:
+    predict_files(PREDICTOR, [Path(sys.argv[1])], None, Path(sys.argv[2]), options=PredictOptions(("alpha",)))
+except WriteError as error:
+    sys.exit(f"WriteError {error.path}")
+"""
 
-    class Full:
-        fourcc, real = cv2.VideoWriter.fourcc, cv2.VideoWriter
 
-        def __init__(self, *given):
-            self.video = self.real(*given)
-            self.isOpened, self.release = self.video.isOpened, self.video.release
+@pytest.mark.parametrize("space", [2000, 4000])
+def test_a_video_for_which_there_is_too_little_space_leaves_nothing(tmp_path, space):
+    small_video(tmp_path / "a.mkv", count=60)
+    command = [sys.executable, "-c", PREDICT_WITH_LITTLE_SPACE, tmp_path / "a.mkv", tmp_path / "out", str(space)]
+    path = {"PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))}
+    result = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and result.stderr.endswith(f"WriteError {tmp_path / 'out' / 'a_alpha.mp4'}\n")
+    assert os.listdir(tmp_path / "out") == ["predictions.jsonl"]
 
-        def write(self, pixels):
-            if next(count) < 4:
-                self.video.write(pixels)
 
-    monkeypatch.setattr(cv2, "VideoWriter", Full)
-    with pytest.raises(WriteError, match=r"a_alpha\.mp4"):
-        predict_files(PREDICTOR, [tmp_path / "a.mkv"], None, tmp_path / "out", options=PredictOptions(("alpha",)))
-    assert not os.listdir(tmp_path / "out")
+TIMES = [0, 40, 80, 200, 233, 500, 540, 1000, 1900]  # ms
+
+
+def recording(path, video_codec, audio_codec, times=TIMES):
+    """A video with frames at irregular times, as a browser or a phone records, and with sound."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(video_codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        sound = output.add_stream(audio_codec, rate=48000, layout="stereo") if audio_codec else None
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(photo(5), "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+        if sound:
+            size = sound.codec_context.frame_size or 1024
+            for number in range(times[-1] * 48 // size):
+                samples = np.random.default_rng(number).normal(0, 0.1, (2, size)).astype(np.float32)
+                if audio_codec == "pcm_s16le":
+                    block = av.AudioFrame.from_ndarray(np.int16(samples * 2**15).reshape(1, -1), "s16", "stereo")
+                else:
+                    block = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
+                block.sample_rate, block.pts, block.time_base = 48000, number * size, Fraction(1, 48000)
+                output.mux(sound.encode(block))
+            output.mux(sound.encode())
+
+
+def without_frame_duration(path):
+    """Removes what a browser does not write: Matroska's DefaultDuration becomes a Void element of the same size."""
+    data = path.read_bytes()
+    offset = data.index(b"\x23\xe3\x83\x84")
+    path.write_bytes(data[:offset] + b"\xec\x86" + bytes(6) + data[offset + 8 :])
+
+
+def sound_of(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [("a.mp4", ("mpeg4", "aac")), ("a.webm", ("libvpx", "libopus")), ("a.mkv", ("mpeg4", "pcm_s16le"))],
+)
+def test_frames_keep_their_times_and_the_sound_is_copied(tmp_path, suffix, name, codecs):
+    recording(tmp_path / name, *codecs)
+    if name.endswith("webm"):
+        without_frame_duration(tmp_path / name)
+    before = [float(frame.time) for frame in videos.open_reader(tmp_path / name).frames()]
+    assert np.diff(before) * 1000 == pytest.approx(np.diff(TIMES), abs=1)
+    has_sound = codecs[1] != "pcm_s16le" or suffix == "mkv"
+    outcome = predict_files(
+        PREDICTOR, [tmp_path / name], None, tmp_path / "out", options=PredictOptions(video=suffix)
+    )
+    assert outcome.videos == {tmp_path / name: (len(TIMES), 0, has_sound)}
+    for kind in ("alpha", "composite"):
+        made = tmp_path / "out" / f"a_{kind}.{suffix}"
+        after = [float(frame.time) for frame in videos.open_reader(made).frames()]
+        assert np.diff(after) * 1000 == pytest.approx(np.diff(TIMES), abs=1)
+        if has_sound:
+            assert sound_of(made) == sound_of(tmp_path / name)
+
+
+def test_a_variable_rate_does_not_fit_into_avi(tmp_path):
+    recording(tmp_path / "a.mp4", "mpeg4", None)
+    with pytest.raises(ShmDataError, match="--video avi"):
+        predict_files(PREDICTOR, [tmp_path / "a.mp4"], None, tmp_path / "out", options=PredictOptions(video="avi"))
+    assert os.listdir(tmp_path / "out") == ["predictions.jsonl"]
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_video_is_upright_as_players_show_it(tmp_path, degrees):
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        stream = output.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(degrees)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(photo(5), "rgb24")))
+        output.mux(stream.encode())
+    (frame,) = frames_of(tmp_path / "a.mp4")
+    _, shown = cv2.VideoCapture(str(tmp_path / "a.mp4")).read()  # turns it by itself
+    assert frame.shape == shown.shape and np.abs(frame - shown[..., ::-1].astype(int)).mean() < 1
+
+
+def test_frames_that_cannot_be_decoded_are_counted_and_the_command_says_so(tmp_path, shm_model):
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    writer = cv2.VideoWriter(str(tmp_path / "m.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for number in range(100):
+        writer.write(np.roll(noise, number, 1))
+    writer.release()
+    data = bytearray((tmp_path / "m.avi").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 9000] = bytes(9000)
+    (tmp_path / "m.avi").write_bytes(data)
+    given = [
+        "--checkpoint",
+        checkpoint("tnet", tmp_path / "t.pt"),
+        "--savedir",
+        tmp_path / "out",
+        "--output",
+        "alpha",
+    ]
+    code, out, _ = shm_model("predict", tmp_path / "m.avi", *given, "--device", "cpu")
+    assert code == 0
+    assert "96 frames" in out.splitlines()[0] and {"100", "4"} <= set(out.splitlines()[1].split())
+
+
+def test_a_gap_between_regular_times_is_missing_frames_and_one_between_irregular_times_is_not(tmp_path):
+    for name, times, missing in (
+        ("regular", [40 * n for n in range(60) if n not in (20, 21)], 2),
+        ("irregular", TIMES, 0),
+    ):
+        recording(tmp_path / f"{name}.mkv", "mpeg4", None, times)
+        reader = videos.open_reader(tmp_path / f"{name}.mkv")
+        assert len(list(reader.frames())) == len(times) and reader.missing == missing
 
 
 def test_videos_are_recognised_by_content_or_extension(tmp_path, sources):
@@ -394,11 +629,13 @@ def test_the_command_predicts_photos_and_videos(sources, tmp_path, shm_model):
     assert code == 0
     assert out.splitlines() == [
         f"1 matte is in {tmp_path / 'out'}.",
-        f"3 frames of a.mkv, without sound, are in {tmp_path / 'out'}.",
+        f"3 frames of a.mkv are in {tmp_path / 'out'}.",
     ]
-    names = ["a_alpha.mp4", "a_composite.mp4", "p0.png", "p0_composite.png"]
+    names = ["a_alpha.mp4", "a_composite.mp4", "p0.png", "p0_composite.png", "predictions.jsonl"]
     assert sorted(os.listdir(tmp_path / "out")) == names
-    code, out, _ = shm_model(*given, "--savedir", tmp_path / "out", "--output", "alpha", "--skip-done")
+    code, out, _ = shm_model(
+        *given, "--savedir", tmp_path / "out", "--output", "alpha", "--skip-done", "--longest", 64
+    )
     assert (code, out) == (0, f"0 mattes are in {tmp_path / 'out'}; 1 was there already.\n")
 
 

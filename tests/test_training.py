@@ -542,7 +542,7 @@ def test_an_mnet_alone_needs_a_trimap(root, stages, tmp_path, shm_model):
     name = read_names(root, "val")[0]
     command = ["predict", "--checkpoint", stages["mnet"], Layout(root).input / name, "--savedir", tmp_path]
     code, _, err = shm_model(*command)
-    assert code == 1 and "expected --trimap" in err
+    assert code == 1 and "by --trimap" in err
     assert shm_model(*command, "--trimap", Layout(root).trimap / name)[0] == 0
 
 

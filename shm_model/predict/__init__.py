@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from shm_model.predict.base import BasePredictor, Prediction
-from shm_model.predict.files import Outcome, PredictOptions, predict_files
+from shm_model.predict.files import Outcome, predict_files
+from shm_model.predict.jobs import PredictOptions
 
 if TYPE_CHECKING:
     from shm_model.predict.predictor import Predictor, load_predictor

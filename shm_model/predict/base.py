@@ -37,6 +37,11 @@ class BasePredictor(ABC):
     def needs_trimap(self) -> bool:
         """Return whether each image needs a trimap: true of an M-Net without a T-Net."""
 
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Return what the mattes depend on: `network`, the SHA-256 of its file or "", and options."""
+
     @abstractmethod
     def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
         """Return alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w).
@@ -58,7 +63,9 @@ class BasePredictor(ABC):
         if not self.needs_trimap:
             return
         if trimap is None:
-            raise ShmDataError("this checkpoint is an M-Net", found="no trimap", expected="--trimap")
+            raise ShmDataError(
+                "this checkpoint is an M-Net", found="no trimap", expected="one for this picture by --trimap"
+            )
         if trimap.shape != image.shape[:2]:
             sizes = f"a {trimap.shape[1]}x{trimap.shape[0]} trimap of a {image.shape[1]}x{image.shape[0]} image"
             raise ShmDataError("a trimap", found=sizes, expected="the same size")

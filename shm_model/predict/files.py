@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,39 +10,24 @@ from shm_data.errors import BusyError, ShmDataError, WriteError
 from shm_data.files import clear_leftovers, locked, make_folders, safe_stem, unused
 from shm_data.images import find
 from shm_data.parallel import Progress, quiet
-from shm_data.pixels.arrays import Array
 from shm_data.sources.pairing import TRIMAP_WORDS, pair
 from shm_model.predict.base import BasePredictor
-from shm_model.predict.outputs import GREEN, Output, parse_background
-from shm_model.predict.pictures import PredictJob, describe_fault, predict_pictures
-from shm_model.predict.video import is_video, predict_video
+from shm_model.predict.jobs import PredictJob, PredictOptions, describe_fault
+from shm_model.predict.outputs import Output
+from shm_model.predict.pictures import predict_pictures
+from shm_model.predict.record import PredictionRecord
+from shm_model.predict.video import VideoOutcome, predict_video
+from shm_model.predict.video_files import is_video
 
 _PICTURE_OUTPUTS: tuple[Output, ...] = ("alpha", "cutout")
 _VIDEO_OUTPUTS: tuple[Output, ...] = ("alpha", "composite")
 
 
-@dataclass(frozen=True, slots=True)
-class PredictOptions:
-    """How files are predicted.
-
-    `outputs` are what is written; without any, alpha and cut-out of pictures, alpha and composite of videos.
-    `background` (H, W, 3) uint8 is the background of composites. Up to `batch` consecutive pictures of one size are
-    predicted together. `video` is the format of written videos: mp4, avi or mkv. With `skip_if_newer_than`, sources
-    are skipped whose outputs are newer than that file and than the source.
-    """
-
-    outputs: tuple[Output, ...] = ()
-    background: Array = field(default_factory=lambda: parse_background(GREEN))
-    batch: int = 1
-    video: str = "mp4"
-    skip_if_newer_than: Path | None = None
-
-
 class Outcome(NamedTuple):
-    """How many pictures were predicted, the number of frames of each video, and how many sources were skipped."""
+    """How many pictures were predicted, what became of each video, and how many sources were skipped."""
 
     pictures: int
-    videos: dict[Path, int]
+    videos: dict[Path, VideoOutcome]
     skipped: int
 
 
@@ -59,9 +43,10 @@ def predict_files(
     """Write the mattes of pictures, of folders of pictures, and of videos.
 
     A picture gives NAME.png, the alpha, NAME_cutout.png, RGBA with estimated colours, and NAME_composite.png, over
-    another background; a video NAME_alpha.mp4 and NAME_composite.mp4, without sound. `trimap` is a file for one
-    picture, or a folder with a trimap for each by name.
-    Raises ShmDataError at once for options that do not fit the sources; and at the end, when all others are written,
+    another background; a video NAME_alpha.mp4 and NAME_composite.mp4, with its sound. `trimap` is a file for one
+    picture, or a folder with a trimap for each by name. predictions.jsonl records what outputs were made from.
+    Raises ShmDataError at once for options that do not fit the sources, and for outputs that would replace files that
+    no prediction wrote; and at the end, when all others are written,
     for sources or trimaps that are missing or broken.
     """
     options = options or PredictOptions()
@@ -73,26 +58,29 @@ def predict_files(
     jobs = list(_plan_jobs([path for path, _ in files], videos, trimaps, savedir, options))
     _check_overwriting(jobs)
     with _shared_lock(savedir):
-        undone = [job for job in jobs if not _is_done(job, options.skip_if_newer_than)]
-        outcome = _predict_jobs(predictor, undone, videos, options, progress)
+        record = PredictionRecord(savedir, predictor.settings, options.background)
+        undone = [job for job in jobs if not record.is_done(job)] if options.skip_done else jobs
+        record.check_overwriting(undone)
+        record.begin(undone)
+        outcome = _predict_jobs(predictor, undone, options, record, progress)
     return outcome._replace(skipped=len(jobs) - len(undone))
 
 
 def _predict_jobs(
     predictor: BasePredictor,
     jobs: Sequence[PredictJob],
-    videos: set[Path],
     options: PredictOptions,
+    record: PredictionRecord,
     progress: Progress,
 ) -> Outcome:
-    pictures = [job for job in jobs if job.source not in videos]
-    faults = predict_pictures(predictor, pictures, options.background, options.batch, progress)
+    pictures = [job for job in jobs if not job.is_video]
+    faults = predict_pictures(predictor, pictures, options, record, progress)
     predicted = len(pictures) - len(faults)
     frames = {}
     for job in jobs:
-        if job.source in videos:
+        if job.is_video:
             try:
-                frames[job.source] = predict_video(predictor, job, options.background, options.batch, progress)
+                frames[job.source] = predict_video(predictor, job, options, record, progress)
             except WriteError:
                 raise
             except ShmDataError as error:
@@ -134,7 +122,10 @@ def _plan_jobs(
         }
         suffix = options.video if file in videos else "png"
         yield PredictJob(
-            file, trimaps.get(file), {kind: savedir / f"{name}.{suffix}" for kind, name in names.items()}
+            file,
+            file in videos,
+            trimaps.get(file),
+            {kind: savedir / f"{name}.{suffix}" for kind, name in names.items()},
         )
 
 
@@ -148,18 +139,6 @@ def _check_overwriting(jobs: Sequence[PredictJob]) -> None:
                 raise ShmDataError(f"the matte of {job.source}", found=found, expected="another --savedir")
 
 
-def _is_done(job: PredictJob, weights: Path | None) -> bool:
-    """Return whether all outputs exist and are newer than the source and the weights."""
-    if weights is None:
-        return False
-    try:
-        newest = max(os.stat(path).st_mtime_ns for path in (job.source, weights))
-        outputs = [os.stat(path) for path in job.outputs.values()]
-    except OSError:
-        return False
-    return all(output.st_size > 0 and output.st_mtime_ns > newest for output in outputs)
-
-
 @contextlib.contextmanager
 def _shared_lock(savedir: Path) -> Iterator[None]:
     """Share the folder with other predictions; the first one removes leftovers of killed runs."""
@@ -170,7 +149,7 @@ def _shared_lock(savedir: Path) -> Iterator[None]:
 
 
 def _pair_trimaps(files: Sequence[tuple[Path, str]], trimap: Path | None) -> dict[Path, Path]:
-    """Return the trimap of each picture: the file itself for a single picture, else by name in a folder."""
+    """Return the trimap of each picture that has one: the file itself for a single picture, else by name."""
     if trimap is None or not files:
         return {}
     if not os.path.isdir(trimap):
@@ -183,8 +162,4 @@ def _pair_trimaps(files: Sequence[tuple[Path, str]], trimap: Path | None) -> dic
     if len(by_name) < len(files):
         raise ShmDataError("--trimap", found="several pictures of one name", expected="one folder at a time")
     pairs = pair(list(by_name), find(trimap), TRIMAP_WORDS)
-    if pairs.images_left:
-        raise ShmDataError(
-            f"no trimap in {trimap}", found=f"none for {pairs.images_left[0]}", expected="one for each"
-        )
     return {by_name[name]: trimap / other for name, other in pairs.matched.items()}

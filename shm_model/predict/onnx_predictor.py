@@ -1,5 +1,6 @@
 """Predict with an ONNX file that `shm-model export` wrote, by onnxruntime. Needs no torch."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,17 @@ class OnnxPredictor(BasePredictor):
     session: onnxruntime.InferenceSession
     mode: str
     longest: int
+    digest: str
 
     @property
     def needs_trimap(self) -> bool:
         """Return whether the network is an M-Net without a T-Net."""
         return self.mode == "pretrain_mnet"
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what the mattes depend on: the SHA-256 of the file and `longest`."""
+        return {"network": self.digest, "longest": self.longest}
 
     def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
         """Return alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w)."""
@@ -52,7 +59,8 @@ def load_onnx_predictor(path: Path, device: str | None = None) -> OnnxPredictor:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=_providers(device))
+        data = path.read_bytes()
+        session = onnxruntime.InferenceSession(data, options, providers=_providers(device))
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
@@ -64,7 +72,7 @@ def load_onnx_predictor(path: Path, device: str | None = None) -> OnnxPredictor:
         )
     if not {"mode", "longest"} <= set(metadata) or not metadata["longest"].isdecimal():
         raise ShmDataError(path=path, found="another ONNX model", expected=_EXPECTED)
-    return OnnxPredictor(session, metadata["mode"], int(metadata["longest"]))
+    return OnnxPredictor(session, metadata["mode"], int(metadata["longest"]), hashlib.sha256(data).hexdigest())
 
 
 def _providers(device: str | None) -> list[str | tuple[str, dict[str, str]]]:

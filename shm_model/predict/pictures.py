@@ -1,39 +1,31 @@
 """Predict the mattes of picture files: threads read ahead, the network predicts batches, threads write."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from shm_data.errors import ShmDataError, WriteError
-from shm_data.images import read_image, read_trimap, write_png
+from shm_data.images import read_image, read_size, read_trimap, write_png
 from shm_data.parallel import Progress, count_workers
 from shm_data.pixels.arrays import Array
 from shm_model.predict.base import BasePredictor, Floats
-from shm_model.predict.outputs import Output, render_outputs
+from shm_model.predict.jobs import PredictJob, PredictOptions, describe_fault
+from shm_model.predict.outputs import render_outputs
 from shm_model.predict.pipeline import group_neighbours, map_ahead
-
-
-@dataclass(frozen=True, slots=True)
-class PredictJob:
-    """A picture or a video, its trimap if it has one, and the file of each output."""
-
-    source: Path
-    trimap: Path | None
-    outputs: Mapping[Output, Path]
+from shm_model.predict.record import Inputs, PredictionRecord, digest_inputs
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     job: PredictJob
+    inputs: Inputs
     image: Array
     trimap: Array | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Predicted:
-    job: PredictJob
-    image: Array
+    loaded: _Loaded
     alpha: Floats
 
 
@@ -44,33 +36,35 @@ class _Failed:
 
 
 def predict_pictures(
-    predictor: BasePredictor, jobs: Sequence[PredictJob], background: Array, batch: int, progress: Progress
+    predictor: BasePredictor,
+    jobs: Sequence[PredictJob],
+    options: PredictOptions,
+    record: PredictionRecord,
+    progress: Progress,
 ) -> list[str]:
-    """Write the outputs of each picture, and return a sentence for each that could not be predicted.
+    """Write and record the outputs of each picture, and return a sentence for each that could not be predicted.
 
-    Up to `batch` consecutive pictures of one size are predicted together. Raises WriteError where nothing can be
-    written.
+    Up to `options.batch` consecutive pictures of one size are predicted together.
+    Raises WriteError where nothing can be written.
     """
     threads = count_workers(-1)
     loaded = map_ahead(partial(_load, predictor), jobs, threads)
-    predicted = _predict(predictor, loaded, batch)
-    written = map_ahead(partial(_write, background), predicted, threads)
+    predicted = _predict(predictor, loaded, options.batch)
+    written = map_ahead(partial(_write, options.background, record), predicted, threads)
     return [failed.fault for failed in progress(written, len(jobs), "predicting") if failed]
-
-
-def describe_fault(source: Path, error: ShmDataError) -> str:
-    """Return the fault of a file as a sentence that names the file."""
-    return str(error) if str(source) in str(error) else f"{source}: {error}"
 
 
 def _load(predictor: BasePredictor, job: PredictJob) -> _Loaded | _Failed:
     try:
+        for path in filter(None, (job.source, job.trimap)):
+            read_size(path)  # refuses what is no picture; a pipe could not be digested
+        inputs = digest_inputs(job)
         image = read_image(job.source)
         trimap = None if job.trimap is None else read_trimap(job.trimap)
         predictor.check(image, trimap)
+        return _Loaded(job, inputs, image, trimap)
     except ShmDataError as error:
         return _Failed(job, describe_fault(job.source, error))
-    return _Loaded(job, image, trimap)
 
 
 def _predict(
@@ -89,18 +83,20 @@ def _predict(
             yield from (_Failed(each.job, describe_fault(each.job.source, error)) for each in pictures)
             continue
         for each, prediction in zip(pictures, predictions, strict=True):
-            yield _Predicted(each.job, each.image, prediction.alpha)
+            yield _Predicted(each, prediction.alpha)
 
 
-def _write(background: Array, predicted: _Predicted | _Failed) -> _Failed | None:
+def _write(background: Array, record: PredictionRecord, predicted: _Predicted | _Failed) -> _Failed | None:
     if isinstance(predicted, _Failed):
         return predicted
-    outputs = predicted.job.outputs
+    job = predicted.loaded.job
     try:
-        for kind, pixels in render_outputs(predicted.image, predicted.alpha, list(outputs), background).items():
-            write_png(outputs[kind], pixels)
+        outputs = render_outputs(predicted.loaded.image, predicted.alpha, list(job.outputs), background)
+        for kind, pixels in outputs.items():
+            write_png(job.outputs[kind], pixels)
+        record.add(job, predicted.loaded.inputs)
     except WriteError:
         raise
     except ShmDataError as error:
-        return _Failed(predicted.job, describe_fault(predicted.job.source, error))
+        return _Failed(job, describe_fault(job.source, error))
     return None

@@ -10,6 +10,7 @@ from shm_data.errors import ShmDataError
 from shm_model.checkpoint import load, restore_network
 from shm_model.mnet import MNet
 from shm_model.predict.base import BasePredictor, Floats
+from shm_model.predict.record import digest_file
 from shm_model.shm import SHM, fuse_probabilities
 from shm_model.tnet import TNet, make_portable
 
@@ -18,20 +19,26 @@ from shm_model.tnet import TNet, make_portable
 class Predictor(BasePredictor):
     """A network ready to predict on a device, optionally in half precision: float16 on GPUs, bfloat16 on CPUs.
 
-    T-Net's logits, M-Net's last layer and the fusion are float32 in either case. In bfloat16 the mattes of the
-    demo's networks differ by 0.0015 in the mean, by 0.03 in one pixel of a hundred, by 0.2 in single pixels;
-    the rounding steps of float16 are an eighth of bfloat16's.
+    `digest` is the SHA-256 of its checkpoint. T-Net's logits, M-Net's last layer and the fusion are float32 in either
+    case. In bfloat16 the mattes of the demo's networks differ by 0.0015 in the mean, by 0.03 in one pixel of a
+    hundred, by 0.2 in single pixels; the rounding steps of float16 are an eighth of bfloat16's.
     """
 
     network: nn.Module
     device: torch.device
     longest: int
     half: bool = False
+    digest: str = ""
 
     @property
     def needs_trimap(self) -> bool:
         """Return whether the network is an M-Net without a T-Net."""
         return isinstance(self.network, MNet)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what the mattes depend on: the SHA-256 of the checkpoint, `longest` and `half`."""
+        return {"network": self.digest, "longest": self.longest, "half": self.half}
 
     def run(self, images: Floats, probabilities: Floats | None) -> tuple[Floats, Floats]:
         """Return alpha (N, 1, h, w) in [0, 1] and the probabilities of the trimap's classes (N, 3, h, w).
@@ -60,7 +67,7 @@ def load_predictor(path: Path, device: torch.device, half: bool = False) -> Pred
     network = restore_network(checkpoint, path).to(device)
     if device.type == "mps":
         make_portable(network)
-    return Predictor(network, device, checkpoint.config.long_edge, half)
+    return Predictor(network, device, checkpoint.config.long_edge, half, digest_file(path))
 
 
 def run_network(network: nn.Module, image: Tensor, probabilities: Tensor | None = None) -> tuple[Tensor, Tensor]:
