@@ -19,12 +19,14 @@ from shm_data import images
 from shm_data.building.build import composite
 from shm_data.check import Finding, check_dataset
 from shm_data.dataset.layout import Layout, read_names, write_names
+from shm_data.dataset.manifest import read_manifest
 from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.parallel import quiet
-from shm_data.report import cards, charts, facts, flagged, markup, write_report
+from shm_data.report import cards, charts, facts, flagged, write_report
 from shm_data.report.measures import measure
+from shm_data.report.page import in_bytes
 
 
 def built(sources, root, **more):
@@ -89,6 +91,11 @@ def test_a_page_lies_in_its_set_where_neither_check_nor_composite_minds_it(ours,
     assert (ours.root / "report.html").exists()
 
 
+def test_no_folder_of_the_machine_is_on_the_page(ours, tmp_path):
+    """The page is shown to strangers."""
+    assert str(tmp_path) not in page_of(ours) + page_of(damage(ours))
+
+
 def test_nothing_else_is_written(ours):
     before = contents(ours.root)[0]
     page = write_report(ours.root)
@@ -110,7 +117,7 @@ def test_counts_are_those_of_the_set(ours):
     recipes = list(read_recipes(ours.recipes))
     sides = Counter(recipe.split for recipe in recipes)
     assert tile(page, "Samples") == (str(len(recipes)), f"{sides['train']} train &middot; {sides['val']} val")
-    assert tile(page, "Foregrounds") == ("4", "4 untouched photos")
+    assert tile(page, "Foregrounds") == ("4", "4 original photos")
     used = {recipe.background for recipe in recipes} - {None}
     assert tile(page, "Backgrounds") == (str(len(used)), "in 12 composites")
 
@@ -122,10 +129,10 @@ def test_the_disk_use_counts_each_file_once(sources, tmp_path):
     copied = facts._disk(Layout(tmp_path / "copied"))
     files = [path for folder in layout.folders for path in folder.iterdir()]
     assert sum(copied.folders.values()) == sum(path.stat().st_size for path in files)
-    assert copied.spared == 0
+    assert copied.saved == 0
     once = {path.stat().st_ino: path.stat().st_size for path in files}
     assert sum(linked.folders.values()) == sum(once.values())
-    assert linked.spared == sum(copied.folders.values()) - sum(linked.folders.values()) > 0
+    assert linked.saved == sum(copied.folders.values()) - sum(linked.folders.values()) > 0
 
 
 def test_the_splits_are_told_with_what_they_do_not_share(ours):
@@ -136,22 +143,22 @@ def test_the_splits_are_told_with_what_they_do_not_share(ours):
         people, places = {r.foreground for r in mine}, {r.background for r in mine} - {None}
         row = f"{split} {len(mine)} {len(mine) / len(recipes):.1%} {len(people)} {len(places)}"
         assert row in words_of(page)
-    assert "Train and val share no foreground, no near copy of one, no background" in words_of(page)
+    assert "Train and val share no foreground, no near-duplicate foreground, no background" in words_of(page)
 
 
 def test_groups_are_told_where_the_set_has_them(sources, tmp_path):
     words = words_of(page_of(built(sources, tmp_path / "set", group="^p")))
     assert "Split Samples Share Foregrounds Groups Backgrounds train 16 100.0% 4 1" in words
-    assert "There are no two splits to compare" in words
+    assert "Only one split has samples, so there is nothing to compare" in words
 
 
 def test_a_leak_is_told_and_both_sides_of_it_are_shown(ours):
     page = page_of(damage(ours))
     words = words_of(page)
-    assert "Train and val share something" in words
+    assert "Train and val overlap" in words
     verdict = check_dataset(ours.root)
     leak = next(finding for finding in verdict.findings if finding.kind == "leak")
-    assert f"{leak.what} has {leak.found}; expected {leak.expected}" in words
+    assert f"{leak.what} : found {leak.found}, expected {leak.expected}" in words
     assert f"{sum(finding.grave for finding in verdict.findings)} errors" in words
     groups = flagged.groups_of(verdict, ours, dict.fromkeys(read_names(ours.root, "val"), "val") | {"x": ""})
     assert {"leak", "unreadable", "missing", "trimap", "orphan"} <= {group.kind for group in groups}
@@ -203,7 +210,7 @@ def test_a_pair_that_is_nearly_the_same_is_shown_side_by_side(sources, tmp_path)
     assert pictured[0][1] == (other, twin)
 
 
-def test_what_was_left_out_is_told_with_its_reason(sources, tmp_path):
+def test_skipped_files_are_listed_with_the_reason(sources, tmp_path):
     images.write_png(sources / "photos" / "lonely.png", photo(30))
     path = sources / "places" / "b0.png"
     path.write_bytes(path.read_bytes()[:-200])
@@ -238,6 +245,8 @@ def test_the_command_on_the_page_makes_the_set_again(sources, tmp_path, monkeypa
     away.mkdir()
     monkeypatch.chdir(away)
     program, *arguments = shlex.split(html.unescape(typed))
+    folders = {label.upper(): str(path) for label, path in read_manifest(layout).roots.items()}
+    arguments = [folders.get(word, word) for word in arguments]
     result = CliRunner().invoke(data, arguments)
     assert (program, result.exit_code) == ("shm-data", 0), result.output
     (layout.root / "report.html").unlink()
@@ -247,10 +256,10 @@ def test_the_command_on_the_page_makes_the_set_again(sources, tmp_path, monkeypa
 def test_of_a_set_of_others_it_says_what_it_cannot_know(theirs):
     page = page_of(theirs)
     words = words_of(page)
-    assert tile(page, "Foregrounds") == ("4", "told apart by their alphas")
+    assert tile(page, "Foregrounds") == ("4", "counted by their alphas")
     assert tile(page, "Backgrounds") == ("?", "not known")
-    assert words.count("Not known: the set has no dataset.json that could be read") == 2
-    assert "Not known: the set has no recipes.jsonl that could be read" in words
+    assert words.count("Not known: the set has no readable dataset.json") == 2
+    assert "Not known: the set has no readable recipes.jsonl" in words
     assert "All are 64 \N{MULTIPLICATION SIGN} 48, in all samples." in words
     assert "Not checked: backgrounds that the splits share (no recipes.jsonl)." in words
 
@@ -274,27 +283,27 @@ def test_an_empty_set_has_a_page(tmp_path):
         folder.mkdir(parents=True)
     page = page_of(layout)
     assert tile(page, "Samples")[0] == "0"
-    assert "There are none." in words_of(page)
+    assert "The data set has no samples." in words_of(page)
 
 
 def test_what_is_no_set_and_what_cannot_be_written_is_told(ours, tmp_path):
     with pytest.raises(ShmDataError, match="found no folder, expected a data set"):
         write_report(tmp_path / "absent")
-    with pytest.raises(ShmDataError, match=r"--out .*expected a folder that is there"):
+    with pytest.raises(ShmDataError, match=r"--out .*expected an existing folder"):
         write_report(ours.root, tmp_path / "absent" / "page.html")
 
 
 def test_samples_are_drawn_the_same_whatever_their_order(ours):
     names = [f"n{number}.png" for number in range(1000)]
-    some = facts.drawn(names, 5, 40)
-    assert facts.drawn(reversed(names), 5, 40) == some
+    some = facts.choose(names, 5, 40)
+    assert facts.choose(reversed(names), 5, 40) == some
     assert len(set(some)) == 40 and set(some) <= set(names)
-    assert set(facts.drawn(names, 6, 40)) != set(some)
+    assert set(facts.choose(names, 6, 40)) != set(some)
 
 
 def test_a_small_split_is_shown_too():
     splits = {f"n{number}": "train" for number in range(990)} | {f"v{number}": "val" for number in range(10)}
-    shown = facts.sampled(splits, 0)
+    shown = facts.names_to_show(splits, 0)
     sides = Counter(splits[name] for name in shown)
     assert sides == {"train": facts.SHOWN, "val": facts.LEAST}
 
@@ -317,7 +326,7 @@ def test_what_cannot_be_measured_is_counted(ours):
 
 def test_only_a_sample_is_measured_and_the_page_says_of_how_many(ours, monkeypatch):
     monkeypatch.setattr("shm_data.report._MEASURED", 5)
-    assert "measured in 5 of 16 samples, drawn by the seed of the set." in words_of(page_of(ours))
+    assert "measured in 5 of 16 samples, chosen at random by the seed of the set." in words_of(page_of(ours))
 
 
 def test_uses_of_backgrounds_are_counted(ours):
@@ -334,7 +343,7 @@ def test_uses_of_backgrounds_are_counted(ours):
 @pytest.mark.parametrize("highest", [1, 5, 24, 25, 1000])
 def test_bars_of_whole_numbers_miss_none(highest):
     values = np.arange(1, highest + 1)
-    bars = charts.of_whole_numbers(values, str)
+    bars = charts.of_whole_numbers("", values, str)
     assert bars.heights.sum() == highest
     assert len(bars.heights) <= 24
     assert bars.high >= highest
@@ -342,15 +351,15 @@ def test_bars_of_whole_numbers_miss_none(highest):
 
 @pytest.mark.parametrize("value", [1e-3, 0.19, 1, 3, 7, 9.9, 26, 101, 12345])
 def test_the_scale_of_heights_reaches_all_and_not_far_beyond(value):
-    assert value <= charts._round_up(value) <= 2 * value * (1 + 1e-9)
+    assert value <= charts.round_up(value) <= 2 * value * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "words"),
     [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (10**7, "10.0 MB"), (123 * 10**9, "123 GB")],
 )
-def test_bytes_are_told_in_the_unit_that_suits(count, told):
-    assert markup.in_bytes(count) == told
+def test_bytes_have_the_unit_that_suits(count, words):
+    assert in_bytes(count) == words
 
 
 def test_no_picture_is_larger_than_its_share_so_no_page_larger_than_10_mb():
@@ -374,6 +383,16 @@ def test_a_cutout_keeps_the_alpha_of_its_sample(tmp_path):
 STRANGE = '<script>alert(1)<b> & "it\'s" \u202e<img src=x onerror=alert(2)>'
 
 
+def with_strange_samples(layout):
+    """Rename the samples of train as no tool of ours would, but others may; those of val keep their recipes."""
+    names = read_names(layout.root, "train")
+    for name in names:
+        for path in layout.sample(name):
+            path.rename(path.with_name(f"{STRANGE}{path.name}"))
+    write_names(layout.root, "train", [f"{STRANGE}{name}" for name in names])
+    return layout
+
+
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory):
     """The page about a set whose every name is markup, and which has something of everything that goes wrong."""
@@ -386,7 +405,7 @@ def strange(tmp_path_factory):
     for number in range(9):
         images.write_png(folder / "places" / f"{STRANGE}{number}.png", photo(100 + number, (128 + 8 * number, 200)))
     images.write_png(folder / "photos" / f"lonely {STRANGE}.png", photo(30))
-    layout = damage(built(folder, folder / STRANGE))
+    layout = damage(with_strange_samples(built(folder, folder / STRANGE)))
     images.write_png(layout.mask / f"stray {STRANGE}.png", matte(0))
     return write_report(layout.root)
 

@@ -1,4 +1,4 @@
-"""The numbers of a data set that need no pixels: from its lists, its folders, its record and its recipes."""
+"""The facts of a data set that need no pixels: from its lists, folders, dataset.json and recipes."""
 
 import heapq
 import os
@@ -17,27 +17,27 @@ from shm_data.parallel import Progress
 from shm_data.pixels.compositing import Size
 from shm_data.planning.splits import group_of
 
-# About so many samples are shown, and of each split at least so many if it has them.
+# The number of samples on a page, and the least number of each split.
 SHOWN, LEAST = 22, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What files there are: their bytes by folder, each file once, and what that spares by names for one file."""
+    """The bytes of the files by folder, hard links counted once, and the bytes that hard links save."""
 
     folders: dict[str, int]
     records: int
-    spared: int
+    saved: int
 
     @property
     def total(self) -> int:
-        """All bytes that are taken."""
+        """Return all bytes on disk."""
         return sum(self.folders.values()) + self.records
 
 
 @dataclass(slots=True)
 class Tally:
-    """What recipes amount to. The sets are by split; `kept` are the recipes of the samples that were asked for."""
+    """The recipes, counted. The sets are by split; `kept` are the recipes of the samples on the page."""
 
     originals: int = 0
     sizes: Counter[Size] = field(default_factory=Counter)
@@ -46,14 +46,20 @@ class Tally:
     backgrounds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     kept: dict[str, Recipe] = field(default_factory=dict)
 
+    @property
+    def people(self) -> int:
+        """Return the number of foregrounds."""
+        return len(set[str]().union(*self.foregrounds.values()))
+
+    @property
     def uses(self) -> Counter[str]:
-        """How often each background is used."""
+        """Return how often each background is used."""
         return sum(self.backgrounds.values(), Counter())
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a data set: `splits` as in the lists, `tally` is None where there are no recipes."""
+    """The facts of a data set: `splits` as in the lists, `tally` is None where there are no recipes."""
 
     name: str
     manifest: Manifest | None
@@ -64,7 +70,7 @@ class Facts:
 
 
 def facts_of(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progress: Progress) -> Facts:
-    """The facts of a data set, with the recipes of the samples in `names`; recipes are read one by one."""
+    """Return the facts of a data set, with the recipes of the samples in `names`; recipes are read one by one."""
     sides = Counter(index.splits.values())
     counts = {split: sides[split] for split in (*SPLITS, "") if split or sides[split]}
     name = Path(os.path.realpath(layout.root)).name
@@ -72,19 +78,19 @@ def facts_of(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progr
     return Facts(name, index.manifest, index.splits, counts, _disk(layout), tally)
 
 
-def drawn(names: Iterable[str], seed: int, count: int) -> list[str]:
-    """At most `count` of the names, drawn by the seed: the same each time, and each name has the same chance."""
+def choose(names: Iterable[str], seed: int, count: int) -> list[str]:
+    """Return at most `count` of the names, chosen by the seed: the same ones whatever their order."""
     return heapq.nsmallest(count, names, key=lambda name: next(draws(seed, "report", name)))
 
 
-def sampled(splits: Mapping[str, str], seed: int) -> list[str]:
-    """The samples that a page shows, split by split."""
+def names_to_show(splits: Mapping[str, str], seed: int) -> list[str]:
+    """Return the names of the samples that a page shows, split by split."""
     sides = Counter(splits.values())
     shares = {side: max(LEAST, round(SHOWN * number / len(splits))) for side, number in sides.items()}
     return [
         name
         for side in (*SPLITS, "")
-        for name in drawn((name for name in splits if splits[name] == side), seed, shares.get(side, 0))
+        for name in choose((name for name in splits if splits[name] == side), seed, shares.get(side, 0))
     ]
 
 
@@ -109,20 +115,20 @@ def _tally(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progres
 
 def _disk(layout: Layout) -> Disk:
     seen: set[tuple[int, int]] = set()
-    folders, spared = {}, 0
+    folders, saved = {}, 0
     for folder in layout.folders:
-        taken = 0
+        used = 0
         for status in _files(folder):
-            place = status.st_dev, status.st_ino
-            if place in seen:
-                spared += status.st_size
+            identity = status.st_dev, status.st_ino
+            if identity in seen:
+                saved += status.st_size
                 continue
-            taken += status.st_size
+            used += status.st_size
             if status.st_nlink > 1:
-                seen.add(place)
-        folders[folder.name] = taken
+                seen.add(identity)
+        folders[folder.name] = used
     records = (layout.recipes, layout.manifest, *map(layout.names_of, SPLITS))
-    return Disk(folders, sum(path.stat().st_size for path in records if path.is_file()), spared)
+    return Disk(folders, sum(path.stat().st_size for path in records if path.is_file()), saved)
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:

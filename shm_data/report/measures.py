@@ -1,4 +1,4 @@
-"""The numbers of a data set that need pixels, from a sample of it."""
+"""The statistics of a data set that need pixels, from some of its samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Of how many of the `asked` samples what was measured.
+    """The statistics of those of the `asked` samples that could be read.
 
-    `levels` (256,) is the share of the pixels with each level of alpha, every sample counting the same; `areas` and
-    `unknowns` are, one a sample, the mean of alpha and the share of the trimap that is unknown, all from 0 to 1.
+    `levels` (256,) is the share of the pixels with each level of alpha, with the same weight for every sample;
+    `areas` and `unknowns` have for each sample the mean of alpha and the share of the unknown region, from 0 to 1.
     """
 
     asked: int
@@ -40,7 +40,7 @@ class _Measure:
 
 
 def measure(layout: Layout, names: Sequence[str], jobs: int, progress: Progress) -> Measures:
-    """Measures the alphas and trimaps of the samples; those that cannot be read are passed over."""
+    """Measure the alphas and trimaps of samples; those that cannot be read are skipped."""
     results = spread(partial(_measure, layout), names, jobs, ordered=True)
     found = [result for result in progress(results, len(names), "measuring") if result is not None]
     levels = np.array([each.levels for each in found]).reshape(-1, 256)
@@ -57,7 +57,7 @@ def _measure(layout: Layout, name: str) -> _Measure | None:
     _, mask, trimap = layout.sample(name)
     try:
         alpha, labels = read_alpha(mask), read_gray(trimap)
-    except ShmDataError:  # the check tells of it
+    except ShmDataError:  # the check reports it
         return None
     levels = np.bincount(alpha.reshape(-1), minlength=256) / alpha.size
     unknown = np.mean((labels != BACKGROUND) & (labels != FOREGROUND))

@@ -1,10 +1,10 @@
 "use strict";
-// What the cards show is told by data-show on what holds them; style sheets do the rest.
+// data-show on the parent chooses what the cards show; the style sheet does the rest.
 const dialog = document.querySelector("dialog");
 const stage = dialog.querySelector(".frame");
 const about = dialog.querySelector(".about");
 const large = dialog.querySelector(".switch");
-let row = [], place = 0;
+let row = [], current = 0;
 
 function choose(group, target, show) {
   target.dataset.show = show;
@@ -12,8 +12,8 @@ function choose(group, target, show) {
 }
 
 function enlarge(index) {
-  place = (index + row.length) % row.length;
-  const figure = row[place], small = figure.querySelector(".frame");
+  current = (index + row.length) % row.length;
+  const figure = row[current], small = figure.querySelector(".frame");
   stage.replaceChildren(...[...small.children].map((layer) => layer.cloneNode(true)));
   stage.style.cssText = small.style.cssText + figure.style.cssText;
   about.replaceChildren(...[...figure.querySelector("dl").children].map((line) => line.cloneNode(true)));
@@ -40,10 +40,10 @@ for (const grid of document.querySelectorAll(".grid")) {
 }
 dialog.addEventListener("click", (event) => {
   const step = event.target.closest(".step");
-  if (step) enlarge(place + Number(step.dataset.by));
+  if (step) enlarge(current + Number(step.dataset.by));
   else if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });
 dialog.addEventListener("keydown", (event) => {
   const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-  if (by) enlarge(place + by);
+  if (by) enlarge(current + by);
 });
