@@ -85,8 +85,15 @@ def rgb(pixels):
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
 
 
+def on_white(pixels):
+    """What shows of colours and A: laid on white, as a viewer does."""
+    colours, alpha = pixels[..., :-1].astype(int), pixels[..., -1:].astype(int)
+    return rgb(np.rint((colours * alpha + 255 * (255 - alpha)) / 255).astype(np.uint8).squeeze())
+
+
 def as_pillow(data):
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    image = Image.open(io.BytesIO(data))
+    return on_white(np.asarray(image)) if image.mode == "RGBA" else np.asarray(image.convert("RGB"))
 
 
 # What there is, and what `read_image` must find in it. Where a palette or a lossy codec comes between, the truth is
@@ -99,8 +106,8 @@ EVERY_FRAME = {"save_all": True, "append_images": [SECOND], "duration": 100}
 EXACT = {
     "png": (saved(RGB, "PNG"), RGB),
     "png gray": (saved(GRAY, "PNG"), rgb(GRAY)),
-    "png rgba": (saved(COLOURS, "PNG"), RGB),
-    "png la": (saved(COLOURS, "PNG", "LA"), rgb(np.asarray(Image.fromarray(COLOURS).convert("LA"))[..., 0])),
+    "png rgba": (saved(COLOURS, "PNG"), on_white(COLOURS)),
+    "png la": (saved(COLOURS, "PNG", "LA"), on_white(np.asarray(Image.fromarray(COLOURS).convert("LA")))),
     "png 1 bit": (saved(BITS, "PNG"), rgb(np.where(BITS, 255, 0))),
     "png 2 bits": (png([bytes(5)] * 3, 2, 0), np.zeros((3, 17, 3))),
     "png 4 bits": (png([bytes([0x1B] * 9)] * 3, 4, 0), rgb(np.tile(np.uint8([17, 187] * 9)[:17], (3, 1)))),
@@ -109,8 +116,8 @@ EXACT = {
     "png icc": (saved(RGB, "PNG", icc_profile=ICC), RGB),
     "png deep gray": (deep_png(slice(0, 1), 0), rgb(NEAREST[..., 0])),
     "png deep rgb": (deep_png(slice(0, 3), 2), NEAREST[..., :3]),
-    "png deep rgba": (deep_png(slice(0, 4), 6), NEAREST[..., :3]),
-    "png deep la": (deep_png(slice(0, 2), 4), rgb(NEAREST[..., 0])),
+    "png deep rgba": (deep_png(slice(0, 4), 6), on_white(NEAREST)),
+    "png deep la": (deep_png(slice(0, 2), 4), on_white(NEAREST[..., :2])),
     "png deep gamma": (
         deep_png(slice(0, 3), 2, chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"sRGB", b"\0")),
         NEAREST[..., :3],
@@ -120,7 +127,7 @@ EXACT = {
     "tiff": (saved(RGB, "TIFF"), RGB),
     "tiff lzw": (saved(RGB, "TIFF", compression="tiff_lzw"), RGB),
     "tiff deflate": (saved(RGB, "TIFF", compression="tiff_adobe_deflate"), RGB),
-    "tiff rgba": (saved(COLOURS, "TIFF"), RGB),
+    "tiff rgba": (saved(COLOURS, "TIFF"), on_white(COLOURS)),
     "tiff pages": (tiff(np.stack([GRAY, 255 - GRAY]), photometric="minisblack"), rgb(GRAY)),
     "tiff big": (tiff(RGB, bigtiff=True, photometric="rgb"), RGB),
     "tiff deep gray": (tiff(DEEP[..., 0]), rgb(NEAREST[..., 0])),
@@ -130,7 +137,7 @@ EXACT = {
         tiff(DEEP[..., :3].astype(">u2"), byteorder=">", photometric="rgb"),
         NEAREST[..., :3],
     ),
-    "tiff deep rgba": (tiff(DEEP, photometric="rgb", extrasamples=["unassalpha"]), NEAREST[..., :3]),
+    "tiff deep rgba": (tiff(DEEP, photometric="rgb", extrasamples=["unassalpha"]), on_white(NEAREST)),
     "tiff deep deflate": (cv2.imencode(".tiff", DEEP[..., 2::-1])[1].tobytes(), NEAREST[..., :3]),
     "bmp": (saved(RGB, "BMP"), RGB),
     "bmp gray": (saved(GRAY, "BMP"), rgb(GRAY)),

@@ -70,8 +70,8 @@ def test_16_bits_are_rounded_not_cut(tmp_path, extension, channels):
     deep = np.random.default_rng(0).integers(0, 65536, (20, 30, channels), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / f"a.{extension}"), deep)
     nearest = np.rint(deep / 257).astype(np.uint8)
-    expected = nearest[..., [2, 1, 0]] if channels > 1 else nearest.repeat(3, axis=2)
-    assert np.array_equal(images.read_image(tmp_path / f"a.{extension}"), expected)
+    expected = nearest[..., [2, 1, 0, 3][:channels]] if channels > 1 else nearest
+    assert np.array_equal(images.read_channels(tmp_path / f"a.{extension}"), expected)
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -305,7 +305,7 @@ def test_find_wants_a_folder(tmp_path):
 def test_a_photo_read_smaller_is_the_mean_of_its_pixels(realdata, by):
     for path in sorted((realdata / "voc_mini" / "VOC2012" / "JPEGImages").glob("*.jpg"))[:12]:
         whole = images.read_image(path)
-        pixels, reached = images.read_reduced(path, by)
+        pixels, reached = images.read_background(path, by)
         height, width = (side // by for side in whole.shape[:2])
         mean = cv2.resize(whole[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA)
         assert reached == by and pixels.shape[:2] == tuple(-(-side // by) for side in whole.shape[:2])
@@ -328,23 +328,23 @@ def test_what_cannot_be_read_smaller_is_read_whole_or_told(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 32, 4), dtype=np.uint8), "CMYK").save(
         tmp_path / "cmyk.jpg"
     )
-    pixels, by = images.read_reduced(tmp_path / "cmyk.jpg", 2)
+    pixels, by = images.read_background(tmp_path / "cmyk.jpg", 2)
     assert by == 1 and np.array_equal(pixels, images.read_image(tmp_path / "cmyk.jpg"))
     (tmp_path / "short.jpg").write_bytes((tmp_path / "cmyk.jpg").read_bytes()[:200])
     for name in ("short.jpg", "absent.jpg"):
         with pytest.raises(ShmDataError, match=name):
-            images.read_reduced(tmp_path / name, 2)
+            images.read_background(tmp_path / name, 2)
 
 
 def test_only_jpeg_is_read_smaller_and_any_way_up(tmp_path):
     tall = np.zeros((64, 32, 3), np.uint8)
     tall[:32] = 255
     images.write_png(tmp_path / "a.png", tall)
-    assert images.read_reduced(tmp_path / "a.png", 4)[1] == 1
+    assert images.read_background(tmp_path / "a.png", 4)[1] == 1
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(tall[::-1]).save(tmp_path / "a.jpg", exif=exif)
-    pixels, by = images.read_reduced(tmp_path / "a.jpg", 4)
+    pixels, by = images.read_background(tmp_path / "a.jpg", 4)
     assert by == 4 and pixels.shape == (16, 8, 3) and pixels[:7].min() > 200 and pixels[9:].max() < 50
 
 

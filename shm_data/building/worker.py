@@ -193,7 +193,7 @@ def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> ReducedBackgro
     """Read the background of a recipe, no larger than it needs. Raises ShmDataError where it does not decode."""
     if recipe.background is None or recipe.crop is None:
         return None
-    pixels, factor = images.read_reduced(
+    pixels, factor = images.read_background(
         path_of(recipe.background, roots), choose_reduction(recipe.crop, recipe.size)
     )
     return ReducedBackground(pixels, factor)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.check.findings import Finding, error, warning
-from shm_data.images import is_gray
+from shm_data.images import HIGHEST_OF_LABELS, is_gray
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import LOSSY_TOLERANCE
 
@@ -43,7 +43,7 @@ def faults_of(what: str, alpha: Array, image: Array | None = None, *, lossy: boo
 
     `lossy` says whether its file is lossy. An alpha that is blank or swapped with its image has no other findings.
     """
-    if alpha.max() <= _FLAT:
+    if alpha.max() <= HIGHEST_OF_LABELS:
         found = f"an alpha that is nowhere above {alpha.max()}"
         return [error("blank", what, found, "0 for background to 255 for foreground")]
     if alpha.min() >= 255 - _FLAT:

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -35,6 +35,7 @@ class Metadata:
     exif: bytes = b""
     xmp: bytes = b""
     profile: bytes = b""
+    frames: int = 1
 
     @property
     def orientation(self) -> int:
@@ -69,7 +70,8 @@ def bare_png(file: BinaryIO, *, pixels: bool) -> tuple[bytes, Metadata]:
     its checksum or the last one is missing: decoders ignore the checksums, and stop as soon as they have enough.
     Other chunks that are broken are skipped.
     """
-    parts, found = [_SIGNATURE], dict.fromkeys(("exif", "xmp", "profile"), b"")
+    parts: list[bytes] = [_SIGNATURE]
+    found: dict[str, Any] = {}
     for kind, data, is_whole in _png_chunks(file, pixels=pixels):
         if kind in _PIXEL_CHUNKS or not kind.isalpha():
             if pixels and not is_whole:
@@ -99,10 +101,12 @@ def _png_chunks(file: BinaryIO, *, pixels: bool) -> Iterator[tuple[bytes, bytes,
         yield kind, data, zlib.crc32(data, zlib.crc32(kind)) == int.from_bytes(checksum)
 
 
-def _described(kind: bytes, data: bytes) -> dict[str, bytes]:
+def _described(kind: bytes, data: bytes) -> dict[str, Any]:
     """Return what a chunk of metadata says, by the names of `Metadata`; nothing where it is broken."""
     name, _, rest = data.partition(b"\0")
     with contextlib.suppress(zlib.error, ValueError):
+        if kind == b"acTL":
+            return {"frames": int.from_bytes(data[:4])}
         if kind == b"eXIf":
             return {"exif": data}
         if kind == b"iCCP":
@@ -130,10 +134,12 @@ def bare_webp(data: bytes) -> tuple[bytes, Metadata]:
     _, length, _ = _RIFF_HEADER.unpack(data[: _RIFF_HEADER.size])
     if len(data) < length + 8:
         raise ValueError("it is cut short")
-    kept, found = [], {}
+    kept: list[bytes] = []
+    found: dict[str, Any] = {"frames": 0}
     for kind, body in _riff_chunks(data[12 : length + 8]):
         if kind == b"VP8X" and body:
             body = bytes([body[0] & _ALPHA_AND_ANIMATION]) + body[1:]  # noqa: PLW2901
+        found["frames"] += kind == b"ANMF"
         if kind in _PIXELS_OF_WEBP:
             kept.append(kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2))
         elif kind in (b"EXIF", b"XMP ", b"ICCP"):

@@ -1,7 +1,9 @@
 """Picture files -> pixels as they are stored, upright, of 8 bits. Faults name the file in one sentence."""
 
 import contextlib
+import functools
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from shm_data.errors import ShmDataError
 from shm_data.images import containers, integrity
 from shm_data.images.opening import File, Opened, open_image, opened
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.compositing import blend
+from shm_data.pixels.trimap import LOSSY_TOLERANCE
 
 _JPEG = ("JPEG", "MPO")  # many cameras write MPO: a JPEG, and smaller ones behind it
 
@@ -28,6 +32,14 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 _ORIENTATION = 0x0112
+
+# A picture of 16 bits whose values are all lower was stored with fewer bits: it would be nearly black.
+_LEAST_OF_16_BITS = 4096
+
+# A share of pixels that may be transparent by mistake.
+_FEW = 0.001
+
+_log = logging.getLogger(__name__)
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
 _REDUCED = {
@@ -51,6 +63,8 @@ def read_size(path: Path) -> tuple[int, int]:
 def is_lossy(path: Path) -> bool:
     """Return whether a picture's pixels are compressed with loss. Raises ShmDataError where it is no picture."""
     with opened(path, pixels=False) as picture:
+        if picture.image.format in ("AVIF", "HEIF"):
+            return True
         if picture.image.format == "WEBP":
             return not containers.is_lossless_webp(picture.data)
         if picture.image.format == "TIFF":
@@ -63,22 +77,34 @@ def read_channels(path: File) -> Array:
     with opened(path) as picture:
         # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
         pixels = _decode(path, picture)
+        if picture.has_more:
+            _log_once("%s has several frames or pages: only the first one is used", str(path))
         return _upright(pixels, _orientation(picture))
 
 
 def read_image(path: File) -> Array:
-    """Read a photo as (H, W, 3) uint8 RGB. Gray, palette, CMYK and 16-bit pictures are converted, A is dropped.
+    """Read a photo as (H, W, 3) uint8 RGB, as a viewer shows it. Raises ShmDataError where it is no picture.
 
-    Raises ShmDataError where the file is missing, broken or no picture.
+    Gray, palette, CMYK and 16-bit pictures are converted. Where a photo is transparent it is white, which is logged.
     """
-    return _colours(read_channels(path))
+    colours, alpha = _separate(read_channels(path))
+    if alpha is None or alpha.min() == 255:
+        return colours
+    _log_once("%s is transparent: it is laid on white", str(path))
+    return blend(colours, alpha, np.full_like(colours, 255))
 
 
-def read_reduced(path: Path, factor: int) -> tuple[Array, int]:
-    """Read a photo that is known to be whole as `read_image` does; a JPEG at 1/`factor` of its size, rounded up.
+def read_straight(path: File) -> tuple[Array, Array | None]:
+    """Read straight colours (H, W, 3) uint8, and the A channel (H, W) uint8 if the file has one."""
+    return _separate(read_channels(path))
+
+
+def read_background(path: Path, factor: int = 1) -> tuple[Array, int]:
+    """Read a background photo as `read_image` does; a JPEG that is known to be whole at 1/`factor` of its size.
 
     OpenCV's decoder is faster than Pillow's, more so where it may skip high frequencies; `factor` is 1, 2, 4 or 8.
-    Returns the pixels and the factor by which they are really reduced.
+    Returns the pixels and the factor by which they are really reduced. Raises ShmDataError where it is transparent:
+    the colours of transparent pixels are not meant to be seen.
     """
     with opened(path, pixels=False) as picture:
         data = path.read_bytes() if picture.image.format in _JPEG else b""
@@ -88,8 +114,24 @@ def read_reduced(path: Path, factor: int) -> tuple[Array, int]:
             if pixels is None:
                 raise ValueError("its pixels do not decode")
             upright = _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _orientation(picture))
-            return np.ascontiguousarray(upright), factor
-    return read_image(path), 1
+            return _separate(upright)[0], factor
+    colours, alpha = _separate(read_channels(path))
+    if alpha is not None and np.mean(alpha < 255 - LOSSY_TOLERANCE) > _FEW:
+        raise ShmDataError("is transparent", path=path)
+    return colours, 1
+
+
+def _separate(pixels: Array) -> tuple[Array, Array | None]:
+    """Return colours (H, W, 3) and A (H, W), None if there is none, of channels (H, W, C)."""
+    has_alpha = pixels.shape[2] in (2, 4)
+    colours = np.broadcast_to(pixels[..., :-1] if has_alpha else pixels, (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1]) if has_alpha else None
+
+
+@functools.lru_cache(maxsize=2**12)
+def _log_once(message: str, name: str) -> None:
+    """Log a message about a file, though the file is read again and again."""
+    _log.warning(message, name)
 
 
 def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
@@ -99,19 +141,15 @@ def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
         return _by_pillow(_whole_jpeg(path.read_bytes(), image))
     if image.format == "TIFF":
         integrity.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
-    return _by_opencv(data or path.read_bytes()) if _beyond_pillow(image) else _by_pillow(image)
+    if _beyond_pillow(image):
+        return _by_opencv(data or path.read_bytes(), picture.page)
+    return _by_pillow(image)
 
 
 def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:
     """Return pixels (H, W) or (H, W, C) of 8 or 16 bits as (H, W, C) uint8, turned."""
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     return _to_bytes(_UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels)
-
-
-def _colours(pixels: Array) -> Array:
-    """Return the colours (H, W, 3) of channels (H, W, C)."""
-    colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
-    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
 def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
@@ -138,6 +176,8 @@ def _by_pillow(image: Image.Image) -> NDArray[np.generic]:
         raise ShmDataError(found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
+    if image.mode == "P":
+        _check_palette(image)
     if image.mode == "1":
         return np.asarray(image.convert("L"))
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
@@ -147,16 +187,24 @@ def _by_pillow(image: Image.Image) -> NDArray[np.generic]:
     return np.asarray(image)
 
 
+def _check_palette(image: Image.Image) -> None:
+    """Raise ValueError where pixels have colours that the palette lacks: decoders show them black."""
+    highest = int(np.asarray(image).max())
+    if image.palette is not None and highest >= (count := len(image.palette.palette) // len(image.palette.mode)):
+        raise ValueError(f"its pixels have colour {highest} of a palette of {count}")
+
+
 def _beyond_pillow(image: Image.Image) -> bool:
     """Return whether Pillow would keep only 8 of 16 bits, or garble the picture (a TIFF on its side)."""
     deep = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I;16")
     return deep or (image.format == "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE)
 
 
-def _by_opencv(data: bytes) -> NDArray[np.generic]:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+def _by_opencv(data: bytes, page: int) -> NDArray[np.generic]:
+    _, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+    if not pages:
         raise ValueError("its pixels do not decode")
+    pixels = pages[0]
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -166,6 +214,9 @@ def _to_bytes(pixels: NDArray[np.generic]) -> Array:
     """Return 16 bits as 8, rounded to nearest: 65535 becomes 255."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
+    if 0 < (highest := int(pixels.max())) < _LEAST_OF_16_BITS:
+        found = f"16 bits a channel, of which {highest.bit_length()} are used: values up to {highest}"
+        raise ShmDataError("cannot be read", found=found, expected="values up to 65535")
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Pixels -> picture files, whole or absent."""
+"""Writes pixels as picture files, whole or absent."""
 
 import io
 from pathlib import Path
@@ -12,9 +12,10 @@ from shm_data.pixels.arrays import Array
 
 
 def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes | memoryview:
-    """A picture file of (H, W, 3) uint8 RGB; as PNG of (H, W) gray, as PNG and WebP of (H, W, 4) RGBA, too.
+    """Return a picture file of (H, W, 3) uint8 RGB; PNG also of (H, W) gray, PNG and WebP also of (H, W, 4) RGBA.
 
-    JPEG keeps its colours at full resolution: halving them costs 4 dB where alpha is fractional.
+    JPEG keeps its chroma at full resolution: halving it costs 4 dB where alpha is fractional. Raises ShmDataError
+    where a side is too long for the format.
     """
     if extension == ".png":
         from shm_data.images import png  # noqa: PLC0415  # numba takes its time to load, and JPEG does without
@@ -43,10 +44,10 @@ def _encode_webp(pixels: Array, quality: int) -> bytes:
 
 
 def write_png(path: Path, pixels: Array) -> None:
-    """Writes uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
+    """Write uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
     write_bytes(path, encode(pixels))
 
 
 def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:
-    """Writes (H, W, 3) uint8 RGB as JPEG, whole or not at all. Raises WriteError."""
+    """Write (H, W, 3) uint8 RGB as JPEG, whole or not at all. Raises WriteError."""
     write_bytes(path, encode(pixels, ".jpg", quality))

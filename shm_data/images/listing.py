@@ -1,4 +1,4 @@
-"""The pictures in a folder."""
+"""Lists the pictures in a folder."""
 
 import logging
 import os
@@ -6,33 +6,49 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, counted
+from shm_data.images.formats import EXTENSIONS, FORMATS, UNREAD_EXTENSIONS
 
-EXTENSIONS = frozenset(".bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
+# So many names of files that are not read are shown.
+_SHOWN = 5
 
 _log = logging.getLogger(__name__)
 
 
 def find(root: Path, without: Iterable[Path] = ()) -> list[str]:
-    """The pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
+    """Return the pictures in a folder and its subfolders, by extension: sorted relative paths with forward slashes.
 
-    Folders in `without` are passed over with all they hold, and so are hidden files and folders. Links to
-    folders are followed, but no folder is entered twice. A name that is not UTF-8, which no list can hold, is
-    left out, and logged. Raises ShmDataError where `root` is not a folder, or one below it cannot be listed.
+    Folders in `without` are skipped, and so are hidden files and folders. Links to folders are followed, but no
+    folder is entered twice. Skipped and logged are names that are not UTF-8, which no list can hold, and pictures of
+    formats that are not read. Raises ShmDataError where `root` is not a folder, one below it cannot be listed, or all
+    its pictures are of such formats.
     """
     require_folder(root)
     entered = {os.path.realpath(folder) for folder in (root, *without)}
-    found = []
+    found, unread = [], []
     for folder, folders, files in os.walk(root, onerror=_not_listed, followlinks=True):
         here = Path(folder)
-        folders[:] = _not_entered(here, folders, entered)
-        pictures = [name for name in files if _is_picture(here / name)]
-        found += [(here.relative_to(root) / name).as_posix() for name in _in_utf8(here, pictures)]
+        folders[:] = _folders_to_enter(here, folders, entered)
+        pictures = _in_utf8(here, [name for name in files if _is_picture(here / name)])
+        found += [(here.relative_to(root) / name).as_posix() for name in pictures]
+        unread += [(here.relative_to(root) / name).as_posix() for name in files if _is_unread(name)]
+    _report_unread(root, sorted(unread), is_all=not found)
     return sorted(found)
 
 
+def _report_unread(root: Path, names: Sequence[str], *, is_all: bool) -> None:
+    if not names:
+        return
+    kinds = sorted({Path(name).suffix.lower().removeprefix(".").upper() for name in names})
+    what = f"{counted(len(names), 'file')} of a format that is not read ({', '.join(kinds)})"
+    shown = ", ".join([*names[:_SHOWN], *["..."] * (len(names) > _SHOWN)])
+    if is_all:
+        raise ShmDataError(path=root, found=f"only {what}: {shown}", expected=f"pictures of {', '.join(FORMATS)}")
+    _log.warning("%s: skipped %s: %s", root, what, shown)
+
+
 def require_folder(root: Path) -> None:
-    """Raises ShmDataError where `root` is not a folder that can be listed and its files looked at."""
+    """Raise ShmDataError where `root` is not a folder that can be listed and its files read."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
             raise ShmDataError(path=root, found="a file", expected="a folder")
@@ -44,33 +60,37 @@ def require_folder(root: Path) -> None:
         raise ShmDataError(f"cannot be opened ({error.strerror})", path=root) from error
 
 
-def _not_entered(folder: Path, names: list[str], entered: set[str]) -> list[str]:
-    """The subfolders to enter, in order; marks them as entered."""
+def _folders_to_enter(folder: Path, names: list[str], entered: set[str]) -> list[str]:
+    """Return the subfolders to enter, in order; marks them as entered."""
     unseen = []
     for name in _in_utf8(folder, [name for name in names if not name.startswith(".")]):
-        place = os.path.realpath(folder / name)
-        if place not in entered:
-            entered.add(place)
+        target = os.path.realpath(folder / name)
+        if target not in entered:
+            entered.add(target)
             unseen.append(name)
     return unseen
 
 
 def _in_utf8(folder: Path, names: Sequence[str]) -> list[str]:
-    """The names in order, without those that are not UTF-8."""
+    """Return the names in order, without those that are not UTF-8."""
     strange = [name for name in names if name != name.encode("utf-8", "replace").decode()]
     for name in strange:
-        _log.warning("%r is left out: its name is not UTF-8", os.fsencode(folder / name))
+        _log.warning("%r is skipped: its name is not UTF-8", os.fsencode(folder / name))
     return sorted(set(names).difference(strange))
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether it is named like a picture and is a file; a dangling link is kept, so that somebody tells of it."""
+    """Return whether a name is that of a picture and a file; a dangling link counts, so that it is reported."""
     if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
         return False
     try:
         return path.is_file() or path.is_symlink()
     except OSError as error:
         raise ShmDataError(f"cannot be opened ({error.strerror})", path=path) from error
+
+
+def _is_unread(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in UNREAD_EXTENSIONS and not name.startswith(".")  # noqa: PTH122  # of many
 
 
 def _not_listed(error: OSError) -> None:

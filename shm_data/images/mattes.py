@@ -1,4 +1,4 @@
-"""Alphas and trimaps, from wherever a file keeps them."""
+"""Reads alphas and trimaps, from whichever channel a file keeps them in."""
 
 from pathlib import Path
 
@@ -7,53 +7,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.errors import ShmDataError
-from shm_data.images.decoding import read_channels
+from shm_data.images.decoding import read_channels, read_straight
 from shm_data.images.opening import File
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise_trimap
 
-# Rounding and JPEG chroma may part the channels of a gray picture by this much.
+# Rounding and JPEG chroma may separate the channels of a gray picture by this much.
 _GRAY_TOLERANCE = 12
 
-# A share of pixels that a stray touch of the brush may account for, and levels that count as 0 or 255.
+# A share of pixels that a stray touch of the brush may change, and levels that count as 0 or 255.
 _FEW = 0.001
 _FLAT = LOSSY_TOLERANCE
 
+# A matte whose highest value is at most this is in percent, of labels, or of fewer bits: nobody is so transparent.
+HIGHEST_OF_LABELS = 100
+
 
 def read_alpha(path: File) -> Array:
-    """Reads a matte as (H, W) uint8, 0 background to 255 foreground, from wherever the file keeps it.
+    """Read a matte as (H, W) uint8, 0 background to 255 foreground, from whichever channel has it.
 
-    That is the A channel, unless it says nothing (is 255 but for a few pixels) or merely cuts out a matte that
-    is in the gray or equal colour channels. Raises ShmDataError where the file is broken, or holds a colour
-    picture instead of a matte.
+    That is the A channel, unless it is 255 except for a few pixels, or cuts a matte out of gray or equal colour
+    channels. Raises ShmDataError where the file is broken, has a colour picture instead of a matte, or where A and
+    the colours could both be the matte.
     """
     pixels = read_channels(path)
     if pixels.shape[2] in (2, 4):
         colours, alpha = pixels[..., :-1], pixels[..., -1]
-        if _is_transparent(alpha) and not _is_cut_out_matte(colours, alpha):
+        if _is_transparent(alpha) and not _is_cut_out_matte(path, colours, alpha):
             return np.ascontiguousarray(alpha)
         pixels = colours
     return _gray(path, pixels, "a matte with equal colour channels")
 
 
+def require_opacities(path: File, alpha: Array) -> None:
+    """Raise ShmDataError where an alpha (H, W) uint8 is empty, or has labels or percent instead of opacities."""
+    highest = int(alpha.max())
+    if highest <= HIGHEST_OF_LABELS:
+        found = {0: "only 0", 1: "only 0 and 1"}.get(highest, f"values of at most {highest}")
+        raise ShmDataError(
+            "cannot be used as a matte", path=path, found=found, expected="0 for background to 255 for foreground"
+        )
+
+
 def read_cutout(path: Path) -> tuple[Array, Array]:
-    """Reads an RGBA cut-out as straight colours (H, W, 3) uint8 and alpha (H, W) uint8.
+    """Read an RGBA cut-out as straight colours (H, W, 3) uint8 and alpha (H, W) uint8.
 
     Raises ShmDataError where the file is broken, or its A channel is missing or 255 everywhere.
     """
-    pixels = read_channels(path)
-    if pixels.shape[2] not in (2, 4):
+    colours, alpha = read_straight(path)
+    if alpha is None:
         raise ShmDataError(path=path, found="no A channel", expected="an RGBA cut-out, or alphas in --inalp")
-    if pixels[..., -1].min() == 255:
+    if alpha.min() == 255:
         raise ShmDataError(
             path=path, found="an A channel of 255 everywhere", expected="a cut-out with its matte in A"
         )
-    colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
-    return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1])
+    return colours, alpha
 
 
 def read_gray(path: File) -> Array:
-    """Reads a gray picture, such as a trimap, as (H, W) uint8; an A channel is dropped.
+    """Read a gray picture, such as a trimap, as (H, W) uint8; an A channel is dropped.
 
     Raises ShmDataError where the file is broken or coloured.
     """
@@ -62,9 +74,9 @@ def read_gray(path: File) -> Array:
 
 
 def read_trimap(path: Path) -> Array:
-    """Reads a trimap of any convention as (H, W) uint8 in {0, 128, 255}.
+    """Read a trimap of any convention as (H, W) uint8 in {0, 128, 255}.
 
-    Raises ShmDataError where the file is broken, or holds no trimap.
+    Raises ShmDataError where the file is broken, or is no trimap.
     """
     pixels = read_gray(path)
     try:
@@ -74,12 +86,12 @@ def read_trimap(path: Path) -> Array:
 
 
 def is_gray(channels: Array) -> bool:
-    """Whether the channels of pixels (H, W, C) uint8 are equal, up to rounding and what JPEG does to colours."""
+    """Return whether the channels of pixels (H, W, C) uint8 are equal, up to rounding and the noise of JPEG."""
     return bool(np.quantile(np.ptp(channels, axis=2), 0.999) <= _GRAY_TOLERANCE)
 
 
 def _gray(path: File, channels: Array, expected: str) -> Array:
-    """The one channel of a gray picture, however many equal ones it is stored in."""
+    """Return the one channel of a gray picture, which may be stored in several equal ones."""
     if channels.shape[2] == 1:
         return np.ascontiguousarray(channels[..., 0])
     spread = channels.max(axis=2) - channels.min(axis=2)
@@ -94,12 +106,22 @@ def _is_transparent(alpha: Array) -> bool:
     return bool(np.mean(alpha < 255 - _FLAT) > _FEW)
 
 
-def _is_cut_out_matte(colours: Array, alpha: Array) -> bool:
-    """Whether the colours hold a matte that A, with hard edges, cuts out: gray, flat almost everywhere, yet soft."""
+def _is_cut_out_matte(path: File, colours: Array, alpha: Array) -> bool:
+    """Return whether the colours have the matte, and A with hard edges only hides where that is empty.
+
+    A photo in gray has soft values almost everywhere. What is left could be a matte or a drawing in black and white:
+    it is a matte where A hides exactly its zeros, else ShmDataError is raised.
+    """
     shown = colours[alpha > 0]
     if np.mean(_is_soft(alpha)) > _FEW or not shown.size or np.ptp(shown, axis=1).max() > _GRAY_TOLERANCE:
         return False
-    return bool(0 < np.mean(_is_soft(shown[:, 0])) < 0.5)
+    soft = np.mean(_is_soft(shown[:, 0]))
+    if soft == 0 or soft >= 0.5:
+        return False
+    if np.mean((colours[..., 0] > 0) != (alpha > 0)) <= _FEW or np.mean(shown[:, 0] == 0) <= _FEW:
+        return True
+    found = "an A channel with hard edges over gray, nearly black-and-white colours"
+    raise ShmDataError(path=path, found=found, expected="a file with the matte alone: both could be it")
 
 
 def _is_soft(values: Array) -> NDArray[np.bool_]:

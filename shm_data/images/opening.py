@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 import cv2
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # two register formats
+from PIL import Image, UnidentifiedImageError
 
 from shm_data.errors import ShmDataError, as_machine_fault, is_machine_fault
 from shm_data.host import HostSetting, Restore
 from shm_data.images import containers
 from shm_data.images.containers import Metadata
+from shm_data.images.formats import FORMATS, plugins
 
 # A picture may have so many pixels: half a GiB of RGB, more than any camera takes at once. A small file can claim far
 # more. Pillow's own limit is global, and it does not say which size it found.
 MAX_PIXELS = 2**29 // 3
 
-Image.preinit()  # registers BMP, GIF, JPEG, PNG and PPM
-
-# The formats behind the extensions. Pillow knows more, of which some start other programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Of a page of a TIFF: bits for a smaller version of another page, and for its mask.
+_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
+_MOST_PAGES = 1000
 
 # What Pillow and OpenCV raise for files that are broken, cut short, or no pictures at all.
 UNREADABLE = (
@@ -61,11 +61,24 @@ File = Path | Encoded
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A picture whose header is read, and its metadata; `data` is the file without them where it is PNG or WebP."""
+    """A picture whose header is read, and its metadata; `data` is the file without them where it is PNG or WebP.
+
+    `page` is that of a TIFF which is read: the first that is no thumbnail.
+    """
 
     image: Image.Image
     metadata: Metadata
     data: bytes = b""
+    page: int = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the file has further frames or pages, not counting smaller versions of the picture."""
+        if self.image.format in ("JPEG", "MPO"):
+            return False
+        if self.image.format == "TIFF":
+            return self.page + 1 < _count_pages(self.image)
+        return self.metadata.frames > 1 or bool(getattr(self.image, "is_animated", False))
 
 
 @contextlib.contextmanager
@@ -97,13 +110,10 @@ def open_image(file: BinaryIO) -> Image.Image:
     """Open a picture of a known format as `Image.open` does, which has a global limit on the size."""
     file.seek(0)
     start = file.read(16)
-    for kind in FORMATS:
-        factory, accepts = Image.OPEN[kind]
-        if accepts is None or accepts(start) is not True:
-            continue
+    for plugin in plugins(start):
         file.seek(0)
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
-            return factory(file, "")
+            return plugin(file, "")
     raise UnidentifiedImageError
 
 
@@ -115,15 +125,38 @@ def _open(file: BinaryIO, *, pixels: bool) -> Opened:
         data, metadata = containers.bare_webp(file.read())
     else:
         image = open_image(file)
-        info = image.info
-        xmp = info.get("xmp", b"")
-        return Opened(image, Metadata(info.get("exif", b""), xmp if isinstance(xmp, bytes) else b"", _profile(image)))
+        page = _seek_page(image) if image.format == "TIFF" else 0
+        exif, xmp, profile = (_bytes(image.info.get(key)) for key in ("exif", "xmp", "icc_profile"))
+        return Opened(image, Metadata(exif, xmp, profile), page=page)
     return Opened(open_image(io.BytesIO(data)), metadata, data)
 
 
-def _profile(image: Image.Image) -> bytes:
-    profile = image.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) else b""
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _seek_page(image: Image.Image) -> int:
+    """Go to the first page of a TIFF that is no thumbnail, or else to the first; return its number."""
+    for page in range(_count_pages(image)):
+        image.seek(page)
+        if not _is_reduced(image):
+            return page
+    image.seek(0)
+    return 0
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Return the number of pages up to the last that is no thumbnail or mask; leaves the image at its page."""
+    here, count = image.tell(), 0
+    for page in range(min(_MOST_PAGES, getattr(image, "n_frames", 1))):
+        image.seek(page)
+        count = count if _is_reduced(image) else page + 1
+    image.seek(here)
+    return count
+
+
+def _is_reduced(image: Image.Image) -> bool:
+    return bool(getattr(image, "tag_v2").get(_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK)  # noqa: B009
 
 
 def _silence() -> Restore:

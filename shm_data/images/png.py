@@ -1,7 +1,7 @@
 """Encodes photographs as PNG, many times as fast as common encoders and hardly larger.
 
-Rows are filtered by the mean of their neighbours. What is left is mostly noise, in which the search for repetitions
-that takes other encoders most of their time finds little. So it is deflated by a Huffman code alone.
+Rows are filtered by the mean of their neighbours. The rest is mostly noise, in which the search for repetitions, most
+of the time of other encoders, finds little. So it is deflated by a Huffman code alone.
 """
 
 import struct
@@ -29,7 +29,7 @@ _FOUR_BITS = [f"{length:04b}" for length in range(16)]
 
 
 def encode(pixels: Array) -> bytes | memoryview:
-    """A PNG file of (H, W) uint8 gray, (H, W, 3) uint8 RGB or (H, W, 4) uint8 RGBA."""
+    """Return a PNG file of (H, W) uint8 gray, (H, W, 3) uint8 RGB or (H, W, 4) uint8 RGBA."""
     height, width = pixels.shape[:2]
     channels = pixels.size // (height * width)
     rows = np.ascontiguousarray(pixels).reshape(height, -1)
@@ -51,7 +51,7 @@ _END = _chunk(b"IEND", b"")
 
 
 def _with_runs(rows: Array, step: int) -> bytes:
-    """Rows as a zlib stream that tells repetitions of a byte, as zlib itself makes it."""
+    """Return rows as a zlib stream that uses repetitions of a byte, made by zlib itself."""
     filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     deflating.filter_rows(rows, step, filtered)
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
@@ -59,11 +59,11 @@ def _with_runs(rows: Array, step: int) -> bytes:
 
 
 def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> memoryview:
-    """A file that begins like this and holds the rows as Huffman codes alone, written to their place in the file."""
+    """Return a file with this beginning and the rows as Huffman codes alone, written directly into the file."""
     header, begun = _header(lengths)
     begin += bytes(4) + b"IDAT" + b"\x78\x01" + header
     chunk, start = begin.index(b"IDAT"), len(begin)
-    # Room for the longest codes; what is not written to costs nothing.
+    # Large enough for the longest codes; memory that is not written to costs nothing.
     file = np.empty(start + (rows.size + rows.shape[0] + 1) * deflating.LONGEST // 8 + 64, np.uint8)
     codes = deflating.canonical_codes(lengths)
     size, checksum = (int(number) for number in deflating.deflate(rows, step, codes, begun, file[start:]))
@@ -77,10 +77,10 @@ def _packed(begin: bytes, rows: Array, step: int, lengths: Array) -> memoryview:
 
 
 def _header(lengths: Array) -> tuple[bytes, np.uint64]:
-    """What opens the only block, with a code of these lengths (RFC 1951, 3.2.7): bytes, and, as a code, what is left.
+    """Return the header of the only block, with a code of these lengths (RFC 1951, 3.2.7): bytes, and remaining bits.
 
-    The lengths are written in 4 bits each: as a code of which the 16 symbols 0 to 15 have 4 bits, and the three for
-    repetitions none. Of distances, which do not occur, decoders expect a code all the same: two of one bit.
+    The lengths are written in 4 bits each: by a code in which the 16 symbols 0 to 15 have 4 bits, and the three for
+    repetitions none. Decoders expect a code of distances although none occur: two of one bit.
     """
     fields = "1" + "01" + f"{_SYMBOLS - 257:05b}"[::-1] + "10000" + "1111"
     fields += "000" * 3 + "001" * 16 + "".join(map(_FOUR_BITS.__getitem__, (*lengths.tolist(), 1, 1)))

@@ -76,7 +76,7 @@ def count(recipes: Iterable[Recipe]) -> tuple[Counts, set[str]]:
 def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
     key, path = background
     try:
-        images.read_image(path)
+        images.read_background(path)
         return fingerprint_of(path)
     except ShmDataError as error:
         return Skipped(key, error.reason)

@@ -26,13 +26,8 @@ def tolerance_of(alpha: Array, path: Path) -> int:
 
     Raises ShmDataError where it is empty, or has labels 0 and 1 instead of opacities.
     """
-    highest = int(alpha.max())
-    if highest <= 1:
-        found = "only 0" if highest == 0 else "only 0 and 1"
-        raise ShmDataError(
-            "cannot be used as a matte", path=path, found=found, expected="0 for background to 255 for foreground"
-        )
-    return LOSSY_TOLERANCE if highest < 255 or images.is_lossy(path) else 0
+    images.require_opacities(path, alpha)
+    return LOSSY_TOLERANCE if alpha.max() < 255 or images.is_lossy(path) else 0
 
 
 def _missing(pixels: Pixels, tolerance: int, options: CompositeOptions) -> tuple[str, ...]:

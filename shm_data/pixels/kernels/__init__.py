@@ -1,4 +1,4 @@
-"""Compiled loops over pixels. Import these where one is called: numba takes its time to load, and compiles once."""
+"""Compiled loops over pixels. Import them in the function that calls one: numba takes its time to load."""
 
 from shm_data.pixels.compiling import warn_if_slow
 

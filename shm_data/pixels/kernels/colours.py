@@ -1,4 +1,4 @@
-"""The colours F and B that a photo mixes by its alpha, on all levels from a single pixel to the whole picture."""
+"""Estimates the colours F and B that a photo mixes by its alpha, from one pixel to the whole picture in levels."""
 
 import numpy as np
 from numba import boolean, float32, int64, njit, types, uint8
@@ -14,18 +14,18 @@ Bools = NDArray[np.bool_]
 _REGULARIZATION = np.float32(1e-5)
 _SMALL, _SMALL_SWEEPS, _SWEEPS = 32, 10, 2
 
-# The alphas of what the first colours are the means of: more than 0.9, less than 0.1.
+# The first colours are means over alphas of more than 0.9 and less than 0.1.
 SURE_FOREGROUND, SURE_BACKGROUND = 229, 26
 
 _IMAGE = types.Array(uint8, 3, "A", readonly=True)
 _ALPHA = types.Array(uint8, 2, "A", readonly=True)
-_WANTED = types.Array(boolean, 2, "C", readonly=True)
+_NEEDED = types.Array(boolean, 2, "C", readonly=True)
 _SIZES = types.Array(int64, 2, "C", readonly=True)
 
 
 @njit(nogil=True)
 def _with_neighbours(marked: Bools) -> Bools:
-    """What is marked, and the pixels above, below, left and right of it."""
+    """Return what is marked, and the pixels above, below, left and right of it."""
     height, width = marked.shape
     wider = marked.copy()
     for y in range(height):
@@ -38,7 +38,7 @@ def _with_neighbours(marked: Bools) -> Bools:
 
 @njit(nogil=True)
 def _solved(needed: Bools, sizes: NDArray[np.int64]) -> list[Bools]:
-    """The pixels of each level to be solved: the needed with their neighbours; below, what these are enlarged from.
+    """Return the pixels to solve on each level: the needed ones with their neighbours, and what these start from.
 
     Small levels are solved as a whole.
     """
@@ -59,7 +59,7 @@ def _solved(needed: Bools, sizes: NDArray[np.int64]) -> list[Bools]:
 
 @njit(nogil=True)
 def _mean_colours(image: Array, alpha: Array) -> Floats:
-    """The means of the sure foreground and the sure background, as (1, 1, 6)."""
+    """Return the means of the sure foreground and the sure background, as (1, 1, 6)."""
     sums, counts = np.zeros(6), np.zeros(2)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
@@ -70,14 +70,14 @@ def _mean_colours(image: Array, alpha: Array) -> Floats:
             for channel in range(3):
                 sums[3 * side + channel] += image[y, x, channel]
     means = np.empty((1, 1, 6), np.float32)
-    for place in range(6):
-        means[0, 0, place] = sums[place] / (255 * max(1, counts[place // 3]))
+    for index in range(6):
+        means[0, 0, index] = sums[index] / (255 * max(1, counts[index // 3]))
     return means
 
 
 @njit(nogil=True)
 def _enlarged(colours: Floats, shown: Bools) -> Floats:
-    """The colours of the level before, each pixel's from the nearest; undefined where nothing is shown."""
+    """Return the colours of the level before, enlarged by nearest; undefined where `shown` is false."""
     (height, width), (below, beside) = shown.shape, colours.shape[:2]
     larger = np.empty((height, width, 6), np.float32)
     for y in range(height):
@@ -92,7 +92,7 @@ def _enlarged(colours: Floats, shown: Bools) -> Floats:
 
 @njit(nogil=True)
 def _sampled(image: Array, alpha: Array, shown: Bools) -> tuple[Floats, Floats]:
-    """Photo (h, w, 3) and alpha (h, w) on a level, in [0, 1], each pixel's the nearest; undefined where not shown."""
+    """Return photo (h, w, 3) and alpha (h, w) on a level, in [0, 1], by nearest; undefined where `shown` is false."""
     (height, width), (rows, columns) = shown.shape, alpha.shape
     photo, opacity = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
     unit = np.float32(255)
@@ -109,7 +109,7 @@ def _sampled(image: Array, alpha: Array, shown: Bools) -> tuple[Floats, Floats]:
 
 @njit(nogil=True)
 def _sweep(photo: Floats, opacity: Floats, solved: Bools, colours: Floats) -> None:
-    """Solves each pixel for its own F and B while those of its neighbours stay, one after the other.
+    """Solve each pixel for its own F and B with those of its neighbours fixed, one pixel after the other.
 
     These minimise (a F + (1 - a) B - I)^2 + sum over neighbours n of w_n ((F - F_n)^2 + (B - B_n)^2), with w_n the
     regularization plus the difference of the alphas: two linear equations with the same matrix for every channel
@@ -149,13 +149,13 @@ def _sweep(photo: Floats, opacity: Floats, solved: Bools, colours: Floats) -> No
                 colours[y, x, 3 + channel] = min(max(scale * (front_too * b - both * f), zero), one)
 
 
-@compiled(float32[:, :, ::1](_IMAGE, _ALPHA, _WANTED, _SIZES))
+@compiled(float32[:, :, ::1](_IMAGE, _ALPHA, _NEEDED, _SIZES))
 def separate(image: Array, alpha: Array, needed: Bools, sizes: NDArray[np.int64]) -> Floats:
-    """F and B (H, W, 6) float32 in [0, 1] of an image (H, W, 3) with alpha (H, W), for the `needed` pixels (H, W).
+    """Return F and B (H, W, 6) float32 in [0, 1] of an image (H, W, 3) with alpha (H, W), at the `needed` pixels.
 
-    `sizes` (L, 2) are the heights and widths of the levels, the last of them H and W. Colours begin as the means of
-    what is sure; on each level they are those of the level before, brought into balance with the photo and with their
-    neighbours. Only what a needed pixel hangs on is looked at, the rest of F and B is undefined.
+    `sizes` (L, 2) are the heights and widths of the levels, the last of them H and W. Colours start as the means of
+    sure foreground and background; each level starts from the one before and fits the photo and the neighbours. Only
+    pixels that a needed one depends on are computed, the rest of F and B is undefined.
     """
     solved = _solved(needed, sizes)
     colours = _mean_colours(image, alpha)

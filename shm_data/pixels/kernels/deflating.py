@@ -1,4 +1,4 @@
-"""What a PNG encoder does to rows of bytes: filter them, count, find a code, pack, and add up."""
+"""The loops of a PNG encoder over rows of bytes: filter, count, find a code, pack, and sum up."""
 
 import numpy as np
 from numba import njit, types, uint8, uint32, uint64
@@ -10,49 +10,49 @@ from shm_data.pixels.kernels.jit import compiled
 _READ = types.Array(uint8, 1, "C", readonly=True)
 _READ_ROWS = types.Array(uint8, 2, "C", readonly=True)
 
-# A code is its bits, the first the lowest, and above bit 32 how many there are.
+# A code: its bits, the first one lowest, and their number above bit 32.
 Codes = NDArray[np.uint64]
 _BITS, _NUMBER = np.uint64(2**32 - 1), np.uint64(32)
 
-# The longest code: four of them, and the seven bits that may be left of the byte before, fit 64 bits.
+# The longest code: four of them, and up to seven bits of the byte before, fit 64 bits.
 LONGEST = 14
 
-# How many bytes are written, the bits held of the next one, and their number.
+# The number of written bytes, the bits of the next one, and their number.
 _State = tuple[np.uint64, np.uint64, np.uint64]
 
 _SIZE_AND_SUM = types.Tuple((uint64, uint32))  # type: ignore[no-untyped-call]
 
 _AVERAGE = 3  # the number of the filter
 
-# What is added up before the remainder is taken, so that no sum passes 32 bits.
+# Bytes that are summed before the remainder is taken, so that no sum exceeds 32 bits.
 _CHUNK = 4096
 
 
 @njit(nogil=True)
 def _filter(rows: Array, y: int, filtered: Array, step: int) -> None:
-    """Row `y` as PNG's filter 3, Average, leaves it behind the filter's number; `step` bytes are a pixel.
+    """Write row `y` by PNG's filter 3, Average, behind the filter's number; a pixel has `step` bytes.
 
-    That is the row less the mean, rounded down, of what is `step` before and what is above; outside the picture is 0.
+    That is the row minus the mean, rounded down, of the bytes `step` before and above, 0 outside the picture.
     The mean of two bytes, without a ninth bit, is (a & b) + ((a ^ b) >> 1).
     """
     row, out = rows[y], filtered[1:]
     filtered[0] = _AVERAGE
     if y == 0:
-        for place in range(row.size):
-            out[place] = row[place] - ((row[place - step] >> np.uint8(1)) if place >= step else np.uint8(0))
+        for index in range(row.size):
+            out[index] = row[index] - ((row[index - step] >> np.uint8(1)) if index >= step else np.uint8(0))
         return
     above = rows[y - 1]
-    for place in range(step):
-        out[place] = row[place] - (above[place] >> np.uint8(1))
+    for index in range(step):
+        out[index] = row[index] - (above[index] >> np.uint8(1))
     before, here, over, rest = row[: row.size - step], row[step:], above[step:], out[step:]
-    for place in range(rest.size):
-        left, up = before[place], over[place]
-        rest[place] = here[place] - ((left & up) + ((left ^ up) >> np.uint8(1)))
+    for index in range(rest.size):
+        left, up = before[index], over[index]
+        rest[index] = here[index] - ((left & up) + ((left ^ up) >> np.uint8(1)))
 
 
 @compiled(uint32[::1](_READ_ROWS, types.intp, types.intp))
 def histogram(rows: Array, step: int, every: int) -> NDArray[np.uint32]:
-    """How often each byte occurs in every so many of the rows (H, N), filtered.
+    """Return how often each byte occurs in one of `every` rows (H, N), filtered.
 
     Four tables take turns, since the same byte often follows itself.
     """
@@ -60,11 +60,11 @@ def histogram(rows: Array, step: int, every: int) -> NDArray[np.uint32]:
     filtered = np.empty(rows.shape[1] + 1, np.uint8)
     for y in range(0, rows.shape[0], every):
         _filter(rows, y, filtered, step)
-        for place in range(0, filtered.size - 3, 4):
+        for index in range(0, filtered.size - 3, 4):
             for turn in range(4):
-                tables[turn, filtered[place + turn]] += np.uint32(1)
-        for place in range(filtered.size // 4 * 4, filtered.size):
-            tables[0, filtered[place]] += np.uint32(1)
+                tables[turn, filtered[index + turn]] += np.uint32(1)
+        for index in range(filtered.size // 4 * 4, filtered.size):
+            tables[0, filtered[index]] += np.uint32(1)
     for turn in range(1, 4):
         for byte in range(256):
             tables[0, byte] += tables[turn, byte]
@@ -74,14 +74,14 @@ def histogram(rows: Array, step: int, every: int) -> NDArray[np.uint32]:
 
 @compiled(types.void(_READ_ROWS, types.intp, uint8[:, ::1]))
 def filter_rows(rows: Array, step: int, filtered: Array) -> None:
-    """All rows (H, N), filtered, into (H, 1 + N)."""
+    """Write all rows (H, N), filtered, to (H, 1 + N)."""
     for y in range(rows.shape[0]):
         _filter(rows, y, filtered[y], step)
 
 
 @compiled(uint8[::1](uint64[::1]))
 def _depths(weights: NDArray[np.uint64]) -> Array:
-    """How deep Huffman's tree has each leaf, of which the positive weights are given in ascending order.
+    """Return the depth of each leaf of Huffman's tree for positive weights in ascending order.
 
     The two lightest nodes are joined again and again. Joints arise in ascending order, too, so that the lightest node
     is always the first unjoined leaf or the first unjoined joint (van Leeuwen 1976).
@@ -107,9 +107,9 @@ def _depths(weights: NDArray[np.uint64]) -> Array:
 
 
 def code_lengths(counts: NDArray[np.uint64], longest: int) -> Array:
-    """The lengths in bits, none over `longest`, of a prefix code for symbols that occur so often, each at least once.
+    """Return the lengths in bits, at most `longest`, of a prefix code for symbols by their counts, each at least 1.
 
-    It is Huffman's, which is the shortest, unless that is too deep: then rare symbols are made less rare.
+    It is Huffman's, which is the shortest, unless that is too deep: then rare symbols are counted as less rare.
     """
     order = np.argsort(counts, kind="stable")
     weights = counts[order]
@@ -122,7 +122,7 @@ def code_lengths(counts: NDArray[np.uint64], longest: int) -> Array:
 
 @compiled(uint64[::1](_READ))
 def canonical_codes(lengths: Array) -> Codes:
-    """The code of these lengths that deflate means (RFC 1951, 3.2.2), its bits in the order they are written."""
+    """Return deflate's code of these lengths (RFC 1951, 3.2.2), its bits in the order in which they are written."""
     codes = np.zeros(lengths.size, np.uint64)
     one, code = np.uint64(1), np.uint64(0)
     for length in range(1, LONGEST + 1):
@@ -138,14 +138,14 @@ def canonical_codes(lengths: Array) -> Codes:
 
 @njit(nogil=True)
 def _joined(first: np.uint64, second: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """The bits of two codes behind each other, and how many these are."""
+    """Return the bits of two codes one after the other, and their number."""
     number = first >> _NUMBER
     return first & _BITS | (second & _BITS) << number, number + (second >> _NUMBER)
 
 
 @njit(nogil=True)
 def _of_pairs(codes: Codes) -> Codes:
-    """The codes of each two bytes, the first the lower."""
+    """Return the codes of each pair of bytes, the first one lower."""
     table = np.empty(65536, np.uint64)
     for second in range(256):
         for first in range(256):
@@ -156,29 +156,29 @@ def _of_pairs(codes: Codes) -> Codes:
 
 @njit(nogil=True)
 def _append(bits: np.uint64, number: np.uint64, out: Array, state: _State) -> _State:
-    """Writes so many bits, at most 56, behind what is written.
+    """Append up to 56 bits to `out`.
 
-    Eight bytes are written each time, of which those count that are full: no branch depends on the data.
+    Eight bytes are written each time, of which the full ones count: no branch depends on the data.
     """
-    place, held, count = state
+    index, held, count = state
     held |= bits << count
     count += number
     for byte in range(8):  # compilers make one store of it
-        out[place + np.uint64(byte)] = np.uint8(held >> np.uint64(8 * byte))
+        out[index + np.uint64(byte)] = np.uint8(held >> np.uint64(8 * byte))
     seven = np.uint64(7)
-    return place + (count >> np.uint64(3)), held >> (count & ~seven), count & seven
+    return index + (count >> np.uint64(3)), held >> (count & ~seven), count & seven
 
 
 @njit(nogil=True)
 def _pack(row: Array, codes: Codes, pairs: Codes, out: Array, state: _State) -> _State:
-    """Writes the codes of a row, four at a time."""
+    """Append the codes of a row, four at a time."""
     one = np.uint64(1)
     doubles = row[: row.size // 4 * 4].view(np.uint16)
-    place, end = np.uint64(0), np.uint64(doubles.size)
-    while place < end:
-        bits, number = _joined(pairs[doubles[place]], pairs[doubles[place + one]])
+    index, end = np.uint64(0), np.uint64(doubles.size)
+    while index < end:
+        bits, number = _joined(pairs[doubles[index]], pairs[doubles[index + one]])
         state = _append(bits, number, out, state)
-        place += one + one
+        index += one + one
     for byte in row[row.size // 4 * 4 :]:
         state = _append(codes[byte] & _BITS, codes[byte] >> _NUMBER, out, state)
     return state
@@ -186,18 +186,18 @@ def _pack(row: Array, codes: Codes, pairs: Codes, out: Array, state: _State) -> 
 
 @njit(nogil=True)
 def _add(row: Array, first: np.uint32, second: np.uint32) -> tuple[np.uint32, np.uint32]:
-    """Goes on with the two sums of Adler-32 (RFC 1950, 8.2): that of all bytes from 1 on, and that of these sums.
+    """Continue the two sums of Adler-32 (RFC 1950, 8.2) over a row: of 1 and all bytes, and of these sums.
 
-    Over a chunk of n bytes the second grows by n times the first and by the bytes times how many follow, their own
-    place included; both are taken modulo 65521.
+    Over a chunk of n bytes the second grows by n times the first and by each byte times n minus its index; both are
+    taken modulo 65521.
     """
     prime = np.uint32(65521)
     for start in range(0, row.size, _CHUNK):
         chunk = row[start : start + _CHUNK]
         plain = weighted = np.uint32(0)
-        for place in range(chunk.size):
-            plain += np.uint32(chunk[place])
-            weighted += np.uint32(chunk[place]) * np.uint32(chunk.size - place)
+        for index in range(chunk.size):
+            plain += np.uint32(chunk[index])
+            weighted += np.uint32(chunk[index]) * np.uint32(chunk.size - index)
         grown = np.uint64(second) + np.uint64(first) * np.uint64(chunk.size) + np.uint64(weighted)
         second = np.uint32(grown % prime)
         first = np.uint32((first + plain) % prime)
@@ -206,10 +206,10 @@ def _add(row: Array, first: np.uint32, second: np.uint32) -> tuple[np.uint32, np
 
 @compiled(_SIZE_AND_SUM(_READ_ROWS, types.intp, uint64[::1], uint64, uint8[::1]))
 def deflate(rows: Array, step: int, codes: Codes, begun: np.uint64, out: Array) -> tuple[np.uint64, np.uint32]:
-    """Filters rows (H, N) and writes their codes, and that of the end, behind less than eight bits that are `begun`.
+    """Filter rows (H, N) and write their codes and that of the end, after the fewer than eight bits in `begun`.
 
-    Gives how many bytes of `out` that took, and the Adler-32 of the filtered rows. `out` has room for as many codes
-    of LONGEST bits, and 8 bytes more. A row is filtered, added up and packed while its core's cache holds it.
+    Returns how many bytes of `out` that took, and the Adler-32 of the filtered rows. `out` has space for as many
+    codes of LONGEST bits, and 8 bytes more. A row is filtered, summed and packed while it is in its core's cache.
     """
     pairs = _of_pairs(codes)
     filtered = np.empty(rows.shape[1] + 1, np.uint8)

@@ -16,7 +16,7 @@ _HALVES = types.Array(uint8, 1, "C", readonly=True)
 
 @njit(nogil=True)
 def _count_rows(region: NDArray[np.bool_], most: np.uint8) -> Array:
-    """How many rows up or down from each pixel the next one is that lies outside the region, `most` if not nearer."""
+    """Return for each pixel the distance in rows to the next pixel outside the region, up or down; at most `most`."""
     height, width = region.shape
     one = np.uint8(1)
     rows = np.empty((height, width), np.uint8)
@@ -34,11 +34,11 @@ def _count_rows(region: NDArray[np.bool_], most: np.uint8) -> Array:
 
 @compiled(void(_REGION, _HALVES, boolean[:, ::1]))
 def erode(region: NDArray[np.bool_], halves: Array, kept: NDArray[np.bool_]) -> None:
-    """Keeps the pixels of a region (H, W) of which no pixel outside is within a disc; beyond the picture is nothing.
+    """Write to `kept` the pixels of a region (H, W) with no pixel outside within a disc; the border erodes nothing.
 
-    `halves` are the halves of the disc's columns: in the one that is d beside its middle it reaches so far up and
-    down, sqrt(r^2 - d^2) rounded down for d from 0 to r, at most LARGEST. So a pixel goes if in any column its disc
-    reaches as far as the next pixel outside: what is the same for a row of pixels, and done for many at once.
+    `halves` are the half heights of the disc's columns: sqrt(r^2 - d^2) rounded down, for d = 0 to r columns beside
+    its middle, at most LARGEST. A pixel is dropped if in any column its disc reaches the next pixel outside, which is
+    computed for a whole row at a time.
     """
     height, width = region.shape
     most = np.uint8(halves[0] + np.uint8(1))
