@@ -143,6 +143,13 @@ _SET = (
     Option("cocoroot", Path, "Backgrounds: COCO images and annotations.", repeated=True),
     Option("bgdir", Path, "Backgrounds: any folder of photos without people.", repeated=True),
     Option("people", bool, "Use backgrounds that show people, too.", default=False),
+    Option(
+        "people_class",
+        str,
+        "Another class in the annotations of VOC and COCO that is people; give it once for each class.",
+        metavar="NAME",
+        repeated=True,
+    ),
     Option("numbg", int, "Backgrounds for each foreground.", default=20, low=0),
     Option("originals", bool, "Keep the photos themselves as samples.", default=True),
     Option(

@@ -118,6 +118,7 @@ class CompositeOptions(TrimapOptions):
     cocoroot: tuple[Path, ...] = _default("cocoroot")
     bgdir: tuple[Path, ...] = _default("bgdir")
     people: bool = _default("people")
+    people_class: tuple[str, ...] = _default("people_class")
 
     numbg: int = _default("numbg")
     originals: bool = _default("originals")

@@ -213,6 +213,109 @@ def test_people_are_found_by_the_name_of_their_category(tmp_path: Path) -> None:
     assert reasons(pool) == {"coco/images/b.jpg": SHOWS_PERSON, "coco/images/d.jpg": UNKNOWN}
 
 
+# Who is a person: one rule for VOC and COCO.
+
+
+def both(root: Path, name: str, **more: object) -> Pool:
+    """Scan a tree of each kind: photo a shows an object of this name, b a dog, c nothing."""
+    voc_tree(root / "voc", b="dog", c="")
+    picture(root / "voc" / "JPEGImages" / "a.jpg")
+    text(root / "voc" / "Annotations" / "a.xml", f"<annotation><object><name>{name}</name></object></annotation>")
+    for photo in "abc":
+        picture(root / "coco" / "images" / f"{photo}.jpg")
+    categories = [*CATEGORIES, {"id": 5, "name": name, "supercategory": None}]
+    images = {number: f"{photo}.jpg" for number, photo in enumerate("abc")}
+    path = root / "coco" / "annotations" / "instances_x.json"
+    instances(path, images, {0: [5], 1: [7]}, categories=categories)
+    return scan(vocroot=[root / "voc"], cocoroot=[root / "coco"], **more)
+
+
+PEOPLE = (
+    "people,person-fa,Pedestrian,woman,Man,boy,girl,human,Human face,face,crowd_of_people,PersonFar,Persons".split(
+        ","
+    )
+)
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_names_of_people_are_people_in_every_kind_of_annotation(tmp_path: Path, name: str) -> None:
+    pool = both(tmp_path, name)
+    assert reasons(pool) == {"voc/JPEGImages/a.jpg": SHOWS_PERSON, "coco/images/a.jpg": SHOWS_PERSON}
+    assert pool.notes == ()
+
+
+@pytest.mark.parametrize("name", ["snowman", "manhole", "mannequin", "Frau", "class 7"])
+def test_a_class_that_is_not_understood_is_used_and_reported_unless_it_is_named(tmp_path: Path, name: str) -> None:
+    pool = both(tmp_path, name)
+    assert len(pool.backgrounds) == 6
+    assert [note.partition(":")[0] for note in pool.notes] == ["voc", "coco"] and all(name in n for n in pool.notes)
+    named = both(tmp_path, name, people_classes=[name.upper()])
+    assert reasons(named) == {"voc/JPEGImages/a.jpg": SHOWS_PERSON, "coco/images/a.jpg": SHOWS_PERSON}
+    assert named.notes == ()
+
+
+def test_a_class_that_the_user_names_and_nobody_has_is_reported(tmp_path: Path) -> None:
+    (note,) = both(tmp_path, "cat", people_classes=["Frua"]).notes
+    assert "Frua" in note
+    assert both(tmp_path, "cat", people=True).notes == ()
+
+
+def test_a_supercategory_of_people_counts(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    categories = [*CATEGORIES, {"id": 9, "name": "goalkeeper", "supercategory": "Person"}]
+    instances(tmp_path / "annotations" / "instances_x.json", {1: "a.jpg"}, {1: [9]}, categories=categories)
+    assert reasons(scan(cocoroot=[tmp_path])) == {"coco/images/a.jpg": SHOWS_PERSON}
+
+
+def test_where_nothing_at_all_is_annotated_nothing_is_known(tmp_path: Path) -> None:
+    voc_tree(tmp_path / "voc", a="", b="")
+    picture(tmp_path / "coco" / "images" / "a.jpg")
+    instances(tmp_path / "coco" / "annotations" / "instances_x.json", {1: "a.jpg"}, {})
+    pool = scan(vocroot=[tmp_path / "voc"], cocoroot=[tmp_path / "coco"])
+    assert not pool.backgrounds and set(reasons(pool).values()) == {UNKNOWN}
+    assert [note.partition(":")[0] for note in pool.notes] == ["voc", "coco"]
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "<object><name></name></object>",
+        "<object><pose/></object>",
+        "<OBJECT><NAME>person</NAME></OBJECT>",
+        "<Object><name>person</name></Object>",
+        '<object name="person"/>',
+        "<object><category><name>person</name></category></object>",
+        '<v:object xmlns:v="x"><v:name>person</v:name></v:object>',
+        '<object xmlns="urn:x"><name>person</name></object>',
+    ],
+)
+def test_an_object_without_a_name_that_can_be_read_leaves_its_photo_unknown(tmp_path: Path, thing: str) -> None:
+    voc_tree(tmp_path, a=None, b="dog")
+    text(tmp_path / "Annotations" / "a.xml", f"<annotation>{thing}<object><name>dog</name></object></annotation>")
+    assert reasons(scan(vocroot=[tmp_path])) == {"voc/JPEGImages/a.jpg": UNKNOWN}
+
+
+def test_an_annotation_of_no_category_leaves_its_photo_unknown(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / "images" / f"{name}.jpg")
+    images = {1: "a.jpg", 2: "b.jpg", 3: "c.jpg"}
+    instances(tmp_path / "annotations" / "instances_x.json", images, {1: [77], 2: [77, 3], 3: [7]})
+    assert reasons(scan(cocoroot=[tmp_path])) == {"coco/images/a.jpg": UNKNOWN, "coco/images/b.jpg": SHOWS_PERSON}
+
+
+def test_photos_of_one_name_in_two_folders_have_the_annotations_of_their_path(tmp_path: Path) -> None:
+    for folder in ("vid1", "vid2", "vid3"):
+        picture(tmp_path / "images" / folder / "0001.jpg")
+    images = {1: "vid1/0001.jpg", 2: "images/vid2/0001.jpg"}
+    instances(tmp_path / "annotations" / "instances_x.json", images, {1: [3], 2: [7]})
+    pool = scan(cocoroot=[tmp_path])
+    assert keys(pool) == ["coco/images/vid2/0001.jpg"]
+    assert reasons(pool) == {
+        "coco/images/vid1/0001.jpg": SHOWS_PERSON,
+        "coco/images/vid3/0001.jpg": UNKNOWN,
+    }
+
+
 @pytest.mark.parametrize("first", ["annotated", "other"])
 def test_a_person_annotated_in_one_of_two_files_counts_in_whatever_order(tmp_path: Path, first: str) -> None:
     picture(tmp_path / "images" / "a.jpg")
@@ -266,14 +369,14 @@ def test_file_names_never_lead_out_of_the_root(tmp_path: Path) -> None:
     picture(tmp_path / "secret" / "x.jpg")
     picture(tmp_path / "root" / "images" / "y.jpg")
     images = {1: "../secret/x.jpg", 2: str(tmp_path / "secret" / "x.jpg"), 3: "..\\images\\y.jpg"}
-    instances(tmp_path / "root" / "annotations" / "instances_x.json", images, {})
+    instances(tmp_path / "root" / "annotations" / "instances_x.json", images, {1: [7]})
     assert keys(scan(cocoroot=[tmp_path / "root"])) == ["coco/images/y.jpg"]
 
 
 def test_pictures_among_the_annotations_are_no_photos(tmp_path: Path) -> None:
     picture(tmp_path / "annotations" / "panoptic_val2017" / "000000000001.jpg")
     picture(tmp_path / "val2017" / "000000000001.jpg")
-    instances(tmp_path / "annotations" / "instances_val2017.json", {1: "000000000001.jpg"}, {})
+    instances(tmp_path / "annotations" / "instances_val2017.json", {1: "000000000001.jpg"}, {1: [7]})
     assert keys(scan(cocoroot=[tmp_path])) == ["coco/val2017/000000000001.jpg"]
 
 

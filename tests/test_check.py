@@ -215,6 +215,11 @@ def list_a_file_elsewhere(layout):
     return [("list", "val.txt", True)]
 
 
+def mark_a_list(layout):
+    layout.names_of("val").write_bytes(b"\xef\xbb\xbf" + layout.names_of("val").read_bytes())
+    return []
+
+
 def lose_a_list(layout):
     layout.names_of("val").unlink()
     return [("list", "val.txt", True)]
@@ -358,7 +363,7 @@ def encode_again(layout):
 IN_OURS = (
     *(lose_a_trimap, lose_all_trimaps, leave_a_file_behind, cut_an_image_short, empty_an_alpha, add_an_alpha_channel),
     *(store_an_alpha_in_colour_channels, put_a_photo_in_the_place_of_a_trimap, shrink_a_trimap, shrink_an_image),
-    *(list_a_name_twice, list_a_name_in_both, list_a_file_elsewhere, lose_a_list, lose_both_lists),
+    *(list_a_name_twice, list_a_name_in_both, list_a_file_elsewhere, mark_a_list, lose_a_list, lose_both_lists),
     *(change_a_recipe_under_the_record, lose_a_recipe_and_the_record, break_a_recipe_without_record, forget_a_name),
     *(write_a_recipe_twice, stop_before_the_end, show_somebody_else, take_the_alpha_of_somebody_else),
     *(know_nothing, turn_a_trimap_over, take_a_photo_for_a_trimap, say_127),

@@ -3,7 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small import photo
 
+from shm_data import images
+from shm_data.dataset.store import Dataset
+from shm_data.errors import ShmDataError
+from shm_data.options import CompositeOptions
+from shm_data.planning.plan import current_plan
 from shm_data.planning.splits import assign_splits, group_of, position
 
 KEYS = st.sets(st.text(max_size=6), min_size=1, max_size=40)
@@ -32,6 +38,17 @@ def test_neither_side_is_empty(keys, ratio, seed):
 @given(st.text(), st.floats(0.01, 0.99), st.integers(0, 20))
 def test_a_lone_key_is_trained_on(key, ratio, seed):
     assert assign_splits("x", [key], ratio, seed) == {key: "train"}
+
+
+def test_too_few_backgrounds_say_how_many_were_skipped_and_why(sources, tmp_path):
+    for path in sorted((sources / "places").iterdir())[1:]:
+        images.write_png(path, photo(1))
+    options = CompositeOptions(inimg=sources / "photos", inalp=sources / "alphas", bgdir=(sources / "places",))
+    with pytest.raises(ShmDataError) as error:
+        current_plan(Dataset(tmp_path / "set"), options)
+    assert (
+        error.value.found.startswith("1, 8 skipped: 8 (shorter edge below") and error.value.expected == "at least 2"
+    )
 
 
 @pytest.mark.parametrize(("ratio", "side"), [(0, "val"), (1, "train")])

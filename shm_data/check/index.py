@@ -140,7 +140,7 @@ def _read_lists(layout: Layout) -> tuple[dict[str, str], set[str], list[Finding]
 def _read_list(path: Path) -> tuple[list[str], list[Finding]]:
     """Return the plain names in a list file, each once, and the findings."""
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as fault:
         return [], [error("list", path.name, f"no access: {fault.strerror}", "the names of a split, one a line")]
     counts = Counter(name for line in text.split("\n") if (name := line.rstrip("\r")))

@@ -100,7 +100,7 @@ def read_names(root: Path, split: str) -> list[str]:
     """
     path = Layout(root).names_of(split)
     try:
-        names = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        names = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     names = [name for name in (line.rstrip("\r") for line in names) if name]

@@ -21,6 +21,10 @@ from shm_data.sources import Background, Foreground
 _CLOSEST = 0.4
 
 
+class TooFewBackgroundsError(ShmDataError):
+    """A split would have no background."""
+
+
 def draw_recipes(
     foregrounds: Sequence[Foreground],
     backgrounds: Sequence[Background],
@@ -143,7 +147,7 @@ def split_backgrounds(
             expected="a share between 0 and 1",
         )
     if not all(pools.values()):
-        raise ShmDataError(
+        raise TooFewBackgroundsError(
             "too few backgrounds (--vocroot, --cocoroot, --bgdir) for splits that share none",
             found=str(len(ordered)),
             expected=f"at least {len(needed)}",

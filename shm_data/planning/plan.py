@@ -10,9 +10,9 @@ from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
-from shm_data.planning.draw import draw_recipes
+from shm_data.planning.draw import TooFewBackgroundsError, draw_recipes
 from shm_data.planning.notes import notes
-from shm_data.planning.scan import Sources, refuse_inside, scan
+from shm_data.planning.scan import Sources, refuse_inside, scan, skipped_as_phrase
 from shm_data.planning.survey import Survey, survey
 from shm_data.sources import Foreground, backgrounds, foregrounds
 
@@ -41,7 +41,11 @@ def make_plan(
         return draw_recipes(people, pool, options, unusable=broken, known_splits=known)
 
     known_files = previous.sources if previous else {}
-    files = survey(draw, people, pool, roots=sources.roots, known=known_files, jobs=jobs, progress=progress)
+    try:
+        files = survey(draw, people, pool, roots=sources.roots, known=known_files, jobs=jobs, progress=progress)
+    except TooFewBackgroundsError as error:
+        found = f"{error.found}{skipped_as_phrase(sources.backgrounds.skipped)}"
+        raise ShmDataError(error.what, found=found, expected=error.expected) from error
     if recorded is not None:
         _require_same_beginning(recorded, draw(files.broken.keys()))
     remarks = notes(
@@ -52,7 +56,7 @@ def make_plan(
         known_splits=known,
         layouts=sources.foregrounds.layouts,
     )
-    manifest = _manifest(sources, options, people, files, tuple(remarks))
+    manifest = _manifest(sources, options, people, files, (*remarks, *sources.backgrounds.notes))
     return Plan(manifest, lambda: draw(files.broken.keys()), previous=previous)
 
 

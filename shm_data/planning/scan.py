@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,18 +80,24 @@ def _scan_backgrounds(options: CompositeOptions, found: Found, jobs: int, progre
         cocoroot=options.cocoroot,
         bgdir=options.bgdir,
         people=options.people,
+        people_classes=options.people_class,
         jobs=jobs,
         progress=progress,
     )
     pool = _without_foregrounds(pool, found)
     if not pool.backgrounds and pool.skipped:
-        reasons = "; ".join(f"{len(names)} ({why})" for why, names in by_reason(pool.skipped).items())
         raise ShmDataError(
             "no usable backgrounds",
-            found=f"{len(pool.skipped)} skipped: {reasons}",
+            found=f"none{skipped_as_phrase(pool.skipped)}",
             expected="photos known to show nobody, a --bgdir, or --people",
         )
     return pool
+
+
+def skipped_as_phrase(skipped: Sequence[Skipped]) -> str:
+    """Return how many files were skipped and why, to follow a number of files; "" where there are none."""
+    reasons = "; ".join(f"{len(names)} ({why})" for why, names in by_reason(skipped).items())
+    return f", {len(skipped)} skipped: {reasons}" if skipped else ""
 
 
 def _without_foregrounds(pool: Pool, found: Found) -> Pool:

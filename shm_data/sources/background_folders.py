@@ -1,5 +1,6 @@
 """Candidates for backgrounds, and those in a folder without annotations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from shm_data import images
 from shm_data.errors import ShmDataError
 
 SHOWS_PERSON = "shows a person"
-UNKNOWN = "no annotation: may show a person"
+UNKNOWN = "no annotation that says what it shows: may show a person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,17 @@ class Candidate:
     photo: str = ""
 
 
-def candidates(root: Path) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The candidates in a folder. `classes` are the names of all annotated classes, None where none were read."""
+
+    candidates: Sequence[Candidate]
+    classes: frozenset[str] | None = None
+
+
+def candidates(root: Path) -> Listing:
     """Return every picture in a folder and its subfolders. Raises ShmDataError where there is none."""
-    return [Candidate(name) for name in pictures(root)]
+    return Listing([Candidate(name) for name in pictures(root)])
 
 
 def pictures(root: Path) -> list[str]:

@@ -3,9 +3,12 @@
 import contextlib
 import re
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF8
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -13,7 +16,8 @@ import ijson
 import numpy as np
 
 from shm_data.errors import ShmDataError
-from shm_data.sources.background_folders import Candidate, pictures, reason_against
+from shm_data.sources.background_folders import Candidate, Listing, pictures, reason_against
+from shm_data.sources.people import PersonRule
 
 _ANNOTATIONS = "annotations"
 
@@ -27,6 +31,9 @@ _OFFICIAL = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12}\.\w+)")
 _OUTLINE = re.compile(rb'("(?:segmentation|bbox)"\s*:\s*\[)[^"{}]*\]')
 _CHUNK = 1 << 16
 
+# Python's json writes these as numbers, which JSON has not. A piece ends before a brace, so with the last of them.
+_NO_NUMBER = re.compile(rb"([:\[,]\s*)(?:NaN|-?Infinity)(?=\s*(?:[,\]}]|$))")
+
 # The fields that are needed, and their types.
 _FIELDS = {
     "images.item.id": ("id", int),
@@ -35,7 +42,9 @@ _FIELDS = {
     "annotations.item.category_id": ("category_id", int),
     "categories.item.id": ("id", int),
     "categories.item.name": ("name", str),
+    "categories.item.supercategory": ("supercategory", str),
 }
+_OPTIONAL = frozenset(("supercategory",))
 # The events that are allowed at the prefixes that lead to them: others would hide annotations, and so people.
 _LISTS = ("images", "annotations", "categories")
 _SHAPE = {name: {"start_array", "end_array"} for name in _LISTS}
@@ -48,16 +57,28 @@ _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
-def candidates(root: Path, *, people: bool) -> list[Candidate]:
-    """Return the photos in any folder below a COCO root, with whether they show a person, crowds included.
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """Whether the images that a file lists show a person, None if unknown, by path; the names of its used classes."""
 
-    A listed image without annotations shows nobody; one that no file lists is unknown. Annotations name a file
-    without its folder, so a name that is in several folders has one verdict.
-    Raises ShmDataError where there are no photos, or, without `people`, no annotations or broken ones.
+    shown: dict[PurePosixPath, bool | None]
+    classes: frozenset[str]
+
+
+def candidates(root: Path, rule: PersonRule | None) -> Listing:
+    """Return the photos in any folder below a COCO root, with whether they show a person by the `rule`.
+
+    Crowds count, too. Without a rule nothing is read about people. A listed image without annotations shows nobody.
+    Unknown is one that no file lists, one with an annotation of no category, and all where nothing is annotated.
+    Raises ShmDataError where there are no photos, or, with a rule, no annotations or broken ones.
     """
     names = [name for name in pictures(root) if not name.startswith(f"{_ANNOTATIONS}/")]
-    shown = None if people else _shown(root)
-    return [_candidate(name, shown) for name in names]
+    if rule is None:
+        return Listing([_candidate(name, "") for name in names])
+    verdicts = [_read(path, rule) for path in _require_annotations(root)]
+    classes = frozenset[str]().union(*(each.classes for each in verdicts))
+    shown = _shown(names, verdicts) if classes else dict[str, bool | None].fromkeys(names)
+    return Listing([_candidate(name, reason_against(shown[name])) for name in names], classes)
 
 
 def licences(root: Path, names: Sequence[str]) -> dict[str, int]:
@@ -113,11 +134,9 @@ def _annotations(root: Path) -> list[Path]:
     return sorted(filter(Path.is_file, (root / _ANNOTATIONS).glob("instances_*.json")))
 
 
-def _candidate(name: str, shown: dict[str, bool] | None) -> Candidate:
+def _candidate(name: str, why: str) -> Candidate:
     base = _base(name)
-    official = _OFFICIAL.fullmatch(base) is not None
-    why = "" if shown is None else reason_against(shown.get(base))
-    return Candidate(name, why, photo=f"COCO {base}" if official else "")
+    return Candidate(name, why, photo=f"COCO {base}" if _OFFICIAL.fullmatch(base) else "")
 
 
 def _base(name: str) -> str:
@@ -127,23 +146,54 @@ def _base(name: str) -> str:
     return official[1] if official else base
 
 
-def _shown(root: Path) -> dict[str, bool]:
-    """Return whether each image that any file lists shows a person."""
+def _require_annotations(root: Path) -> list[Path]:
     paths = _annotations(root)
     if not paths:
         expected = f"{_ANNOTATIONS}/instances_*.json, to know the photos without people"
         raise ShmDataError(path=root, found="no annotations", expected=expected)
-    shown: dict[str, bool] = {}
-    for path in paths:
-        for name, person in _read(path):
-            shown[name] = person or shown.get(name, False)
-    return shown
+    return paths
 
 
-def _read(path: Path) -> Iterator[tuple[str, bool]]:
+def _shown(names: Sequence[str], verdicts: Sequence[_Verdicts]) -> dict[str, bool | None]:
+    """Return whether each photo shows a person: True if any file says so, None if none lists it or one is unsure.
+
+    An entry matches a photo if the path of one ends with that of the other; by the name alone if the photo's name is
+    unique, or the official one of COCO.
+    """
+    listed: dict[str, list[tuple[PurePosixPath, bool | None]]] = defaultdict(list)
+    for path, person in chain.from_iterable(each.shown.items() for each in verdicts):
+        listed[path.name].append((path, person))
+    photos = Counter(map(_base, names))
+
+    def shows_person(name: str) -> bool | None:
+        base = _base(name)
+        by_path = [person for path, person in listed[base] if _matches(name, path)]
+        by_name = [person for _, person in listed[base]]
+        found = by_name if _OFFICIAL.fullmatch(base) or (photos[base] == 1 and not by_path) else by_path
+        return _any_person(found)
+
+    return {name: shows_person(name) for name in names}
+
+
+def _any_person(verdicts: Collection[bool | None]) -> bool | None:
+    return True if True in verdicts else None if None in verdicts or not verdicts else False
+
+
+def _matches(name: str, path: PurePosixPath) -> bool:
+    pairs = zip(reversed(PurePosixPath(name).parts[:-1]), reversed(path.parts[:-1]), strict=False)
+    return all(one == other for one, other in pairs)
+
+
+def _listed_path(file_name: str) -> PurePosixPath:
+    """Return the path of an entry, with forward slashes, no drive or "..", and without the prefix of 2014."""
+    parts = [part for part in file_name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return PurePosixPath(*parts[:-1], _base(file_name))
+
+
+def _read(path: Path, rule: PersonRule) -> _Verdicts:
     try:
         with path.open("rb") as file:
-            yield from _verdicts(file)
+            return _verdicts(file, rule)
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     except KeyError as error:
@@ -163,23 +213,34 @@ def _first_line(error: Exception) -> str:
     return (message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)).partition("\n")[0]
 
 
-def _verdicts(file: BinaryIO) -> Iterator[tuple[str, bool]]:
-    """Yield the name of each image in the file, and whether it shows a person; nothing without such a category.
+def _verdicts(file: BinaryIO, rule: PersonRule) -> _Verdicts:
+    """Return the verdicts of a file on the images that it lists; none without a category for people.
 
     Categories come last in the official files, so the images in each are kept: as numbers of 8 bytes.
     """
-    names: list[tuple[int, str]] = []
+    paths: list[tuple[int, PurePosixPath]] = []
     images: dict[int, array[int]] = {}
-    people: list[int] = []
+    names: dict[int, str] = {}
+    people: set[int] = set()
     for prefix, record in _records(file):
         if prefix == "images.item":
-            names.append((record["id"], _base(record["file_name"])))
+            paths.append((record["id"], _listed_path(record["file_name"])))
         elif prefix == "annotations.item":
             images.setdefault(record["category_id"], array("q")).append(record["image_id"])
-        elif record["name"].strip().casefold() == "person":
-            people.append(record["id"])
+        else:
+            names[record["id"]] = record["name"]
+            if rule.is_person(record["name"]) or rule.is_person(record.get("supercategory", "")):
+                people.add(record["id"])
+    used = frozenset(names[category] for category in images if category in names and category not in people)
+    if not people:
+        return _Verdicts({}, used)
     with_person = {number for category in people for number in images.get(category, ())}
-    return ((name, number in with_person) for number, name in names if people)
+    unclear = {number for category in images if category not in names for number in images[category]}
+    shown: dict[PurePosixPath, bool | None] = {}
+    for number, path in paths:
+        person = True if number in with_person else None if number in unclear else False
+        shown[path] = _any_person([person, shown.get(path, person)])
+    return _Verdicts(shown, used | {names[category] for category in people if category in images})
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -192,6 +253,8 @@ def _records(file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
     for prefix, event, value in ijson.parse(_WithoutOutlines(file), use_float=True):
         if prefix in _FIELDS:
             name, kind = _FIELDS[prefix]
+            if name in _OPTIONAL and type(value) is not kind:
+                continue
             if name in record or type(value) is not kind:
                 raise KeyError(name)
             record[name] = value
@@ -221,6 +284,8 @@ class _WithoutOutlines:
 def _without_outlines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the file in pieces. Each ends before a brace, which no outline contains, so none is cut in two."""
     held: list[bytes] = []
+    if (mark := file.read(len(BOM_UTF8))) != BOM_UTF8:
+        held.append(mark)
     while chunk := file.read(_CHUNK):
         end = chunk.rfind(b"}")
         if end >= 0:
@@ -236,4 +301,6 @@ def _without_outline(piece: bytes) -> bytes:
         steps = _STEPS[np.frombuffer(piece, np.uint8)]
         if np.cumsum(steps, dtype=np.int64).max() > _DEEPEST:
             raise ValueError(_TOO_DEEP)
+    if b"NaN" in piece or b"Infinity" in piece:
+        piece = _NO_NUMBER.sub(rb"\1null", piece)
     return _OUTLINE.sub(rb"\1]", piece)

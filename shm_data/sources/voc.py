@@ -13,7 +13,8 @@ from shm_data.errors import ShmDataError, as_machine_fault, is_machine_fault
 from shm_data.files import is_plain
 from shm_data.images import require_folder
 from shm_data.parallel import spread
-from shm_data.sources.background_folders import Candidate, pictures, reason_against
+from shm_data.sources.background_folders import Candidate, Listing, pictures, reason_against
+from shm_data.sources.people import PersonRule
 
 PHOTOS = "JPEGImages"
 
@@ -41,8 +42,10 @@ def trees(root: Path) -> list[Path]:
     return found
 
 
-def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) -> list[Candidate]:
-    """Return the photos of a VOC tree, or those of its list `vocset`, with whether they show a person.
+def candidates(tree: Path, vocset: str | None, rule: PersonRule | None, jobs: int = -1) -> Listing:
+    """Return the photos of a VOC tree, or those of its list `vocset`, with whether they show a person by the `rule`.
+
+    Without a rule nothing is read about people. Where no annotation in the tree names anything, nothing is known.
 
     A tree without any list is used whole, which is logged.
     Raises ShmDataError where there are no photos, or where the list is missing among others or has more than ids.
@@ -54,12 +57,13 @@ def candidates(tree: Path, vocset: str | None, *, people: bool, jobs: int = -1) 
         listed = _listed(tree, vocset)
     elif vocset is not None:
         _log.warning("%s has no lists in ImageSets/Main: all its photos are used as %s", tree, vocset)
-    shown = dict.fromkeys(names, False) if people else _shown(tree, ids, jobs)
+    shown, classes = (dict.fromkeys(names, False), None) if rule is None else _shown(tree, ids, rule, jobs)
     present = [
         Candidate(f"{PHOTOS}/{name}", reason_against(shown[name]), selected=ids[name] in listed) for name in names
     ]
     missing = sorted(listed.difference(ids.values()))
-    return present + [Candidate(f"{PHOTOS}/{id_}", f"in {vocset}.txt, without a picture") for id_ in missing]
+    absent = [Candidate(f"{PHOTOS}/{id_}", f"in {vocset}.txt, without a picture") for id_ in missing]
+    return Listing(present + absent, classes)
 
 
 def _listed(tree: Path, vocset: str) -> set[str]:
@@ -75,19 +79,33 @@ def _listed(tree: Path, vocset: str) -> set[str]:
     return ids
 
 
-def _shown(tree: Path, ids: dict[str, str], jobs: int) -> dict[str, bool | None]:
-    """Return whether each photo shows a person: by its XML, else by the person lists, else unknown (None)."""
+def _shown(
+    tree: Path, ids: dict[str, str], rule: PersonRule, jobs: int
+) -> tuple[dict[str, bool | None], frozenset[str]]:
+    """Return whether each photo shows a person, None if unknown, and the names of all annotated classes.
+
+    Its XML decides, else the person lists.
+    """
     by_list = _shown_by_lists(tree)
+    paths = (tree / "Annotations" / f"{ids[name]}.xml" for name in ids)
+    objects = dict(zip(ids, spread(_objects, paths, jobs, ordered=True, batch=64), strict=True))
+    classes = frozenset(name for names in objects.values() if names is not None for name in names if name)
 
-    def judge(name: str) -> bool | None:
-        by_xml = _shown_by_xml(tree / "Annotations" / f"{ids[name]}.xml")
-        return by_list.get(ids[name]) if by_xml is None else by_xml
+    def shows_person(photo: str) -> bool | None:
+        names = objects[photo]
+        if names is not None and any(map(rule.is_person, names)):
+            return True
+        is_known = names is not None and "" not in names and bool(classes)
+        return False if is_known else by_list.get(ids[photo])
 
-    return dict(zip(ids, spread(judge, ids, jobs, ordered=True, batch=64), strict=True))
+    return {photo: shows_person(photo) for photo in ids}, classes
 
 
-def _shown_by_xml(path: Path) -> bool | None:
-    """Return whether any object, difficult ones too, is a person; None where the file is missing or broken."""
+def _objects(path: Path) -> frozenset[str] | None:
+    """Return the classes of all objects, difficult ones too, "" for one without a readable name.
+
+    None where the file is missing or broken.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
@@ -98,7 +116,8 @@ def _shown_by_xml(path: Path) -> bool | None:
         return None
     if root.tag != "annotation":
         return None
-    return any((thing.findtext("name") or "").strip().casefold() == "person" for thing in root.iter("object"))
+    things = (thing for thing in root.iter() if str(thing.tag).rpartition("}")[2].casefold() == "object")
+    return frozenset((thing.findtext("name") or "").strip() if thing.tag == "object" else "" for thing in things)
 
 
 def _shown_by_lists(tree: Path) -> dict[str, bool]:
