@@ -1,8 +1,8 @@
-"""The least that a composite costs: every unavoidable stage alone, in one thread, with the fastest kept package.
+"""Measures the floor, a lower bound for the time of a composite: each necessary stage alone, in one thread.
 
-Prints milliseconds as JSON. The library's own function does a stage where none faster is known. As many files are
-written as a set has, and kept until all are: a machine that lends its memory to others takes three times as long over
-a page that it has not held for a while as over one that was just freed.
+Each stage uses the fastest maintained package, or the library's own function if that is faster. Prints milliseconds
+as JSON. All files of a set are written and kept until the end: where the host takes back idle memory of a virtual
+machine, a page that was not used for a while takes three times as long as one that was just freed.
 """
 
 import functools
@@ -32,38 +32,38 @@ Result = TypeVar("Result")
 
 
 class Clock:
-    """Seconds that each stage took, each time."""
+    """The seconds of each stage, one for each call."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def __call__(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Times a stage, and gives what it gives."""
+        """Run a stage, record its time, and return its result."""
         begun = time.perf_counter()
         result = work()
         self.seconds[stage].append(time.perf_counter() - begun)
         return result
 
     def milliseconds(self) -> dict[str, float]:
-        """What each stage takes on average."""
+        """Return the mean of each stage."""
         return {stage: 1000 * mean(seconds) for stage, seconds in self.seconds.items()}
 
 
 def measure(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -> dict[str, float]:
-    """Milliseconds of each stage, on every foreground and `count` backgrounds for each; fills an empty folder."""
+    """Return the milliseconds of each stage, for all foregrounds with `count` backgrounds each; fill the folder."""
     tune_worker()
-    places = sorted((sources / "backgrounds").iterdir())
+    backgrounds = sorted((sources / "backgrounds").iterdir())
     photos = sorted((sources / "photos").iterdir())
     clock = Clock()
     warm = Path(tempfile.mkdtemp(dir=folder))
-    _measure_one(Clock(), photos[0], places[:1], formats, warm)  # compiles, imports, allocates
+    _measure_one(Clock(), photos[0], backgrounds[:1], formats, warm)  # compiles, imports, allocates
     for number, photo in enumerate(photos):
-        chosen = [places[(number * count + each) % len(places)] for each in range(count)]
+        chosen = [backgrounds[(number * count + each) % len(backgrounds)] for each in range(count)]
         _measure_one(clock, photo, chosen, formats, folder)
     return clock.milliseconds()
 
 
-def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[str, ...], folder: Path) -> None:
+def _measure_one(clock: Clock, photo: Path, backgrounds: list[Path], formats: tuple[str, ...], folder: Path) -> None:
     matte = photo.parents[1] / "alphas" / f"{photo.stem}.png"
     image, alpha = clock("read foreground", lambda: (cv2.imread(str(photo)), cv2.imread(str(matte), 0)))
     colours = clock("estimate", lambda: estimate_foreground(np.ascontiguousarray(image[..., ::-1]), alpha))
@@ -73,36 +73,36 @@ def _measure_one(clock: Clock, photo: Path, places: list[Path], formats: tuple[s
     twin = folder / f"{photo.stem} gray"
     twin.write_bytes(gray[0])
     weights = compositing.to_three_channels(alpha)
-    canvas = np.empty_like(image)
-    for number, place in enumerate(places):
-        background = clock("decode", lambda place=place: cv2.imdecode(np.fromfile(place, np.uint8), cv2.IMREAD_COLOR))
-        clock("resize", lambda background=background: _cover(background, canvas))
-        clock("blend", lambda: compositing.blend(colours, weights, canvas, canvas))
+    out = np.empty_like(image)
+    for number, file in enumerate(backgrounds):
+        background = clock("decode", lambda file=file: cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR))
+        clock("resize", lambda background=background: _cover(background, out))
+        clock("blend", lambda: compositing.blend(colours, weights, out, out))
         path = folder / f"{photo.stem} {number}"
         for form in formats:
-            data = clock(form, lambda form=form: images.encode(canvas, f".{form}"))
+            data = clock(form, lambda form=form: images.encode(out, f".{form}"))
             written = path.with_suffix(f".{form}")
             clock(f"write {form}", functools.partial(written.write_bytes, data))
-            del data  # or the next file could not take its place in memory
+            del data  # so that the next file can reuse its memory
         twins = [path.with_suffix(f".{name}") for name in ("alpha", "trimap")]
         clock("link", lambda twins=twins: [os.link(twin, name) for name in twins])
 
 
-def _cover(background: Pixels, canvas: Pixels) -> Pixels:
-    """Crops, then resizes into a canvas that is there already."""
-    size = canvas.shape[1::-1]
+def _cover(background: Pixels, out: Pixels) -> Pixels:
+    """Crop, then resize into an existing array."""
+    size = out.shape[1::-1]
     x, y, width, height = compositing.cover_box(background.shape[1::-1], size, 0.5, 0.5)
     method = cv2.INTER_AREA if size[0] < width else cv2.INTER_CUBIC
-    return cv2.resize(background[y : y + height, x : x + width], size, dst=canvas, interpolation=method)
+    return cv2.resize(background[y : y + height, x : x + width], size, dst=out, interpolation=method)
 
 
 @click.command()
 @click.argument("sources", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--count", required=True, type=int, help="Backgrounds for each foreground.")
+@click.option("--count", required=True, type=int, help="Backgrounds per foreground.")
 @click.option("--format", "formats", multiple=True, default=("png", "jpg"), help="Formats to encode.")
 def main(sources: Path, folder: Path, count: int, formats: tuple[str, ...]) -> None:
-    """Measure the stages on the pictures of SOURCES, and leave what they write in FOLDER."""
+    """Measure the stages on the pictures of SOURCES; their files stay in FOLDER."""
     click.echo(json.dumps(measure(sources, folder, count, formats)))
 
 

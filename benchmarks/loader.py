@@ -1,8 +1,8 @@
-"""Samples a second and core that training is fed: from the layout, from shards, and from recipes alone.
+"""Measures the samples per second and core that a training worker reads: from the layout, shards, or recipes alone.
 
-Everything runs in one thread, and what is measured is the time of its core: the figures are those of one worker.
-Sources take turns, sample by sample over the same names; a ratio is the median of those of single samples. All files
-are in the page cache. Of recipes the first visit of each foreground, which prepares it, is told on its own.
+Everything runs in one thread, and CPU time is measured: the figures are those of one worker. The kinds alternate,
+sample by sample over the same names; a ratio is the median of the ratios of single samples. All files are in the page
+cache. With recipes, the first use of a foreground, which prepares it, is reported separately.
 """
 
 import tempfile
@@ -30,13 +30,13 @@ SIZES: tuple[Size, ...] = ((800, 600), (1440, 1080), (3840, 2160))
 STAGES = ("pretrain_tnet", "pretrain_mnet", "end_to_end")
 KINDS = ("layout", "shards", "recipes")
 
-# Of each size: foregrounds, backgrounds of each, and samples that are timed.
+# For each size: foregrounds, backgrounds per foreground, and timed samples.
 _PEOPLE, _NUMBG, _TIMED = 4, 8, 24
 
 
 @dataclass
 class Row:
-    """What is timed: a call that makes the sample of an index, and what it took each time."""
+    """A function that returns the sample at an index, and its CPU seconds, one per call."""
 
     kind: str
     make: Callable[[int], object]
@@ -44,9 +44,9 @@ class Row:
 
 
 def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
-    """The same samples as layout, as shards, and as a plan; and what they are made of."""
+    """Write the same samples as layout, shards and plan; return their folders and a description of the sources."""
     sources = folder / "sources"
-    told = write_sources(sources, size[0] * size[1], _PEOPLE, 40)
+    description = write_sources(sources, size[0] * size[1], _PEOPLE, 40)
     options = CompositeOptions.checked(
         inimg=sources / "photos",
         inalp=sources / "alphas",
@@ -59,11 +59,11 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
     composite(options, roots["layout"])
     write_shards(roots["layout"], roots["shards"])
     write_plan(options, roots["recipes"])
-    return roots, told
+    return roots, description
 
 
 def time_all(rows: list[Row], count: int) -> None:
-    """Makes `count` samples with each row in turn, after one that is not timed; in a process like a worker's."""
+    """Time `count` samples of each row, alternating, after an untimed pass; the process is tuned like a worker."""
     tune_worker(FREED_MEMORY_KEPT)
     for index in range(count):
         for row in rows:
@@ -76,13 +76,13 @@ def time_all(rows: list[Row], count: int) -> None:
 
 
 def ratio(row: Row, base: Row) -> float:
-    """How many times as fast as the base a row is, sample by sample."""
+    """Return the speed-up of a row over the base: the median over single samples."""
     return median(there / here for there, here in zip(base.seconds, row.seconds, strict=True))
 
 
 def table(title: str, rows: list[Row]) -> Iterator[str]:
-    """The rows against the first, in Markdown."""
-    yield f"| {title} | samples/s, against layout | samples/s and core | ms |"
+    """Return the rows, compared with the first, in Markdown."""
+    yield f"| {title} | speed-up over layout | samples/s per core | ms |"
     yield "|---|---:|---:|---:|"
     for row in rows:
         took = median(row.seconds)
@@ -91,7 +91,7 @@ def table(title: str, rows: list[Row]) -> Iterator[str]:
 
 
 def rows_of(roots: dict[str, Path], stage: str | None) -> list[Row]:
-    """A row for each kind: whole samples as they are read or, with a stage, as its training sees them."""
+    """Return a row for each kind: whole samples as they are read or, with a stage, as its training gets them."""
     rows = []
     for kind, root in roots.items():
         dataset = TrainingSet(config_of(kind, root, stage or STAGES[0]))
@@ -101,13 +101,13 @@ def rows_of(roots: dict[str, Path], stage: str | None) -> list[Row]:
 
 
 def config_of(kind: str, root: Path, stage: str) -> Config:
-    """The configuration of a stage at the paper's sizes, on the CPU."""
+    """Return the configuration of a stage at the paper's sizes, on the CPU."""
     unused = {"tnet_checkpoint": Path("-"), "mnet_checkpoint": Path("-")} if stage == "end_to_end" else {}
     return Config(mode=stage, data=kind, data_root=root, cuda=False, num_workers=0, **unused)
 
 
 def first_visits(root: Path) -> float:
-    """Seconds that preparing a foreground takes, on average, before any worker has it."""
+    """Return the mean seconds to prepare a foreground that is not in the cache."""
     source = TrainingSet(config_of("recipes", root, STAGES[0])).source
     begun = time.process_time()
     for index in range(0, len(source.names), _NUMBG):
@@ -119,21 +119,21 @@ def first_visits(root: Path) -> float:
 @click.option(
     "--size", "sizes", multiple=True, metavar="WxH", help="Sizes to measure.  [default: 800x600, 1440x1080, 4K]"
 )
-@click.option("--samples", type=click.IntRange(1), default=_TIMED, show_default=True, help="How many are timed.")
+@click.option("--samples", type=click.IntRange(1), default=_TIMED, show_default=True, help="Number of timed samples.")
 def main(sizes: tuple[str, ...], samples: int) -> None:
     """Measure and print Markdown tables."""
     torch.set_num_threads(1)
     click.echo(f"{machine(torch.device('cpu'))}, OpenCV {cv2.__version__}\n")
     for size in [_size(text) for text in sizes] or SIZES:
-        with tempfile.TemporaryDirectory() as place:
-            roots, told = write_sets(Path(place), size)
-            click.echo(f"#### {size[0]} x {size[1]}: {told}\n")
+        with tempfile.TemporaryDirectory() as folder:
+            roots, description = write_sets(Path(folder), size)
+            click.echo(f"#### {size[0]} x {size[1]}: {description}\n")
             seconds = first_visits(roots["recipes"])
             for stage in (None, *STAGES):
                 rows = rows_of(roots, stage)
                 time_all(rows, min(samples, _PEOPLE * _NUMBG))
                 click.echo("\n".join(table(stage or "whole samples", rows)))
-            click.echo(f"Preparing a foreground for recipes, once: {seconds:.2f} s.\n")
+            click.echo(f"Time to prepare a foreground for recipes, once: {seconds:.2f} s.\n")
 
 
 def _size(text: str) -> Size:

@@ -1,4 +1,4 @@
-"""Readies the memory of the machine for a benchmark that writes files."""
+"""Prepares the memory of a virtual machine for a benchmark that writes files."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ _CHUNK = 4 * 2**20  # bytes
 
 
 def hold_memory(folder: Path) -> None:
-    """Has the machine hold all its memory: fills what is idle with the pages of a file, which `folder` keeps.
+    """Fill idle memory with the page cache of a file, which stays in `folder`, so that the host leaves it to us.
 
-    They make room as soon as others need it. A virtual machine may lend idle memory to its neighbours; each page of a
-    new file must then first be fetched back, which takes several times as long as to write it. What a file that is
-    emptied leaves is idle, too, so this holds for some minutes only.
+    The system drops these pages as soon as it needs memory. A host may give the idle memory of a virtual machine to
+    others; then each page of a new file must first be fetched back, which takes several times as long as writing it.
+    Pages of a truncated file become idle, too, so the effect lasts for some minutes only.
     """
     path = folder / "held"
     if not path.exists():

@@ -1,7 +1,7 @@
-"""The plain way to make a training set, as public matting scripts do it: the measure of the others.
+"""A simple script that makes a training set as public matting scripts do: the baseline of the benchmarks.
 
-Everything is written for every composite, with OpenCV's defaults. Photo, alpha and trimap are read and made once a
-foreground, backgrounds once a composite. OpenCV may use its threads; all else is one thread in one process.
+All files of every composite are written with OpenCV's defaults. Photo, alpha and trimap are read or made once per
+foreground, backgrounds once per composite. OpenCV may use its threads; all else is one thread in one process.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ Pixels = NDArray[np.uint8]
 
 
 def composite_all(sources: Path, savedir: Path, numbg: int) -> None:
-    """Writes every foreground over `numbg` backgrounds to input/, mask/ and trimap/ in `savedir`."""
-    places = sorted((sources / "backgrounds").iterdir())
+    """Write every foreground over `numbg` backgrounds to input/, mask/ and trimap/ in `savedir`."""
+    backgrounds = sorted((sources / "backgrounds").iterdir())
     draw = np.random.default_rng(0)
     for name in ("input", "mask", "trimap"):
         (savedir / name).mkdir(parents=True)
@@ -25,7 +25,7 @@ def composite_all(sources: Path, savedir: Path, numbg: int) -> None:
         alpha = cv2.imread(str(sources / "alphas" / f"{photo.stem}.png"))
         trimap = trimap_of(alpha)
         for number in range(numbg):
-            background = cv2.imread(str(places[draw.integers(len(places))]))
+            background = cv2.imread(str(backgrounds[draw.integers(len(backgrounds))]))
             result = blend(image, alpha, cover(background, image.shape[1], image.shape[0], draw))
             name = f"{photo.stem}_{number}.png"
             cv2.imwrite(str(savedir / "input" / name), result)
@@ -34,7 +34,7 @@ def composite_all(sources: Path, savedir: Path, numbg: int) -> None:
 
 
 def trimap_of(alpha: Pixels) -> Pixels:
-    """A trimap (H, W, 3) by erosion and dilation of what is not background."""
+    """Return a trimap (H, W, 3) by erosion and dilation of alpha > 0."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15))
     shown = (alpha > 0).astype(np.uint8)
     trimap = np.full(alpha.shape, 128, np.uint8)
@@ -44,7 +44,7 @@ def trimap_of(alpha: Pixels) -> Pixels:
 
 
 def cover(background: Pixels, width: int, height: int, draw: np.random.Generator) -> Pixels:
-    """A background resized to cover, then cropped at random."""
+    """Return a background resized to cover the size, then cropped at a random position."""
     scale = max(width / background.shape[1], height / background.shape[0])
     size = max(width, round(background.shape[1] * scale)), max(height, round(background.shape[0] * scale))
     resized = cv2.resize(background, size, interpolation=cv2.INTER_CUBIC)
@@ -53,7 +53,7 @@ def cover(background: Pixels, width: int, height: int, draw: np.random.Generator
 
 
 def blend(image: Pixels, alpha: Pixels, background: Pixels) -> Pixels:
-    """The composite in floats, truncated."""
+    """Return the composite, computed in float32 and truncated."""
     a = alpha.astype(np.float32) / 255.0
     return (image * a + background * (1 - a)).astype(np.uint8)
 
@@ -61,7 +61,7 @@ def blend(image: Pixels, alpha: Pixels, background: Pixels) -> Pixels:
 @click.command()
 @click.argument("sources", type=click.Path(path_type=Path))
 @click.argument("savedir", type=click.Path(path_type=Path))
-@click.option("--numbg", type=int, required=True, help="Backgrounds a foreground.")
+@click.option("--numbg", type=int, required=True, help="Backgrounds per foreground.")
 def main(sources: Path, savedir: Path, numbg: int) -> None:
     """Composite the pictures of SOURCES into SAVEDIR."""
     composite_all(sources, savedir, numbg)

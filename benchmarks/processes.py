@@ -1,6 +1,6 @@
-"""Runs commands and tells what they took.
+"""Runs commands and measures their time and memory.
 
-This module stays light: a process begins with the memory of the one that starts it, and the system counts that, too.
+This module imports little: a child process starts with the memory of its parent, which counts towards its peak.
 """
 
 import os
@@ -16,7 +16,7 @@ import click
 
 @dataclass
 class Usage:
-    """What a process took: seconds, seconds of all cores, bytes at its peak; and seconds of all cores of others."""
+    """What a process used: seconds, CPU seconds, bytes at its peak; and the CPU seconds of all other processes."""
 
     wall: float
     cpu: float
@@ -25,11 +25,11 @@ class Usage:
 
 
 class NotAvailableError(Exception):
-    """The command does not know an option."""
+    """The command does not have an option."""
 
 
 def run(command: Sequence[str], *, watched: bool = False) -> Usage:
-    """Runs a command to its end. Watched, the memory of its whole tree is sampled, too."""
+    """Run a command and return its usage. If `watched`, the memory of all its child processes counts, too."""
     with tempfile.TemporaryFile() as log:
         busy, begun = _busy(), time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -44,21 +44,21 @@ def run(command: Sequence[str], *, watched: bool = False) -> Usage:
     return Usage(wall, own, max(peak, usage.ru_maxrss * 1024), max(0, busy - own))
 
 
-def _refuse(command: Sequence[str], code: int, said: str) -> None:
-    last = said.strip().splitlines()[-1:] or [""]
-    if any(words in said for words in ("No such option", "Invalid value", "is not one of")):
+def _refuse(command: Sequence[str], code: int, output: str) -> None:
+    last = output.strip().splitlines()[-1:] or [""]
+    if any(words in output for words in ("No such option", "Invalid value", "is not one of")):
         raise NotAvailableError(last[0].removeprefix("Error: "))
-    raise click.ClickException(f"{' '.join(command)} ended with {code}:\n{said[-2000:]}")
+    raise click.ClickException(f"{' '.join(command)} ended with exit code {code}:\n{output[-2000:]}")
 
 
 def _busy() -> float:
-    """Seconds that all cores together have worked since the start of the machine, or were taken by its host."""
+    """Return the busy seconds of all cores since the machine started, with those that its host took."""
     user, nice, system, _, _, irq, softirq, steal = map(int, _text(Path("/proc/stat")).split(maxsplit=9)[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _watch(pid: int) -> int:
-    """The largest sum of memory of a process and its children until it ends, shared pages shared out (PSS)."""
+    """Return the peak of the memory of a process and its children until it ends (PSS: shared pages count once)."""
     peak = 0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         peak = max(peak, sum(map(_pss, _tree(pid))))
@@ -79,7 +79,7 @@ def _pss(pid: int) -> int:
 
 
 def _text(path: Path) -> str:
-    """What a file of a process says, and nothing once the process is gone."""
+    """Return the text of a file in /proc, empty once the process is gone."""
     try:
         return path.read_text()
     except OSError:
@@ -87,6 +87,6 @@ def _text(path: Path) -> str:
 
 
 def disk_use(folder: Path) -> int:
-    """Bytes that a folder takes on disk; what several names share counts once."""
+    """Return the bytes that a folder takes on disk; hard links count once."""
     stats = [path.lstat() for path in folder.rglob("*")]
     return sum({(stat.st_dev, stat.st_ino): stat.st_blocks * 512 for stat in stats}.values())

@@ -1,20 +1,20 @@
-"""Does a better set make better mattes? The same networks, trained on sets made in the plain way and in ours.
+"""Does a better training set give better mattes? Trains the same networks on plain sets and on ours, and scores them.
 
-`benchmarks.ways` says what the sets differ in. All else is equal: networks start from the same weights, and see as
-many samples in the same order. A seed is that of the set, of the weights and of the order; both ways have it, so
-differences are taken seed by seed.
+`benchmarks.ways` describes how the sets differ. All else is equal: networks start from the same weights and see the
+same number of samples in the same order. The seed decides the set, the weights and the order. Both ways use the same
+seeds, so differences are computed seed by seed.
 
-Scores are of real photographs, never of composites, that no set has anything of. M-Net alone gets a trimap with each,
-and is scored over its unknown region: objects have captured mattes and drawn trimaps, people mattes that a network
-made and trimaps derived from these. Beside it stands what needs no network: the trimap as it is, half opaque where
-unknown.
+All scores are on real photographs, never on composites, and no training set contains any of them. M-Net alone gets a
+trimap with each image and is scored over its unknown region: objects have captured mattes and drawn trimaps, people
+have mattes made by a network and trimaps derived from these. The baseline needs no network: alpha is the trimap, with
+one half where it is unknown.
 
-Training is `shm_model.train` for all. It draws M-Net's trimaps from alpha, and takes from those of the set only where
-to crop; a public script feeds the latter to it. What they do is measured in two other ways. Large sizes train T-Net
-and both networks together, which learn them, and are scored without a trimap. And for all sizes a table tells what is
-left of errors if networks did perfectly what they are taught: T-Net the trimap, M-Net alpha in its unknown region.
-Small sizes leave T-Net out: what a CPU teaches it in minutes, from random weights, is worse than the mean of all
-mattes.
+All training is `shm_model.train`. It draws M-Net's trimaps from alpha and uses those of the set only to choose crops,
+while a public script would train on the trimaps of the set. So the trimaps are measured in two other ways. Large
+sizes also train T-Net and both networks end to end, which learn the trimaps, and score them without a given trimap.
+And for all sizes, a table shows the errors of perfect networks: T-Net predicts the trimap as taught, M-Net the true
+alpha in its unknown region. Small sizes do not train T-Net: a CPU cannot train it from random weights in minutes; it
+was worse than the mean of all mattes.
 
 SHM_REALDATA names the folder of photographs.
 """
@@ -38,13 +38,13 @@ import torch
 from benchmarks.sources import REALDATA
 from benchmarks.train_step import machine
 from benchmarks.ways import (
-    ONE_THING,
+    ONE_OF_OURS,
     OURS,
     PLAIN,
     Way,
-    binarised,
     make_set,
-    ours,
+    our_trimap,
+    plain_trimap,
     write_backgrounds,
     write_photos,
     write_tests,
@@ -63,7 +63,7 @@ from shm_model.predict import Prediction, load_predictor
 from shm_model.samples import read_sample, source_of
 from shm_model.train import train
 
-# What is trained and how: small for a CPU, the paper's sizes for a card.
+# The stages and their settings: small sizes for a CPU, the paper's sizes for a GPU.
 _SMALL = {"num_workers": 0, "mnet_width": 0.125, "mnet_size": 96, "patch_sizes": (160, 192, 224, 256), "longest": 400}
 _LARGE = {"num_workers": 8, "precision": "bf16", "batch_size": 16, "longest": 800}
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
@@ -79,20 +79,20 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 SAME = {"schedule": "cosine", "warmup": 10, "colour": 0.5}
-NEVER = {"eval": False, "sample_period": 10**6, "checkpoint_period": 10**6}  # nothing is scored on the way
+ONLY_TRAIN = {"eval": False, "sample_period": 10**6, "checkpoint_period": 10**6}  # no scores in between
 
-# Networks, what they are scored on, over which regions, and how errors are named: less is better.
+# The tests and regions of each network, and the names of the errors; smaller is better.
 TESTS = {"M-Net": ("objects", "people"), "both": ("people",)}
-SHOWN = {"M-Net": ("unknown",), "both": ("unknown", "whole")}
+SCORED_REGIONS = {"M-Net": ("unknown",), "both": ("unknown", "whole")}
 METRICS = {"sad": "SAD/1000", "mse": "MSE", "grad": "Grad/1000", "conn": "Conn/1000"}
-SOFT = {"share": "of the errors in the unknown region", "bias": "mean of alpha - truth"}
+SOFT = {"share": "share of the errors in the unknown region", "bias": "mean of alpha - truth"}
 
 Scored = dict[str, Any]  # test -> region -> metric -> mean over the pictures
 
 
 @dataclass(frozen=True)
 class Task:
-    """A network to train on the set of a way and a seed, and to score."""
+    """A network to train on the set of one way and one seed, and to score."""
 
     network: str
     way: Way
@@ -103,7 +103,7 @@ class Task:
 
     @property
     def sources(self) -> Path:
-        """The folder of what sets of this seed are made from."""
+        """The folder of the sources for the sets of this seed."""
         return self.savedir / f"seed{self.seed}"
 
     @property
@@ -113,12 +113,12 @@ class Task:
 
     @property
     def scores(self) -> Path:
-        """The file that is there when all is done."""
+        """The file of the scores, written when the task is done."""
         return self.work / f"{self.network}.json"
 
 
 def do(task: Task) -> None:
-    """Makes a set, trains on it, and writes the scores; goes on with what an interrupted call left."""
+    """Make a set, train on it, and write the scores; resumes what an interrupted call left."""
     make_set(task.way, task.sources, task.work / "set", task.seed, SIZES[task.sizes]["set"]["numbg"])
     last = _train(task, "pretrain_mnet")
     if task.network == "both":
@@ -129,24 +129,24 @@ def do(task: Task) -> None:
     shutil.rmtree(task.work / "set")
 
 
-def _train(task: Task, mode: str, **given: Path) -> Path:
-    """Trains a stage, or finds it done, and tells where its network lies."""
-    places = {"data_root": task.work / "set", "savedir": task.work / mode}
-    values = SIZES[task.sizes][mode] | SAME | NEVER | places | given
+def _train(task: Task, mode: str, **checkpoints: Path) -> Path:
+    """Train a stage unless it is done; return the path of its network."""
+    folders = {"data_root": task.work / "set", "savedir": task.work / mode}
+    values = SIZES[task.sizes][mode] | SAME | ONLY_TRAIN | folders | checkpoints
     return train(Config(mode=mode, seed=task.seed, cuda=task.cuda, **values)).last
 
 
 def scores_of(predictor: Callable[..., Prediction], data: Path) -> dict[str, dict[str, float]]:
-    """The mean scores over the pictures of a test, for each region, and what is said of soft pixels."""
+    """Return the mean scores over the pictures of a test for each region, and the errors of soft pixels."""
     row = mean_row(evaluate(predictor, source_of("layout", data, "val")))  # type: ignore[arg-type]
     found = {region: {metric: getattr(getattr(row, region), metric) for metric in METRICS} for region in REGIONS}
     return found | {"soft": soft_of(predictor, data)}
 
 
 def soft_of(predictor: Callable[..., Prediction], data: Path) -> dict[str, float]:
-    """Of unknown pixels, those with a true alpha from 5 % to 95 %: their share of all errors, and their mean error.
+    """Return the errors of soft pixels, unknown ones with a true alpha of 5 % to 95 %: their share, and their mean.
 
-    Colours with the old background in them would teach a network more alpha than there is: a mean error above 0.
+    Foreground colours that contain the old background should teach a network too much alpha: a mean error above 0.
     """
     shares, biases = [], []
     for name in read_names(data, "val"):
@@ -160,24 +160,24 @@ def soft_of(predictor: Callable[..., Prediction], data: Path) -> dict[str, float
 
 
 def untrained(savedir: Path, alphas: Path) -> dict[str, Scored]:
-    """The scores of what needs no network: the trimap as it is and, where none is given, the mean of the alphas."""
+    """Return the scores of the baselines: the trimap as alpha and, without a trimap, the mean of the alphas."""
     some = [cv2.resize(images.read_alpha(path), (256, 256)) for path in sorted(alphas.iterdir())]
     mean = np.mean(some, axis=0).astype(np.float32) / 255
 
-    def as_it_is(image: Array, trimap: Array) -> Prediction:
+    def trimap_as_alpha(image: Array, trimap: Array) -> Prediction:
         return Prediction(trimap / np.float32(255), trimap)
 
-    def as_others(image: Array, trimap: Array) -> Prediction:
+    def mean_of_alphas(image: Array, trimap: Array) -> Prediction:
         return Prediction(cv2.resize(mean, trimap.shape[::-1]), trimap)
 
     return {
         network: {test: scores_of(predict, savedir / test) for test in TESTS[network]}
-        for network, predict in (("M-Net", as_it_is), ("both", as_others))
+        for network, predict in (("M-Net", trimap_as_alpha), ("both", mean_of_alphas))
     }
 
 
-def left_over(trimap_of: Callable[[Array], Array], data: Path) -> float:
-    """The mean SAD/1000 of mattes that are the truth where their trimap is unknown, and the trimap elsewhere."""
+def remaining_error(trimap_of: Callable[[Array], Array], data: Path) -> float:
+    """Return the mean SAD/1000 of mattes that are true where their trimap is unknown, and the trimap elsewhere."""
     errors = []
     for name in read_names(data, "val"):
         alpha = images.read_alpha(Layout(data).sample(name)[1])
@@ -187,25 +187,25 @@ def left_over(trimap_of: Callable[[Array], Array], data: Path) -> float:
 
 
 def collected(savedir: Path, network: str, way: Way, seeds: Sequence[int]) -> list[Scored]:
-    """The scores of all seeds, in their order; none if one of them is not there."""
+    """Return the scores of all seeds in order, or nothing if one is missing."""
     files = [Task(network, way, seed, savedir).scores for seed in seeds]
     return [json.loads(file.read_text()) for file in files] if all(file.is_file() for file in files) else []
 
 
 def spread_of(values: Sequence[float]) -> str:
-    """Mean and standard deviation, as that of a sample."""
+    """Return the mean and the sample standard deviation as text."""
     deviation = f" ± {_short(statistics.stdev(values))}" if len(values) > 1 else ""
     return _short(statistics.mean(values)) + deviation
 
 
 def ratio_of(errors: Sequence[float], base: Sequence[float]) -> str:
-    """The mean of each seed's ratio, and from where to where these go."""
+    """Return the mean, lowest and highest of the ratios of single seeds."""
     ratios = [error / other for error, other in zip(errors, base, strict=True)]
     return f"**{statistics.mean(ratios):.3f}** ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def differences_of(errors: Sequence[float], base: Sequence[float]) -> str:
-    """What each seed has more, or less."""
+    """Return the differences of single seeds."""
     differences = (error - other for error, other in zip(errors, base, strict=True))
     return ", ".join(("+" if difference > 0 else "") + _short(difference) for difference in differences)
 
@@ -215,7 +215,7 @@ def _short(value: float) -> str:
 
 
 def table(plain: Sequence[Scored], better: Sequence[Scored], network: str, least: Scored) -> Iterator[str]:
-    """Our way's errors beside the plain way's, in Markdown."""
+    """Return our errors beside the plain ones, in Markdown."""
     yield f"| {network} | error | ours / plain | ours - plain, seed by seed | plain | ours | untrained |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for test, region, metric in _rows(network):
@@ -226,7 +226,7 @@ def table(plain: Sequence[Scored], better: Sequence[Scored], network: str, least
 
 
 def table_of_parts(plain: Sequence[Scored], others: dict[str, list[Scored]], network: str) -> Iterator[str]:
-    """The errors of ways as ratios to those of the plain way, in Markdown."""
+    """Return the errors of several ways as ratios to the plain ones, in Markdown."""
     yield f"| {network} | error | {' | '.join(f'{way} / plain' for way in others)} |"
     yield f"|---|---|{'---:|' * len(others)}"
     for test, region, metric in _rows(network):
@@ -236,7 +236,7 @@ def table_of_parts(plain: Sequence[Scored], others: dict[str, list[Scored]], net
 
 
 def table_of_soft(plain: Sequence[Scored], better: Sequence[Scored], network: str) -> Iterator[str]:
-    """What was found of soft pixels, in Markdown."""
+    """Return the errors of soft pixels, in Markdown."""
     yield f"| {network}, soft pixels | | ours - plain, seed by seed | plain | ours |"
     yield "|---|---|---:|---:|---:|"
     for test in TESTS[network]:
@@ -247,7 +247,7 @@ def table_of_soft(plain: Sequence[Scored], better: Sequence[Scored], network: st
 
 def _rows(network: str) -> Iterator[tuple[str, str, str]]:
     for test in TESTS[network]:
-        yield from ((test, region, metric) for region in SHOWN[network] for metric in METRICS)
+        yield from ((test, region, metric) for region in SCORED_REGIONS[network] for metric in METRICS)
 
 
 def _values(some: Sequence[Scored], test: str, region: str, metric: str) -> list[float]:
@@ -255,7 +255,7 @@ def _values(some: Sequence[Scored], test: str, region: str, metric: str) -> list
 
 
 def report(savedir: Path, seeds: Sequence[int], ways: Sequence[Way]) -> Iterator[str]:
-    """The tables of all that is done."""
+    """Return the tables of all finished tasks."""
     least = untrained(savedir, savedir / f"seed{seeds[0]}" / "alphas")
     for network in TESTS:
         found = {way.name: some for way in ways if (some := collected(savedir, network, way, seeds))}
@@ -267,22 +267,22 @@ def report(savedir: Path, seeds: Sequence[int], ways: Sequence[Way]) -> Iterator
             yield from ("", *table_of_parts(plain, found, network))
     yield from ("", "| perfect networks, whole | error | plain | ours |", "|---|---|---:|---:|")
     for test in ("objects", "people"):
-        errors = (left_over(rule, savedir / test) for rule in (binarised, ours))
+        errors = (remaining_error(rule, savedir / test) for rule in (plain_trimap, our_trimap))
         yield f"| {test} | SAD/1000 | {' | '.join(map(_short, errors))} |"
 
 
 def prepare(root: Path, savedir: Path, seeds: Sequence[int]) -> None:
-    """Writes what sets are made from, and what networks are tested on."""
+    """Write the sources of the sets and the photographs for the tests."""
     write_tests(root, savedir)
     for seed in seeds:
         write_photos(root, savedir / f"seed{seed}")
         write_backgrounds(root, savedir / f"seed{seed}", seed)
 
 
-def carry_out(tasks: Sequence[Task], jobs: int) -> None:
-    """Does what is not done yet, `jobs` tasks at once."""
+def run_tasks(tasks: Sequence[Task], jobs: int) -> None:
+    """Run the tasks that are not done, `jobs` at once."""
     missing = [task for task in tasks if not task.scores.is_file()]
-    # One thread each: sums depend on their number, and processes use several cores better.
+    # One thread each: sums depend on the number of threads, and processes use several cores better.
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), **one_thread) as pool:
         futures = [pool.submit(do, task) for task in missing]
@@ -291,27 +291,32 @@ def carry_out(tasks: Sequence[Task], jobs: int) -> None:
 
 
 @click.command()
-@click.option("--savedir", type=click.Path(path_type=Path), required=True, help="A run that was begun there goes on.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
-@click.option("--each", is_flag=True, help="Also sets that differ from the plain way in one thing alone.")
 @click.option(
-    "--sizes", type=click.Choice(list(SIZES)), default="small", show_default=True, help="Large: for a card."
+    "--savedir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the results; an unfinished run there is resumed.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Networks at once; by default one a core, on a card one.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Number of seeds.")
+@click.option("--each", is_flag=True, help="Also measure sets that differ from the plain one in one thing only.")
+@click.option(
+    "--sizes", type=click.Choice(list(SIZES)), default="small", show_default=True, help="Large is for a GPU."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Networks trained at once; default: one per core, on a GPU one.")
 def main(savedir: Path, seeds: int, each: bool, sizes: str, jobs: int | None) -> None:
     """Train on sets of both ways, score on real photographs, and print tables in Markdown."""
     if not REALDATA.is_dir():
         click.echo(
-            f"No real photographs at {REALDATA}: SHM_REALDATA names their folder; without them nothing is measured."
+            f"Nothing is measured: found no real photographs at {REALDATA}, expected their folder in SHM_REALDATA."
         )
         return
     device = default_device(sizes == "large")
     gpu = device.type == "cuda"
-    ways = (PLAIN, OURS, *(ONE_THING if each else ()))
+    ways = (PLAIN, OURS, *(ONE_OF_OURS if each else ()))
     prepare(REALDATA, savedir, range(seeds))
     for network in ("M-Net", "both") if "end_to_end" in SIZES[sizes] else ("M-Net",):
         tasks = [Task(network, way, seed, savedir, sizes, gpu) for seed in range(seeds) for way in ways]
-        carry_out(tasks, jobs or (1 if gpu else os.cpu_count() or 1))
+        run_tasks(tasks, jobs or (1 if gpu else os.cpu_count() or 1))
     click.echo(machine(device))
     for line in report(savedir, range(seeds), ways):
         click.echo(line)

@@ -1,6 +1,6 @@
-"""Writes the pictures that the benchmark composites: FOLDER/photos, FOLDER/alphas and FOLDER/backgrounds.
+"""Writes the pictures that the benchmarks composite: FOLDER/photos, FOLDER/alphas and FOLDER/backgrounds.
 
-Real photographs with hair or fur where there are any (SHM_REALDATA names their folder), else the demo's drawn people.
+They are real photographs with hair or fur if SHM_REALDATA names their folder, else the drawn people of the demo.
 """
 
 import os
@@ -30,24 +30,24 @@ _REAL = (
 )
 _REAL_BACKGROUNDS = ("voc_mini/VOC2012/JPEGImages", "coco_mini/train2017", "coco_mini/val2017")
 
-# What enlarging took away: without grain a photo would be compressed too well. Standard deviation in levels.
+# Enlarged photos lack grain and would compress too well, so noise of this standard deviation (in levels) is added.
 _GRAIN = 2.0
 
 
 def write_sources(folder: Path, area: int, foregrounds: int, backgrounds: int) -> str:
-    """Writes the pictures and tells what they are. Each foreground keeps its shape and gets `area` pixels."""
+    """Write the pictures and return their description. Foregrounds keep their shape and get `area` pixels."""
     for name in ("photos", "alphas", "backgrounds"):
         (folder / name).mkdir(parents=True)
     with tempfile.TemporaryDirectory() as drawn:
-        pairs, places = _real(REALDATA) if REALDATA.is_dir() else _drawn(Path(drawn))
+        pairs, photos = _real(REALDATA) if REALDATA.is_dir() else _drawn(Path(drawn))
         softness = [
             _write_foreground(folder, number, *pairs[number % len(pairs)], area) for number in range(foregrounds)
         ]
-        for place in places[:backgrounds]:
-            shutil.copyfile(place, folder / "backgrounds" / f"{place.parent.name}_{place.name}")
+        for photo in photos[:backgrounds]:
+            shutil.copyfile(photo, folder / "backgrounds" / f"{photo.parent.name}_{photo.name}")
     kind = "real photographs" if REALDATA.is_dir() else "drawn people"
     soft = f"{min(softness):.0%} to {max(softness):.0%} of their pixels soft"
-    return f"{foregrounds} {kind} of {area / 1e6:.2f} Mpx, {soft}; {min(len(places), backgrounds)} backgrounds"
+    return f"{foregrounds} {kind} of {area / 1e6:.2f} Mpx, {soft}; {min(len(photos), backgrounds)} backgrounds"
 
 
 def _real(root: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
@@ -63,7 +63,7 @@ def _drawn(root: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
 
 
 def _write_foreground(folder: Path, number: int, photo: Path, alpha: Path, area: int) -> float:
-    """Writes a photo as JPEG and its alpha as PNG, and gives the share of soft pixels."""
+    """Write a photo as JPEG and its alpha as PNG; return the share of soft pixels."""
     pixels, matte = images.read_image(photo), images.read_alpha(alpha)
     size = _size_of(pixels, area)
     enlarged = size[0] > pixels.shape[1]

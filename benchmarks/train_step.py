@@ -1,9 +1,9 @@
-"""What each lever gives to a training step: images/s and memory, side by side in one run, on synthetic pictures.
+"""Measures what each optimisation gives to a training step: images/s and memory, in one run, on synthetic pictures.
 
 The step is the one of `shm_model.train`, from uint8 pictures in memory to new weights. The first row is what public
-scripts do: eager, float32, NCHW, F.max_unpool2d, one optimiser kernel after the other. Each row below adds a lever to
-the row above. All rows of a stage take turns, so that a machine that slows down slows all of them. With --fed the
-last row is also run on a data set or a plan: what it then does of the images/s on pictures that are there already.
+scripts do: eager, float32, NCHW, F.max_unpool2d, one optimiser kernel after the other. Each row adds one optimisation
+to the row above. In each round every row of a stage runs once, so that a slow machine slows all of them. With --fed
+the last row is also fed from a data set or a plan, and its images/s are compared with those on pictures in memory.
 """
 
 import os
@@ -47,8 +47,8 @@ PAPER_BATCH = {"pretrain_tnet": 16, "pretrain_mnet": 16, "end_to_end": 10}
 
 
 @dataclass(frozen=True)
-class Levers:
-    """What a row switches on."""
+class Optimisations:
+    """The optimisations that a row switches on."""
 
     name: str = "eager fp32 NCHW"
     unpool: bool = False
@@ -61,18 +61,18 @@ class Levers:
 
 @dataclass
 class Row:
-    """A run with its levers, and what was measured of it: seconds of a step, and bytes at its peak."""
+    """A run with its optimisations, and its measurements: seconds per step, one per round, and bytes at its peak."""
 
-    levers: Levers
+    optimisations: Optimisations
     run: Run
     seconds: list[float] = field(default_factory=list)
     peak: int = 0
 
 
-def rows_of(stage: str, compiled: bool) -> Iterator[Levers]:
-    """The levers of each row, added one by one; T-Net has nothing to unpool."""
-    levers = Levers()
-    yield levers
+def rows_of(stage: str, compiled: bool) -> Iterator[Optimisations]:
+    """Return the optimisations of each row, added one by one; T-Net has no unpooling."""
+    optimisations = Optimisations()
+    yield optimisations
     names = {
         "unpool": "our unpooling",
         "channels_last": "channels_last",
@@ -84,33 +84,33 @@ def rows_of(stage: str, compiled: bool) -> Iterator[Levers]:
     if compiled:
         names |= {"compile": "torch.compile", "graphs": "CUDA graphs"}
     for key, name in names.items():
-        levers = replace(levers, name=f"+ {name}", **{key: True})
-        yield levers
+        optimisations = replace(optimisations, name=f"+ {name}", **{key: True})
+        yield optimisations
 
 
-def config_of(stage: str, levers: Levers, sizes: dict[str, Any], batch: int) -> Config:
-    """The configuration of a row."""
+def config_of(stage: str, optimisations: Optimisations, sizes: dict[str, Any], batch: int) -> Config:
+    """Return the configuration of a row."""
     unused = {"tnet_checkpoint": Path("-"), "mnet_checkpoint": Path("-")} if stage == "end_to_end" else {}
-    form = {"channels_last": levers.channels_last, "compile": levers.compile}
-    precision = "bf16" if levers.bf16 else "fp32"
+    form = {"channels_last": optimisations.channels_last, "compile": optimisations.compile}
+    precision = "bf16" if optimisations.bf16 else "fp32"
     return Config(mode=stage, data_root=Path("-"), batch_size=batch, precision=precision, **form, **sizes, **unused)
 
 
-def run_with(levers: Levers, config: Config, device: torch.device) -> Run:
-    """A run as training sets it up, from random weights."""
+def run_with(optimisations: Optimisations, config: Config, device: torch.device) -> Run:
+    """Return a run as training sets it up, with random weights."""
     torch.manual_seed(0)
     tnet, alpha = TNet(config.backbone, config.output_stride), MNet(config.mnet_width)
     network = {"pretrain_tnet": tnet, "pretrain_mnet": alpha}.get(config.mode) or SHM(tnet, alpha)
     run = new_run(network, config, ProcessContext(device))
-    if levers.graphs:  # off a GPU there are none, and this is torch.compile
+    if optimisations.graphs:  # without a GPU there are no graphs, and this is torch.compile
         run.forward = torch.compile(network, mode="reduce-overhead")
     groups = parameter_groups(network, config)
-    run.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=0.0, fused=levers.fused)
+    run.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=0.0, fused=optimisations.fused)
     return run
 
 
 def batch_of(config: Config) -> Batch:
-    """A batch as the loader gives it."""
+    """Return a batch of random pictures, as the loader returns batches."""
     count, patch_size = config.batch_size, config.mnet_size
 
     def pixels(channels: int, side: int) -> Tensor:
@@ -131,7 +131,7 @@ def batch_of(config: Config) -> Batch:
 
 @contextmanager
 def unpooling(ours: bool) -> Iterator[None]:
-    """M-Net with our pooling and unpooling, or torch's."""
+    """Use our pooling and unpooling in M-Net, or torch's."""
     if ours:
         yield
         return
@@ -144,9 +144,9 @@ def unpooling(ours: bool) -> Iterator[None]:
 
 
 def step_of(row: Row, batch: Batch, steps: int = 1) -> float:
-    """Does some steps and gives the seconds of one."""
+    """Run some steps and return the seconds per step."""
     device = row.run.context.device
-    with unpooling(row.levers.unpool):
+    with unpooling(row.optimisations.unpool):
         synchronise(device)
         begun = time.perf_counter()
         for _ in range(steps):
@@ -156,7 +156,7 @@ def step_of(row: Row, batch: Batch, steps: int = 1) -> float:
 
 
 def peak_of(row: Row, batch: Batch) -> int:
-    """The bytes that a step needs at its peak, weights and optimiser included; 0 where torch does not count them."""
+    """Return the peak bytes of a step, weights and optimiser included; 0 on a CPU, where torch does not count."""
     if row.run.context.device.type != "cuda":
         return 0
     states = (value for state in row.run.optimizer.state.values() for value in state.values())
@@ -168,13 +168,13 @@ def peak_of(row: Row, batch: Batch) -> int:
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits for the GPU."""
+    """Wait until the GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    """FLOP/s of a large matrix product, the best of some."""
+    """Return the FLOP/s of a large matrix product, the best of eight."""
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     times = []
     for _ in range(8):
@@ -187,16 +187,16 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 
 def measure(stage: str, sizes: dict[str, Any], batch: int, options: dict[str, Any]) -> tuple[list[Row], int]:
-    """The rows of a stage, measured in turns, and the FLOPs of a step."""
+    """Return the measured rows of a stage, and the FLOPs of a step."""
     device, rows = options["device"], []
-    for levers in rows_of(stage, options["compiled"]):
-        config = config_of(stage, levers, sizes, batch)
-        rows.append(Row(levers, run_with(levers, config, device)))
+    for optimisations in rows_of(stage, options["compiled"]):
+        config = config_of(stage, optimisations, sizes, batch)
+        rows.append(Row(optimisations, run_with(optimisations, config, device)))
     data = batch_of(rows[0].run.config)
     with FlopCounterMode(display=False) as counter:
         step_of(rows[0], data)
     for row in rows:
-        step_of(row, data, 2)  # warms up: compiles, chooses kernels, makes the optimiser's state
+        step_of(row, data, 2)  # warm-up: compiles, chooses kernels, creates the optimiser's state
         row.peak = peak_of(row, data)
     for _ in range(options["repeats"]):
         for row in rows:
@@ -205,9 +205,9 @@ def measure(stage: str, sizes: dict[str, Any], batch: int, options: dict[str, An
 
 
 def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> float:
-    """The images/s of a row that is fed from a folder, of its images/s on pictures in memory.
+    """Return the ratio of the images/s of a row that is fed from a folder to its images/s on pictures in memory.
 
-    Both take turns. What the workers have made in the other's turn is used up before the clock starts.
+    Both alternate. Batches that the workers made in the meantime are used up before the clock starts.
     """
     config = row.run.config.model_copy(update={"data": kind_of(root), "data_root": root, "num_workers": workers})
     dataset = TrainingSet(config.model_copy(update={"max_epoch": 10**6}))
@@ -227,9 +227,9 @@ def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> fl
 
 
 def table(rows: list[Row], flops: int, rate: float) -> Iterator[str]:
-    """The rows of a stage in Markdown. Ratios are medians of those within a turn."""
+    """Return the rows of a stage in Markdown. Ratios are medians of the ratios within a round."""
     batch = rows[0].run.config.batch_size
-    yield "| | faster than the first row | images/s | ms a step | peak memory | of the matmul rate |"
+    yield "| | speed-up | images/s | ms per step | peak memory | share of matmul rate |"
     yield "|---|---:|---:|---:|---:|---:|"
     for row in rows:
         ratio = median(first / own for first, own in zip(rows[0].seconds, row.seconds, strict=True))
@@ -237,11 +237,11 @@ def table(rows: list[Row], flops: int, rate: float) -> Iterator[str]:
         memory = f"{row.peak / 2**30:.2f} GiB" if row.peak else "-"
         share = flops / seconds / rate
         cells = f"{ratio:.2f}x", f"{batch / seconds:.1f}", f"{1000 * seconds:.1f}", memory, f"{share:.1%}"
-        yield f"| {row.levers.name} | {' | '.join(cells)} |"
+        yield f"| {row.optimisations.name} | {' | '.join(cells)} |"
 
 
 def machine(device: torch.device) -> str:
-    """What the figures were measured on."""
+    """Return a description of the machine and the packages."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else _cpu()
     tf32 = f", TF32 in convolutions: {torch.backends.cudnn.allow_tf32}" if device.type == "cuda" else ""
     return f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}, Python {platform.python_version()}{tf32}"
@@ -256,17 +256,21 @@ def _cpu() -> str:
 
 
 @click.command()
-@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), default=STAGES, help="By default all.")
-@click.option("--batch", type=click.IntRange(1), help="Images a step; by default the paper's, on a CPU 2.")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), default=STAGES, help="Default: all.")
+@click.option("--batch", type=click.IntRange(1), help="Images per step; default: the paper's, on a CPU 2.")
 @click.option("--paper/--small", default=None, help="The paper's sizes (default on a GPU) or small ones (on a CPU).")
-@click.option("--repeats", default=5, show_default=True, help="Turns.")
-@click.option("--steps", type=click.IntRange(1), help="Steps a turn; by default 5, on a CPU 1.")
-@click.option("--compile/--no-compile", "compiled", default=None, help="Measure torch.compile, by default on a GPU.")
+@click.option("--repeats", default=5, show_default=True, help="Number of rounds.")
+@click.option("--steps", type=click.IntRange(1), help="Steps per round; default: 5, on a CPU 1.")
+@click.option(
+    "--compile/--no-compile", "compiled", default=None, help="Measure torch.compile; default: on a GPU only."
+)
 @click.option("--cuda/--no-cuda", default=True, help="Use a GPU if there is one.")
 @click.option(
-    "--fed", type=click.Path(path_type=Path), help="A data set, shards or a plan to feed the last row from."
+    "--fed", type=click.Path(path_type=Path), help="Folder of a data set, shards or a plan that feeds the last row."
 )
-@click.option("--workers", type=click.IntRange(1), default=CORES, show_default=True, help="Processes that feed it.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=CORES, show_default=True, help="Worker processes for --fed."
+)
 def main(  # noqa: PLR0917
     stages: tuple[str, ...],
     batch: int | None,
@@ -278,7 +282,7 @@ def main(  # noqa: PLR0917
     fed: Path | None,
     workers: int,
 ) -> None:
-    """Measure a training step of each stage, lever by lever, and print tables in Markdown."""
+    """Measure a training step of each stage, one optimisation after the other, and print tables in Markdown."""
     device = default_device(cuda)
     gpu = device.type == "cuda"
     paper = gpu if paper is None else paper
@@ -297,13 +301,13 @@ def main(  # noqa: PLR0917
         count = batch or (PAPER_BATCH[stage] if gpu else 2)
         rows, flops = measure(stage, sizes, count, options)
         shown = ", ".join(f"{key} {value}" for key, value in sizes.items())
-        click.echo(f"\n### {stage}, batch {count}\n\n{shown}; {flops / count / 1e9:.1f} GFLOP an image and step.\n")
+        click.echo(f"\n### {stage}, batch {count}\n\n{shown}; {flops / count / 1e9:.1f} GFLOP per image and step.\n")
         for line in table(rows, flops, max(rates.values())):
             click.echo(line)
         if fed is not None:
             share = fed_share(rows[-1], fed, workers, options)
             click.echo(
-                f"\nFed by {workers} workers from {kind_of(fed)}: {share:.0%} of the images/s of the last row."
+                f"\nFed by {workers} workers from {kind_of(fed)}, the last row reaches {share:.0%} of its images/s."
             )
 
 

@@ -1,14 +1,14 @@
-"""Training sets made in two ways from the same photographs, and the photographs to test on.
+"""Makes training sets in two ways from the same photographs, and writes the photographs for the tests.
 
-One way is that of public scripts ("plain"), one is ours. They differ in three things and in nothing else:
+One way is that of public scripts ("plain"), the other is ours. They differ in three things only:
 
-- colours: the foreground has the colours of the photo, against the estimate that is free of the old background;
-- backgrounds: photographs as they come, some with people, against photographs without people. Both pools are equally
-  large and hold the same photographs, but that those with people have taken the places of some;
-- trimaps: alpha > 0, eroded by a kernel of 12 px and dilated by one of 15, against those of the soft alpha.
+- colours: plain takes the colours of the photo, ours the estimate, which contains no old background;
+- backgrounds: plain takes all photographs, some with people, ours those without people. Both pools have the same size
+  and the same photographs, except that in the plain pool photographs with people replace some of the others;
+- trimaps: plain takes alpha > 0, eroded by a kernel of 12 px and dilated by one of 15; ours derives them from alpha.
 
-`shm_data.building.build` makes both with the same draws: names, alphas, originals and the places of backgrounds are
-equal.
+`shm_data.composite` makes both sets with the same draws: names, alphas, originals, and the positions of backgrounds
+in their pool are equal.
 """
 
 import shutil
@@ -34,7 +34,7 @@ from shm_data.sources import backgrounds
 
 @dataclass(frozen=True)
 class Way:
-    """How a set is made: of the three things, those that are as ours."""
+    """How a set is made: each of the three things is plain, or ours if true."""
 
     name: str
     colours: bool = False
@@ -43,10 +43,10 @@ class Way:
 
 
 PLAIN, OURS = Way("plain"), Way("ours", colours=True, backgrounds=True, trimaps=True)
-ONE_THING = tuple(Way(thing, **{thing: True}) for thing in ("colours", "backgrounds", "trimaps"))
+ONE_OF_OURS = tuple(Way(thing, **{thing: True}) for thing in ("colours", "backgrounds", "trimaps"))
 
-# What sets are made from: three people with soft mattes, six with binary masks, and three animals with fur.
-LEARNT = (
+# Photographs for training: three people with soft mattes, six with binary masks, and three animals with fur.
+TRAINING = (
     ("bluestyle97_shm/sample_image.png", "bluestyle97_shm/sample_alpha.png"),
     ("tsing90_shm/0000.jpg", "tsing90_shm/0000-AIT.png"),
     ("carvekit_docs/1.jpg", "carvekit_docs/1_bg_removed.png"),
@@ -59,18 +59,18 @@ LEARNT = (
     ("pymatting_lemur/lemur.png", "pymatting_lemur/lemur_alpha.png"),
 )
 
-# What is tested on: objects with captured mattes and drawn trimaps, and people whose mattes a network made.
+# Photographs for tests: objects with captured mattes and drawn trimaps, and people whose mattes a network made.
 OBJECTS = tuple(f"GT{number}" for number in ("01", "04", "13", "18", "21", "25"))
 PEOPLE = ("p_51c916fc", "p_bc5cfad1", "p_bd6af989")
 
-# The long edge that no picture exceeds, to learn from or to test on: that of the objects.
+# The longest edge of all pictures, for training and tests: that of the objects.
 LONGEST = 800
 
 
 def write_photos(root: Path, folder: Path) -> None:
-    """Writes what to learn from to photos/ and alphas/ in `folder`, scaled down, each alpha as large as its photo."""
+    """Write the photographs for training to photos/ and alphas/ in `folder`, scaled down, in equal sizes."""
     make_folders(folder / "photos", folder / "alphas")
-    for number, (photo, matte) in enumerate(LEARNT):
+    for number, (photo, matte) in enumerate(TRAINING):
         image, alpha = _pair(root / "fg" / photo, root / "fg" / matte)
         images.write_png(folder / "photos" / f"f{number:02}.png", image)
         images.write_png(folder / "alphas" / f"f{number:02}.png", alpha)
@@ -83,7 +83,7 @@ def _pair(photo: Path, matte: Path) -> tuple[Array, Array]:
 
 
 def write_backgrounds(root: Path, folder: Path, seed: int) -> None:
-    """Writes the pools of the photographs that VOC and COCO have under `root`."""
+    """Write the pools of background photographs from VOC and COCO under `root`."""
     roots = {"vocroot": [root / "voc_mini"], "cocoroot": [root / "coco_mini"]}
     without = [background.path for background in backgrounds.scan(**roots).backgrounds]
     every = [background.path for background in backgrounds.scan(**roots, people=True).backgrounds]
@@ -91,25 +91,24 @@ def write_backgrounds(root: Path, folder: Path, seed: int) -> None:
 
 
 def write_pools(without: Sequence[Path], people: Sequence[Path], folder: Path, seed: int) -> None:
-    """Writes two pools of as many photographs to `folder`: empty/ those `without` people, and mixed/.
+    """Write two pools of the same size to `folder`: empty/ with the photographs `without` people, and mixed/.
 
-    In mixed/ photographs of `people`, drawn at random, have taken so many random places that their share is that
-    among all photographs.
+    In mixed/, random photographs of `people` replace random others. Their share is that among all photographs.
     """
     drawn = draws(seed, "people")
-    places = sorted(range(len(without)), key=lambda _: next(drawn))
+    positions = sorted(range(len(without)), key=lambda _: next(drawn))
     shown = sorted(people, key=lambda _: next(drawn))
     share = round(len(without) * len(people) / (len(without) + len(people)))
     empty = dict(enumerate(without))
-    mixed = empty | dict(zip(places[:share], shown[:share], strict=True))
+    mixed = empty | dict(zip(positions[:share], shown[:share], strict=True))
     for name, pool in (("empty", empty), ("mixed", mixed)):
         make_folders(folder / name)
-        for place, path in pool.items():
-            shutil.copyfile(path, folder / name / f"b{place:03}{path.suffix}")
+        for position, path in pool.items():
+            shutil.copyfile(path, folder / name / f"b{position:03}{path.suffix}")
 
 
 def make_set(way: Way, sources: Path, folder: Path, seed: int, numbg: int) -> None:
-    """Makes the set of a way in `folder`, from the photos/, alphas/, empty/ and mixed/ in `sources`."""
+    """Make the set of a way in `folder` from photos/, alphas/, empty/ and mixed/ in `sources`."""
     options = CompositeOptions(
         inimg=sources / "photos",
         inalp=sources / "alphas",
@@ -121,15 +120,15 @@ def make_set(way: Way, sources: Path, folder: Path, seed: int, numbg: int) -> No
     )
     composite(options, folder)
     names = read_names(folder, "train")
-    write_names(folder, "val", names[:1])  # training asks for one, but scores and pictures on the way are off
+    write_names(folder, "val", names[:1])  # training needs one, although it neither scores nor writes pictures
     if not way.trimaps:
         for name in names:
             _, alpha, trimap = Layout(folder).sample(name)
-            images.write_png(trimap, binarised(images.read_alpha(alpha)))
+            images.write_png(trimap, plain_trimap(images.read_alpha(alpha)))
 
 
-def binarised(alpha: Array) -> Array:
-    """The trimap (H, W) of an alpha (H, W) uint8 in the plain way: all of alpha > 0 counts as foreground."""
+def plain_trimap(alpha: Array) -> Array:
+    """Return the trimap (H, W) of an alpha (H, W) uint8 in the plain way: alpha > 0 counts as foreground."""
     shown = (alpha > 0).astype(np.uint8)
     erode, dilate = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)) for width in (12, 15))
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
@@ -138,17 +137,17 @@ def binarised(alpha: Array) -> Array:
     return trimap
 
 
-def ours(alpha: Array) -> Array:
-    """The trimap (H, W) of an alpha (H, W) uint8 as `shm-data` derives it by default."""
+def our_trimap(alpha: Array) -> Array:
+    """Return the trimap (H, W) of an alpha (H, W) uint8 as `shm-data` derives it by default."""
     return derive_trimap(alpha, trimap_rule("", (alpha.shape[1], alpha.shape[0]), 0, TrimapOptions()))
 
 
 def write_tests(root: Path, folder: Path) -> None:
-    """Writes objects/ and people/ to `folder`: real photographs in the layout of a set, as its val."""
+    """Write objects/ and people/ to `folder`: real photographs in the layout of a data set, as its val split."""
     people, gt27 = root / "fg" / "p3m_demo", root / "fg" / "alphamatting_gt27"
     for name in PEOPLE:
         image, alpha = _pair(people / "original" / f"{name}.jpg", people / "alpha" / f"{name}.png")
-        _write_sample(folder / "people", name, image, alpha, ours(alpha))
+        _write_sample(folder / "people", name, image, alpha, our_trimap(alpha))
     for name in OBJECTS:
         image, alpha = _pair(gt27 / "input" / f"{name}.png", gt27 / "GT" / f"{name}.png")
         trimap = images.read_trimap(gt27 / "trimap" / "Trimap1" / f"{name}.png")

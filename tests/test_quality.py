@@ -1,4 +1,4 @@
-"""The two sets of the benchmark differ as they are meant to, in nothing else, and its tables count rightly."""
+"""The sets of the benchmark differ in what they should and in nothing else, and its tables are correct."""
 
 import dataclasses
 import importlib
@@ -30,7 +30,7 @@ def quality(ways):
 
 @pytest.fixture
 def pictures(ways, sources):
-    """The small foregrounds, and pools of which places 0 to 8 are photographs 0 to 8, or some of 9 with people."""
+    """The small foregrounds, and pools whose positions 0 to 8 hold photographs 0 to 8, or some of 9 with people."""
     (sources / "people").mkdir()
     for number in range(9):
         images.write_png(sources / "people" / f"{number}.png", photo(200 + number, (128, 200)))
@@ -41,9 +41,9 @@ def pictures(ways, sources):
 
 @pytest.fixture
 def sets(ways, pictures, tmp_path):
-    """The sets of all ways by name, as name -> (image, alpha, trimap)."""
+    """The sets of all ways, by name: name -> (image, alpha, trimap)."""
     found = {}
-    for way in (ways.PLAIN, ways.OURS, *ways.ONE_THING):
+    for way in (ways.PLAIN, ways.OURS, *ways.ONE_OF_OURS):
         root = tmp_path / "sets" / way.name
         ways.make_set(way, pictures, root, SEED, NUMBG)
         found[way.name] = {name: read(root, name) for name in read_names(root, "train")}
@@ -60,7 +60,7 @@ def is_composite(name):
 
 
 def shows_people(pictures, name):
-    """Whether the background of a sample is another in the pool with people."""
+    """Return whether the background of a sample was replaced in the pool with people."""
     stem = name.partition("_")[2]
     empty, mixed = ((pictures / pool / stem).read_bytes() for pool in ("empty", "mixed"))
     return empty != mixed
@@ -114,31 +114,31 @@ def test_our_trimaps_change_trimaps_alone(sets, ways):
     for name, (image, alpha, trimap) in sets["trimaps"].items():
         plain = sets["plain"][name]
         np.testing.assert_array_equal(image, plain[0])
-        np.testing.assert_array_equal(trimap, ways.ours(alpha))
-        np.testing.assert_array_equal(plain[2], ways.binarised(alpha))
+        np.testing.assert_array_equal(trimap, ways.our_trimap(alpha))
+        np.testing.assert_array_equal(plain[2], ways.plain_trimap(alpha))
 
 
-def test_our_way_is_all_three_things(sets):
+def test_our_set_differs_in_all_three_things(sets):
     for name, (image, _, trimap) in sets["ours"].items():
         np.testing.assert_array_equal(trimap, sets["trimaps"][name][2])
         changed = [np.any(sets[way][name][0] != sets["plain"][name][0]) for way in ("colours", "backgrounds")]
         assert np.any(image != sets["plain"][name][0]) == any(changed)
 
 
-def test_a_binarised_trimap_calls_soft_pixels_known_and_ours_never(ways):
+def test_a_plain_trimap_calls_soft_pixels_known_and_ours_never(ways):
     alpha = np.tile(np.linspace(0, 255, 200).astype(np.uint8), (200, 1))
     soft = (alpha > 0) & (alpha < 255)
-    assert np.mean(ways.binarised(alpha)[soft] == 255) > 0.9
-    assert np.all(ways.ours(alpha)[soft] == 128)
+    assert np.mean(ways.plain_trimap(alpha)[soft] == 255) > 0.9
+    assert np.all(ways.our_trimap(alpha)[soft] == 128)
 
 
-def test_what_perfect_networks_leave_is_what_the_trimap_says_wrongly(quality, tmp_path):
+def test_the_error_of_perfect_networks_is_that_of_the_known_trimap(quality, tmp_path):
     alpha = matte(0)
     write_test(tmp_path / "people", alpha)
     wrong = np.where(alpha == 255, 255, 0).astype(np.uint8)  # knows all, and calls the soft edge background
     expected = (alpha[alpha < 255] / 255).sum() / 1000
-    assert quality.left_over(lambda _: wrong, tmp_path / "people") == pytest.approx(expected)
-    assert quality.left_over(quality.ours, tmp_path / "people") == 0
+    assert quality.remaining_error(lambda _: wrong, tmp_path / "people") == pytest.approx(expected)
+    assert quality.remaining_error(quality.our_trimap, tmp_path / "people") == 0
 
 
 def test_the_table_shows_ratios_differences_means_and_spreads(quality):
@@ -169,9 +169,10 @@ def test_soft_pixels_are_found_with_their_share_and_their_sign(quality, tmp_path
 
 @pytest.mark.parametrize("sizes", ["small", "large"])
 def test_all_sizes_are_configurations_that_training_takes(quality, sizes):
-    given = {"data_root": "d", "tnet_checkpoint": "t", "mnet_checkpoint": "m"}
+    checkpoints = {"end_to_end": {"tnet_checkpoint": "t", "mnet_checkpoint": "m"}}
     for mode in set(quality.SIZES[sizes]) - {"set"}:
-        quality.Config(mode=mode, **given | quality.SIZES[sizes][mode] | quality.SAME | quality.NEVER)
+        given = {"data_root": "d"} | checkpoints.get(mode, {})
+        quality.Config(mode=mode, **given | quality.SIZES[sizes][mode] | quality.SAME | quality.ONLY_TRAIN)
 
 
 def test_a_network_is_trained_scored_and_scored_the_same_again(quality, pictures, tmp_path, monkeypatch):
@@ -200,6 +201,6 @@ def write_test(root, alpha):
 
 
 def scored(quality, value):
-    """The same error in everything."""
+    """Return scores that all have the same value."""
     regions = {region: dict.fromkeys(quality.METRICS, value) for region in ("unknown", "whole")}
     return dict.fromkeys(("objects", "people"), regions | {"soft": {"share": value, "bias": -value}})
