@@ -209,6 +209,26 @@ def test_a_run_that_planned_while_another_wrote_is_refused(sources, tmp_path):
     assert contents(layout.root) == before
 
 
+@pytest.mark.parametrize("name", ["photos/p1.png", "alphas/p1.png", "places/b3.png"])
+def test_a_source_that_changes_while_samples_are_made_is_named_and_nothing_is_complete(sources, tmp_path, name):
+    composite(options(sources), tmp_path / "whole")
+    path, root = sources / name, tmp_path / "out"
+    before, times = path.read_bytes(), path.stat()
+
+    def change(items, total, label):
+        del total
+        if label == "compositing":
+            images.write_png(path, matte(9) if "alphas" in name else photo(99, (152, 200)))
+        return items
+
+    fault = fault_of(composite, options(sources), root, progress=change)
+    assert path.name in str(fault) and not (root / "train.txt").exists()
+    path.write_bytes(before)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    composite(options(sources), root)
+    assert contents(root) == contents(tmp_path / "whole")
+
+
 def test_leftovers_of_a_killed_run_are_cleared(sources, tmp_path):
     root = tmp_path / "out"
     composite(options(sources), root)

@@ -534,6 +534,12 @@ def test_a_source_that_is_gone_is_no_fault_of_the_set_and_is_told(large, ours):
     assert "4 of 16 samples" in verdict.unchecked[-1].phrase and "p1.png" in verdict.unchecked[-1].phrase
 
 
+def test_a_source_that_is_not_what_was_recorded_is_named_once(large, ours):
+    path = large / "alphas" / "p1.png"
+    images.write_png(path, images.read_gray(path) // 2)
+    assert found(ours, deep=100) == [("source", "inalp/p1.png", True)]
+
+
 # Folders before a set is made of them.
 
 

@@ -12,7 +12,7 @@ from shm_data import images
 from shm_data.building.executors import Executor, Threads, Workers
 from shm_data.building.worker import ForegroundJob, Link, RunContext, Task
 from shm_data.dataset.layout import Layout
-from shm_data.dataset.manifest import Manifest
+from shm_data.dataset.manifest import Manifest, changed_sources
 from shm_data.dataset.recipes import Recipe, read_recipes
 from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import BusyError, ShmDataError
@@ -150,10 +150,23 @@ def make_samples(
     jobs = _jobs(recipes(), people, present, context)
     outcomes = itertools.chain.from_iterable(workers.run(_interleaved(jobs, workers.count, size), size))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
+    _require_same_sources(plan.manifest, layout, (recipe for recipe in recipes() if recipe.name not in present))
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
         what = f"{len(faults)} of {len(indices)} samples could not be made; the others are kept"
         raise ShmDataError(what, faults=[f"{outcome.name}: {outcome.fault}" for outcome in faults])
+
+
+def _require_same_sources(manifest: Manifest, layout: Layout, made: Iterator[Recipe]) -> None:
+    """Raise ShmDataError where sources changed while samples were made, and remove the samples made of them."""
+    faults = changed_sources(manifest, manifest.roots)
+    if not faults:
+        return
+    for recipe in made:
+        if not faults.keys().isdisjoint(manifest.keys_of(recipe)):
+            layout.sample(recipe.name)[0].unlink(missing_ok=True)
+    what = "sources changed while samples were made of them; restore them, and run the same command again"
+    raise ShmDataError(what, faults=[f"{what}: {fault}" if len(faults) == 1 else fault for fault in faults.values()])
 
 
 @contextlib.contextmanager

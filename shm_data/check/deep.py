@@ -1,6 +1,6 @@
 """Samples made again from their sources, and compared with what is on disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from shm_data.building import worker
 from shm_data.building.render import Sample
 from shm_data.check.findings import Finding, Unchecked, error, warning
 from shm_data.check.index import recipes_of
+from shm_data.dataset.fingerprints import changed
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, versions
 from shm_data.dataset.recipes import Recipe
@@ -19,6 +20,7 @@ from shm_data.dataset.store import Plan
 from shm_data.errors import ShmDataError
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
+from shm_data.sources.types import path_of
 
 # Levels by which another version of a library may round differently.
 _ROUNDING = 2
@@ -39,7 +41,7 @@ def rerender(
         if isinstance(result, ShmDataError):
             faults.append(result)
         else:
-            findings += result
+            findings += (finding for finding in result if finding not in findings)  # samples share their sources
     if not faults:
         return findings, []
     phrase = f"{len(faults)} of {len(recipes)} samples against their sources ({faults[0]})"
@@ -48,6 +50,8 @@ def rerender(
 
 def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding] | ShmDataError:
     """Where a sample is not what its recipe makes, or why it cannot be made."""
+    if changes := list(_changed_sources(recipe, manifest)):
+        return changes
     try:
         sample = _made_again(recipe, manifest)
     except ShmDataError as fault:
@@ -60,6 +64,14 @@ def _compare(layout: Layout, manifest: Manifest, recipe: Recipe) -> list[Finding
         _judge(trimap, images.read_gray, sample.trimap, images.encode(sample.trimap), manifest),
     ]
     return [finding for finding in findings if finding is not None]
+
+
+def _changed_sources(recipe: Recipe, manifest: Manifest) -> Iterator[Finding]:
+    """Return a finding for each source of a sample whose contents are no longer what they were."""
+    for key in manifest.keys_of(recipe):
+        path = path_of(key, manifest.roots)
+        if path.is_file() and (differing := changed(manifest.sources[key], path, verify=True)):
+            yield error("source", key, *differing)
 
 
 def _made_again(recipe: Recipe, manifest: Manifest) -> Sample:

@@ -14,7 +14,7 @@ _SHOWN = 5
 Kind = Literal[
     "record", "list", "missing", "orphan", "unpaired", "unreadable", "channels", "size",
     "blank", "swapped", "inverted", "premultiplied", "binary", "noise", "maximum", "holes",
-    "trimap", "foreground", "leak", "near_duplicate", "rerender",
+    "trimap", "foreground", "leak", "near_duplicate", "source", "rerender",
 ]  # fmt: skip
 
 KINDS: dict[Kind, str] = {
@@ -38,6 +38,7 @@ KINDS: dict[Kind, str] = {
     "foreground": "a sample shows another foreground than its recipe names",
     "leak": "train and val share a foreground, a group or a background",
     "near_duplicate": "foregrounds in train and val are nearly the same picture",
+    "source": "a source is not what was recorded when the data set was made",
     "rerender": "a sample is not what its recipe makes",
 }
 

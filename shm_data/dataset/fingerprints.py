@@ -15,8 +15,8 @@ class Fingerprint(NamedTuple):
 
 def fingerprint_of(path: Path) -> Fingerprint:
     """Return the fingerprint of a file. Raises OSError where it cannot be read."""
+    status = path.stat()  # first: a file that changes while it is read gets another time than this one
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    status = path.stat()
     return Fingerprint(status.st_size, status.st_mtime_ns, digest)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from shm_data import __version__
 from shm_data.dataset.fingerprints import Fingerprint, changed
 from shm_data.dataset.json_model import read_json_model
 from shm_data.dataset.layout import SPLITS, Layout
-from shm_data.dataset.recipes import digest_of, read_recipes
+from shm_data.dataset.recipes import Recipe, digest_of, read_recipes
 from shm_data.errors import ShmDataError, Skipped, counted
 from shm_data.files import write_bytes
 from shm_data.options import CompositeOptions
@@ -78,6 +78,15 @@ class Manifest(BaseModel):
         """The number of files used of each source, by its label."""
         return Counter(key.partition("/")[0] for key in self.sources)
 
+    def keys_of(self, recipe: Recipe) -> Iterator[str]:
+        """Return the keys of the sources that a sample is made of."""
+        for foreground in self.foregrounds:
+            files = foreground.files
+            if files.name in (recipe.foreground, recipe.partner):
+                yield from filter(None, (files.image, files.alpha, files.trimap))
+        if recipe.background is not None:
+            yield recipe.background
+
 
 def read_manifest(layout: Layout) -> Manifest | None:
     """Return the record of the data set in a folder, None where there is none.
@@ -110,18 +119,31 @@ def refuse_changed_sources(
 
     Files with the recorded size and time are trusted, unless `verify` asks to compare their contents.
     """
-
-    def fault_of(source: tuple[str, Fingerprint]) -> str:
-        key, then = source
-        known = key.partition("/")[0] in roots
-        differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
-        return str(ShmDataError(key, found=differing[0], expected=differing[1])) if differing else ""
-
-    results = spread(fault_of, manifest.sources.items(), jobs, ordered=True, batch=64)
-    faults = [fault for fault in progress(results, len(manifest.sources), "checking sources") if fault]
+    faults = list(changed_sources(manifest, roots, verify=verify, jobs=jobs, progress=progress).values())
     if faults:
         what = "sources have changed since the data set was made; restore them, or use another --savedir"
         raise ShmDataError(what, faults=[f"{what}: {faults[0]}"] if len(faults) == 1 else faults)
+
+
+def changed_sources(
+    manifest: Manifest,
+    roots: Mapping[str, Path],
+    *,
+    verify: bool = False,
+    jobs: int = -1,
+    progress: Progress = quiet,
+) -> dict[str, ShmDataError]:
+    """Return a fault for the key of each source of a data set that is gone or has changed."""
+
+    def fault_of(source: tuple[str, Fingerprint]) -> ShmDataError | None:
+        key, then = source
+        known = key.partition("/")[0] in roots
+        differing = changed(then, path_of(key, roots), verify=verify) if known else ("nothing", f"{then.size} bytes")
+        return ShmDataError(key, found=differing[0], expected=differing[1]) if differing else None
+
+    results = spread(fault_of, manifest.sources.items(), jobs, ordered=True, batch=64)
+    faults = progress(results, len(manifest.sources), "checking sources")
+    return {key: fault for key, fault in zip(manifest.sources, faults, strict=True) if fault is not None}
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
