@@ -134,9 +134,10 @@ def make_samples(
     layout = Layout(dataset.root.absolute())
     make_folders(*layout.folders)
     indices = executor.indices(plan.manifest.counts.samples)
+    belongs = plan.manifest.membership()
 
     def recipes() -> Iterator[Recipe]:
-        return read_recipes(layout.recipes, indices.stop, indices.start)
+        return read_recipes(layout.recipes, indices.stop, indices.start, belongs=belongs)
 
     present = _present(layout, plan, recipes(), shared=executor.shared)
     if verify:
@@ -150,23 +151,26 @@ def make_samples(
     jobs = _jobs(recipes(), people, present, context)
     outcomes = itertools.chain.from_iterable(workers.run(_interleaved(jobs, workers.count, size), size))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
-    _require_same_sources(plan.manifest, layout, (recipe for recipe in recipes() if recipe.name not in present))
+    changes = changed_sources(plan.manifest, plan.manifest.roots)
+    _remove_made_of(changes, plan.manifest, layout, (recipe for recipe in recipes() if recipe.name not in present))
     if faults:
         faults.sort(key=lambda outcome: outcome.name)
         what = f"{len(faults)} of {len(indices)} samples could not be made; the others are kept"
         raise ShmDataError(what, faults=[f"{outcome.name}: {outcome.fault}" for outcome in faults])
+    if changes:
+        what = "sources changed while samples were made of them; restore them, and run the same command again"
+        raise ShmDataError(
+            what, faults=[f"{what}: {fault}" if len(changes) == 1 else fault for fault in changes.values()]
+        )
 
 
-def _require_same_sources(manifest: Manifest, layout: Layout, made: Iterator[Recipe]) -> None:
-    """Raise ShmDataError where sources changed while samples were made, and remove the samples made of them."""
-    faults = changed_sources(manifest, manifest.roots)
-    if not faults:
-        return
-    for recipe in made:
-        if not faults.keys().isdisjoint(manifest.keys_of(recipe)):
+def _remove_made_of(
+    changes: Mapping[str, object], manifest: Manifest, layout: Layout, made: Iterator[Recipe]
+) -> None:
+    """Remove the images of samples made of sources that changed meanwhile, so that the next run makes them again."""
+    for recipe in made if changes else ():
+        if not changes.keys().isdisjoint(manifest.keys_of(recipe)):
             layout.sample(recipe.name)[0].unlink(missing_ok=True)
-    what = "sources changed while samples were made of them; restore them, and run the same command again"
-    raise ShmDataError(what, faults=[f"{what}: {fault}" if len(faults) == 1 else fault for fault in faults.values()])
 
 
 @contextlib.contextmanager

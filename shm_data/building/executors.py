@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from shm_data.building.worker import Outcome, Task, build_task
-from shm_data.dataset.recipes import from_line
+from shm_data.dataset.recipes import parse_line
 from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import ShmDataError
 from shm_data.parallel import count_workers, spread
@@ -137,7 +137,11 @@ def _parts_without_last(dataset: Dataset, ends: list[int]) -> list[int]:
     layout = dataset.layout
     numbers = {end: number for number, end in reversed(list(enumerate(ends, 1)))}
     with layout.recipes.open("rb") as file:
-        lasts = [(numbers[index], from_line(line)) for index, line in enumerate(file, 1) if index in numbers]
+        lasts = [
+            (numbers[index], parse_line(line, f"{layout.recipes}, line {index}"))
+            for index, line in enumerate(file, 1)
+            if index in numbers
+        ]
     return [number for number, recipe in lasts if not layout.holds(recipe.name)]
 
 

@@ -16,7 +16,7 @@ from shm_data.building.render import PreparedForeground, Sample, arrange, render
 from shm_data.building.worker import read_background, read_prepared
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, read_manifest, refuse_changed_sources, versions
-from shm_data.dataset.recipes import Recipe, from_line
+from shm_data.dataset.recipes import Recipe, from_line, parse_line
 from shm_data.draws import draws
 from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
@@ -163,7 +163,7 @@ def open_plan(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
         expected = "a folder that shm-data composite or plan made"
         raise ShmDataError(path=root, found="no dataset.json", expected=expected)
     refuse_changed_sources(manifest, manifest.roots, jobs=jobs, progress=progress)
-    names, offsets, used, shown = _split_of(layout, manifest.counts.samples, split)
+    names, offsets, used, shown = _split_of(layout, manifest, split)
     if not names:
         raise ShmDataError(path=layout.recipes, found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
@@ -172,14 +172,15 @@ def open_plan(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     return PlannedSamples(layout, manifest, people, names, starts, sorted(used), able, cache, versions())
 
 
-def _split_of(layout: Layout, count: int, split: str) -> tuple[list[str], list[int], set[str], set[str]]:
+def _split_of(layout: Layout, manifest: Manifest, split: str) -> tuple[list[str], list[int], set[str], set[str]]:
     """Return the names of a split's samples, their recipes' offsets, and the backgrounds and foregrounds they use."""
     names, offsets, offset = [], [], 0
     used: set[str] = set()
     shown: set[str] = set()
+    belongs = manifest.membership()
     with layout.recipes.open("rb") as file:
-        for line in itertools.islice(file, count):
-            recipe = from_line(line)
+        for number, line in enumerate(itertools.islice(file, manifest.counts.samples), 1):
+            recipe = parse_line(line, f"{layout.recipes}, line {number}", belongs)
             if recipe.split == split:
                 names.append(recipe.name)
                 offsets.append(offset)

@@ -45,7 +45,7 @@ def check_index(
     survey = _survey(layout, index, jobs, progress)
     findings = [*index.findings, *survey.findings, *_leaks(layout, index, survey), *_near_duplicates(survey)]
     left: list[Unchecked] = []
-    if deep and index.manifest is not None:
+    if deep and index.manifest is not None and index.planned is not None:
         of_deep, left = rerender(layout, index.manifest, deep, jobs, progress)
         findings += of_deep
     return Verdict(
@@ -112,7 +112,7 @@ def _checked(index: DatasetIndex, deep: int) -> Iterator[str]:
     if index.manifest is not None and index.manifest.options.group:
         yield "the groups that the splits share"
     yield "foregrounds that are nearly the same in both splits"
-    if deep and index.manifest is not None:
+    if deep and index.manifest is not None and index.planned is not None:
         yield "samples made again from their sources"
 
 
@@ -125,7 +125,7 @@ def _unchecked(index: DatasetIndex, deep: int) -> Iterator[Unchecked]:
         yield Unchecked("leak", "other photos of one person in both splits (made without --group)")
     if not any(index.splits.values()):
         yield Unchecked("leak", "what the splits share (no lists)")
-    if deep and index.manifest is None:
-        yield Unchecked("rerender", "samples against their sources (no dataset.json)")
+    if deep and (index.manifest is None or index.planned is None):
+        yield Unchecked("rerender", "samples against their sources (no dataset.json with its recipes.jsonl)")
     if not deep:
         yield Unchecked("rerender", "samples against their sources (--deep N makes N of them again)")

@@ -52,7 +52,9 @@ def read_index(layout: Layout) -> DatasetIndex:
 
 def recipes_of(layout: Layout, manifest: Manifest | None) -> Iterator[Recipe]:
     """Return the recipes of a data set: as many as its record counts, or all."""
-    return read_recipes(layout.recipes, None if manifest is None else manifest.counts.samples)
+    if manifest is None:
+        return read_recipes(layout.recipes)
+    return read_recipes(layout.recipes, manifest.counts.samples, belongs=manifest.membership())
 
 
 def leaks(recipes: Iterable[Recipe], splits: Mapping[str, str], pattern: str | None) -> list[Finding]:

@@ -4,12 +4,12 @@ import hashlib
 import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, model_validator
 
 from shm_data import __version__
 from shm_data.dataset.fingerprints import Fingerprint, changed
@@ -39,11 +39,11 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int
-    train: int
-    val: int
-    foregrounds: int
-    backgrounds: int
+    samples: NonNegativeInt
+    train: NonNegativeInt
+    val: NonNegativeInt
+    foregrounds: NonNegativeInt
+    backgrounds: NonNegativeInt
 
 
 class Manifest(BaseModel):
@@ -73,10 +73,27 @@ class Manifest(BaseModel):
     layouts: dict[str, str] = {}
     licences: dict[str, dict[str, int]] = {}
 
+    @model_validator(mode="after")
+    def _require_sources(self) -> Self:
+        """Raise ValueError where a file is in no folder of the record, or leads out of it."""
+        files = [each.files for each in self.foregrounds]
+        for key in filter(None, (*self.sources, *(key for f in files for key in (f.image, f.alpha, f.trimap)))):
+            root, *parts = key.split("/")
+            if root not in self.roots or not parts or {"", ".", ".."} & set(parts):
+                raise ValueError(f"{key!r} is no file in a folder of {', '.join(self.roots)}")
+        return self
+
     @property
     def used(self) -> Counter[str]:
         """The number of files used of each source, by its label."""
         return Counter(key.partition("/")[0] for key in self.sources)
+
+    def membership(self) -> Callable[[Recipe], bool]:
+        """Return a function that says whether the sources of a recipe are in this record."""
+        names = {foreground.files.name for foreground in self.foregrounds}
+        partners = names | {None}
+        backgrounds = self.sources.keys() | {None}
+        return lambda r: r.foreground in names and r.partner in partners and r.background in backgrounds
 
     def keys_of(self, recipe: Recipe) -> Iterator[str]:
         """Return the keys of the sources that a sample is made of."""

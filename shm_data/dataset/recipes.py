@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,15 @@ def write_recipes(path: Path, recipes: Iterable[Recipe]) -> str:
     return write_lines(path, (to_line(recipe) for recipe in recipes))
 
 
-def read_recipes(path: Path, count: int | None = None, first: int = 0) -> Iterator[Recipe]:
+def read_recipes(
+    path: Path, count: int | None = None, first: int = 0, *, belongs: Callable[[Recipe], bool] = lambda _: True
+) -> Iterator[Recipe]:
     """Read recipes one by one: of the first `count` in the file those from index `first` on.
 
-    Raises ShmDataError for a missing file or a line that is no recipe.
+    Raises ShmDataError for a missing file, or a line that is no recipe or does not belong to its record.
     """
     for number, line in enumerate(itertools.islice(_lines(path, count), first, None), first + 1):
-        yield _parsed(line, f"{path}, line {number}")
+        yield parse_line(line, f"{path}, line {number}", belongs)
 
 
 def digest_of(path: Path, count: int) -> str:
@@ -104,7 +106,7 @@ def from_line(line: str | bytes) -> Recipe:
         raise ValueError("no plain name, split or index")
     if type(recipe.foreground) is not str or not isinstance(recipe.background, str | None):
         raise TypeError("no names of foreground and background")
-    if not (_are_numbers(recipe.size, 2, least=1) and (recipe.crop is None or _are_numbers(recipe.crop, 4, least=0))):
+    if not (_are_numbers(recipe.size, 2, least=1) and (recipe.crop is None or _is_box(recipe.crop))):
         raise ValueError("no size or crop")
     if recipe.trimap is not None and not _is_rule(recipe.trimap):
         raise ValueError("no trimap rule")
@@ -119,14 +121,22 @@ def _are_numbers(values: tuple[int, ...], count: int, least: int) -> bool:
     return len(values) == count and set(map(type, values)) == {int} and min(values) >= least
 
 
+def _is_box(crop: Box) -> bool:
+    return _are_numbers(crop, 4, least=0) and min(crop[2:]) > 0
+
+
 def _is_rule(rule: TrimapRule) -> bool:
     widths = rule.erode, rule.dilate, rule.tolerance
     return rule.method in ("ellipse", "euclid") and _are_numbers(widths, 3, least=0) and min(widths[:2]) > 0
 
 
-def _parsed(line: bytes, where: str) -> Recipe:
+def parse_line(line: bytes, where: str, belongs: Callable[[Recipe], bool] = lambda _: True) -> Recipe:
+    """Return the recipe of a line. Raises ShmDataError where it is none, or does not belong to its record."""
     try:
-        return from_line(line)
+        recipe = from_line(line)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         found = repr(line.strip()[:80].decode("utf-8", "replace"))
         raise ShmDataError(where, found=found, expected="a recipe") from error
+    if not belongs(recipe):
+        raise ShmDataError(where, found="a source that is not in dataset.json", expected="one that is")
+    return recipe

@@ -170,7 +170,7 @@ def _packed(layout: Layout) -> Packed:
     digests = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
     if manifest is None:
         return Packed(layout, 0, digests, {})
-    recipes = read_recipes(layout.recipes, manifest.counts.samples)
+    recipes = read_recipes(layout.recipes, manifest.counts.samples, belongs=manifest.membership())
     lines = {(recipe.split, recipe.name): f"{to_line(recipe)}\n".encode() for recipe in recipes}
     return Packed(layout, manifest.options.seed, digests, lines)
 

@@ -103,5 +103,9 @@ class Dataset:
             raise BusyError("was changed by another run", path=self.root, expected="the same command again")
 
     def _recorded(self, manifest: Manifest) -> Plan:
-        count = manifest.counts.samples
-        return Plan(manifest, lambda: read_recipes(self.layout.recipes, count), recorded=True, previous=manifest)
+        count, belongs = manifest.counts.samples, manifest.membership()
+
+        def recipes() -> Iterator[Recipe]:
+            return read_recipes(self.layout.recipes, count, belongs=belongs)
+
+        return Plan(manifest, recipes, recorded=True, previous=manifest)
