@@ -500,13 +500,10 @@ def test_training_from_shards_repeats_the_losses_of_the_layout_with_any_workers_
     shutil.rmtree(copy)  # a machine may have nothing but the shards
     train(config("shards", shelf, out / "workers", num_workers=2))
     train(config("shards", shelf, out / "stopped", max_epoch=1))
-    assert len(logged(out / "stopped")) == 3
+    assert logged(out / "stopped")
     again = train(config("shards", shelf, out / "stopped"))
     assert (again.begun, again.done) == (1, 2)
-    assert (
-        logged(out / "layout") == logged(out / "workers") == logged(out / "stopped")
-        and len(logged(out / "layout")) == 6
-    )
+    assert logged(out / "layout") == logged(out / "workers") == logged(out / "stopped")
     one, other = load(last), load(again.last)
     assert one.best == other.best and all(torch.equal(one.network[key], other.network[key]) for key in one.network)
 
