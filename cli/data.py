@@ -70,17 +70,21 @@ def finish(dataset: Path) -> None:
 
 
 @data.command()
-@click.option("--inalp", type=PATH, required=True, help="Folder of alphas.")
+@click.option("--inalp", type=PATH, required=True, help="An alpha, or a folder of alphas.")
 @click.option("--savedir", type=PATH, required=True, help="Folder for the trimaps, one PNG for each alpha.")
+@from_table("prefix")
 @trimap_options
 @jobs
-def trimap(inalp: Path, savedir: Path, jobs: int, **options: Any) -> None:
-    """Derive a trimap from every alpha in a folder."""
+def trimap(inalp: Path, savedir: Path, prefix: str | None, jobs: int, **options: Any) -> None:
+    """Derive a trimap from an alpha, or from every alpha in a folder.
+
+    In a folder of mixed files, photos and trimaps are skipped by their names.
+    """
     from cli.progress import show
     from shm_data.building.trimaps import write_trimaps
     from shm_data.options import TrimapOptions
 
-    remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), jobs, show)
+    remarks = write_trimaps(inalp, savedir, TrimapOptions.checked(**options), jobs, show, prefix=prefix)
     say([f"note: {remark}" for remark in remarks])
     click.echo(f"The trimaps are in {savedir}.")
 

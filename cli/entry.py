@@ -80,7 +80,18 @@ def _message_of_machine(error: Exception) -> str | None:
             return f"cannot continue: {error.strerror}{f': {error.filename}' * bool(error.filename)}"
         case Exception() if is_machine_fault(error):
             return "cannot continue: too little memory"
+        case Exception() if _lacks_threads(error):
+            return "cannot start more threads: give fewer --jobs, or raise the limit of processes (ulimit -u)"
     return None
+
+
+def _lacks_threads(error: BaseException | None) -> bool:
+    """Return whether a thread could not be started. A pool of threads may fail again while it cleans up."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _stdout_is_lost() -> bool:

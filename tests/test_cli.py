@@ -200,6 +200,38 @@ def test_trimap_leaves_photos_and_trimaps_beside_their_alphas_out_and_says_so(tm
     assert images.find(tmp_path / "trimaps") == ["a_alpha.png", "b.png"]
 
 
+def test_trimap_of_a_single_file_is_that_of_its_folder(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "alphas").mkdir(exist_ok=True)
+        images.write_png(tmp_path / "alphas" / f"{name}.png", matte(ord(name)))
+    whole = shm_data("trimap", "--inalp", tmp_path / "alphas", "--savedir", tmp_path / "all")
+    one = shm_data("trimap", "--inalp", tmp_path / "alphas" / "b.png", "--savedir", tmp_path / "one")
+    assert (whole.returncode, one.returncode) == (0, 0), whole.stderr + one.stderr
+    assert images.find(tmp_path / "one") == ["b.png"]
+    assert (tmp_path / "one" / "b.png").read_bytes() == (tmp_path / "all" / "b.png").read_bytes()
+    beside = shm_data("trimap", "--inalp", tmp_path / "alphas" / "b.png", "--savedir", tmp_path / "alphas")
+    assert beside.returncode == 1 and np.array_equal(
+        images.read_alpha(tmp_path / "alphas" / "b.png"), matte(ord("b"))
+    )
+
+
+@pytest.mark.parametrize("names", [("a_pha", "pha_b"), ("A_PHA", "b_pha")])
+def test_trimap_finds_alphas_by_the_word_of_their_names(tmp_path, names):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    images.write_jpeg(folder / "a.jpg", photo(1))
+    images.write_jpeg(folder / "other.jpg", photo(2))
+    for name in names:
+        images.write_png(folder / f"{name}.png", matte(1))
+    command = ["trimap", "--inalp", folder, "--savedir", tmp_path / "trimaps", "--prefix"]
+    result = shm_data(*command, "pha")
+    assert result.returncode == 0, result.stderr
+    assert images.find(tmp_path / "trimaps") == sorted(f"{name}.png" for name in names)
+    assert {line.split(":")[1].strip() for line in result.stdout.splitlines()[:-1]} == {"a.jpg", "other.jpg"}
+    none = shm_data(*command, "matte")
+    assert none.returncode == 1 and "Traceback" not in none.stderr and "'matte'" in none.stderr
+
+
 def test_trimaps_of_real_mattes(realdata, tmp_path):
     for group in ("p3m_demo/alpha", "alphamatting_gt27/GT"):
         target = tmp_path / group
@@ -365,6 +397,28 @@ def test_the_program_keeps_opencv_to_one_thread(tmp_path):
     ) as run:
         out, error = run.communicate(timeout=60)
     assert out.splitlines()[-1] == "1", out + error
+
+
+def test_a_limit_of_threads_is_told_in_a_sentence(sources, tmp_path):
+    """As under `ulimit -u`, which does not hold for root: no more than twenty threads at a time."""
+    hook = """
+import threading
+start = threading.Thread.start
+def refuse(self):
+    if threading.active_count() > 20:
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = refuse
+"""
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = ["composite", *folders(sources), "--savedir", tmp_path / "out"]
+    with program(*command, "-j", 60, stdout=subprocess.PIPE, env=environment) as run:
+        error = run.communicate(timeout=60)[1]
+    assert run.returncode == 1 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("Error: ") and "--jobs" in error and "ulimit -u" in error
+    with program(*command, "-j", 2, stdout=subprocess.PIPE, env=environment) as run:
+        assert run.communicate(timeout=60)[1] and run.returncode == 0
 
 
 def test_only_the_first_of_several_processes_says_that_it_was_interrupted():

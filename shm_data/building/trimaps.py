@@ -1,8 +1,8 @@
-"""Derives a trimap for every alpha in a folder."""
+"""Derive trimaps of alphas that belong to no data set yet."""
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -18,21 +18,22 @@ from shm_data.sources.pairing import ALPHA_WORDS, classify_files, pair, stem_of
 
 
 def write_trimaps(
-    inalp: Path, savedir: Path, options: TrimapOptions, jobs: int = -1, progress: Progress = quiet
+    inalp: Path,
+    savedir: Path,
+    options: TrimapOptions,
+    jobs: int = -1,
+    progress: Progress = quiet,
+    *,
+    prefix: str | None = None,
 ) -> list[str]:
-    """Write a trimap STEM.png for every alpha in a folder and its subfolders, and return remarks on them.
+    """Write a trimap STEM.png of an alpha, or of every alpha in a folder and its subfolders; return remarks on them.
 
-    Photos and trimaps beside their alphas, recognised by name, are skipped with a remark. An existing trimap is kept
-    if it is the same, and never overwritten if it is not.
+    Photos and trimaps beside their alphas, recognised by name, are skipped with a remark. With a `prefix`, the word
+    before or after the names of the alphas, so are all files without it. An existing trimap is kept if it is the
+    same, and never overwritten if it is not.
     Raises ShmDataError that names the alphas without a trimap, once all others are done.
     """
-    if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
-        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", expected="a folder outside the alphas")
-    found = images.find(inalp)
-    if not found:
-        raise ShmDataError(path=inalp, found="no pictures", expected="alphas")
-    others = _photos_and_trimaps(found)
-    alphas = [name for name in found if name not in others]
+    root, alphas, others = _list_alphas(inalp, savedir, prefix)
     taken: dict[str, int] = {}
     targets = {alpha: savedir / f"{unused(stem_of(alpha), taken)}.png" for alpha in alphas}
     folders = {target.parent for target in targets.values()}
@@ -40,7 +41,7 @@ def write_trimaps(
 
     def attempt(alpha: str) -> tuple[str, str] | ShmDataError:
         try:
-            return alpha, _write_trimap(inalp / alpha, targets[alpha], alpha, options)
+            return alpha, _write_trimap(root / alpha, targets[alpha], alpha, options)
         except WriteError:
             raise
         except ShmDataError as error:
@@ -57,12 +58,37 @@ def write_trimaps(
     ]
 
 
-def _photos_and_trimaps(names: Sequence[str]) -> dict[str, str]:
+def _list_alphas(inalp: Path, savedir: Path, prefix: str | None) -> tuple[Path, list[str], dict[str, str]]:
+    """Return the folder of the alphas, their names in it, and the other names with the reasons for skipping them."""
+    if inalp.is_file():
+        return inalp.parent, [inalp.name], {}
+    if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(inalp)):
+        raise ShmDataError("--savedir", found=f"{savedir} inside {inalp}", expected="a folder outside the alphas")
+    found = images.find(inalp)
+    others = _other_files(found, prefix)
+    alphas = [name for name in found if name not in others]
+    if not alphas:
+        expected = "alphas" if prefix is None else f"alphas with {prefix!r} before or after their names"
+        raise ShmDataError(path=inalp, found="none of the pictures" if found else "no pictures", expected=expected)
+    return inalp, alphas, others
+
+
+def _other_files(names: Sequence[str], prefix: str | None) -> dict[str, str]:
     """Return the names in a folder that are no alphas, each with the reason for skipping it."""
-    mixed = classify_files(names, ALPHA_WORDS)
-    photos = pair(mixed.images, mixed.alphas, ALPHA_WORDS).matched
+    words, literal = ((prefix,), True) if prefix else (ALPHA_WORDS, False)
+    mixed = classify_files(names, words, literal=literal)
+    photos = pair(mixed.images, mixed.alphas, words, literal=literal).matched
     skipped = {photo: f"skipped, by its name the photo of {alpha}" for photo, alpha in photos.items()}
-    return skipped | dict.fromkeys(mixed.trimaps, "skipped, by its name a trimap")
+    skipped |= dict.fromkeys(mixed.trimaps, "skipped, by its name a trimap")
+    if prefix:
+        others = (name for name in names if not _has_word(name, prefix))
+        skipped = dict.fromkeys(others, f"skipped, no {prefix!r} before or after its name") | skipped
+    return skipped
+
+
+def _has_word(name: str, word: str) -> bool:
+    stem, word = PurePosixPath(name).stem.casefold(), word.casefold()
+    return stem.startswith(word) or stem.endswith(word)
 
 
 def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions) -> str:
