@@ -1,4 +1,4 @@
-"""What the networks do with a picture first: colours as ImageNet has them, and a size that their strides divide."""
+"""What the networks do with a picture first: normalise its colours as for ImageNet, and pad it to their strides."""
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,9 @@ class Normalise(nn.Module):
 
 
 def pad_replicate(x: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, height, width), neither less than it was: the last row and column repeated.
+    """(N, C, H, W) -> (N, C, height, width), neither less than before: the last row and column repeated.
 
-    Who computes these sizes divides nothing negative: exported to ONNX, that is rounded towards zero.
+    Callers compute these sizes without dividing negative numbers, which ONNX rounds towards zero.
 
     F.pad does the same, but adds up gradients in no fixed order on GPUs, and torch.compile is wrong about the memory
     format of its gradient (torch 2.13).

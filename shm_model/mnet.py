@@ -25,16 +25,16 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The maxima of 2x2 cells of x (N, C, H, W), H and W even: (N, C, H/2, W/2), and where they were, as uint8.
+    """Return the maxima of 2x2 cells of x (N, C, H, W), H and W even, as (N, C, H/2, W/2), and their codes in uint8.
 
-    The code is 2 row + column in the cell. Of equals the first in reading order counts, as in torch.
+    A code is 2 row + column in the cell. Of equal values the first in reading order is taken, as in torch.
     """
     pooled, code = _Pool.apply(x)  # type: ignore[no-untyped-call]
     return pooled, code
 
 
 def unpool(x: Tensor, code: Tensor) -> Tensor:
-    """Each value of x (N, C, h, w) at the place in its 2x2 cell that the code names, zeros elsewhere: (N, C, 2h, 2w).
+    """Return (N, C, 2h, 2w): each value of x (N, C, h, w) where the code says in its 2x2 cell, 0 elsewhere.
 
     F.max_unpool2d does the same with an int64 index for each cell, scatters without a fixed order on GPUs, and
     breaks channels_last.
@@ -44,7 +44,7 @@ def unpool(x: Tensor, code: Tensor) -> Tensor:
 
 
 class _Pool(Function):
-    """As linear maps for a given code, picking and spreading are each other's transpose: hence the gradients."""
+    """For a given code, picking and spreading are linear and each other's transpose: hence the gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ class _Unpool(Function):
 
 
 def _corners(x: Tensor) -> list[Tensor]:
-    """The four places of all 2x2 cells, in the order of their codes, each (N, C, H/2, W/2)."""
+    """Return the four positions of all 2x2 cells, in the order of their codes, each (N, C, H/2, W/2)."""
     # Slices with steps would be as good, but not when sizes are unknown: exporters would not see that they are alike.
     cells: Tensor = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # type: ignore[no-untyped-call]
     return [cells[:, :, :, row, :, column] for row in (0, 1) for column in (0, 1)]
@@ -86,9 +86,25 @@ def _pick(x: Tensor, code: Tensor) -> Tensor:
 
 
 def _spread(x: Tensor, code: Tensor) -> Tensor:
+    """Return zeros (N, C, 2h, 2w) but for the values of x, each at the position in its cell that the code names."""
+    count, channels, height, width = x.shape
+    if not isinstance(height, int):
+        return _spread_unknown_size(x, code)  # type: ignore[unreachable]
+    # Four strided writes keep dtype and memory format. To enlarge x by F.interpolate first is slower, and on CUDA
+    # autocast computes that in float32.
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if last else torch.contiguous_format
+    size = (count, channels, 2 * height, 2 * width)
+    spread = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=form)
+    for number in range(4):
+        spread[:, :, number // 2 :: 2, number % 2 :: 2] = torch.where(code == number, x, 0)
+    return spread
+
+
+def _spread_unknown_size(x: Tensor, code: Tensor) -> Tensor:
+    """Return the same for exporters, which do not see that slices with steps are alike when sizes are unknown."""
     height, width = x.shape[2:]
     place = torch.arange(4, dtype=torch.uint8, device=x.device).reshape(2, 2).repeat(height, width)
-    # Nearest by 2 is repeat_interleave along both axes in one step, and keeps channels_last.
     x, code = (F.interpolate(each, scale_factor=2.0, mode="nearest") for each in (x, code))
     return torch.where(code == place, x, 0)
 
@@ -136,7 +152,7 @@ class MNet(nn.Module):
         """Image (N, 3, H, W) RGB in [0, 1] and probabilities (N, 3, H, W) -> alpha_r (N, 1, H, W).
 
         The probabilities are T-Net's softmax, or a trimap's one-hot code: background, unknown, foreground.
-        Any H and W: both are continued to a multiple of 16. alpha_r is raw: clamped to [0, 1], a pixel that
+        Any H and W: both are padded to a multiple of 16. alpha_r is raw: clamped to [0, 1], a pixel that
         has gone beyond would have no gradient to come back by. Who writes the matte clamps it.
         """
         height, width = image.shape[2:]
@@ -159,9 +175,9 @@ class MNet(nn.Module):
 
 
 def load_vgg16_bn(model: MNet, path: Path | str) -> None:
-    """Fills M-Net's encoder with the weights of torchvision's vgg16_bn; its classifier is left aside.
+    """Load the weights of torchvision's vgg16_bn into M-Net's encoder; its classifier is ignored.
 
-    The first convolution sees the trimap with zeros, so that it starts out as VGG's.
+    The first convolution sees the trimap with zeros, so that it starts as VGG's.
     Raises ShmDataError where the file is not a state_dict of that network, or M-Net has another width.
     """
     if model.width != 1.0:
@@ -169,7 +185,7 @@ def load_vgg16_bn(model: MNet, path: Path | str) -> None:
     found = read_weights(path)
     blocks = dict(zip(_VGG, (each for each in model.encoder.modules() if isinstance(each, Block)), strict=True))
     expected = {key: shape for number, block in blocks.items() for key, shape in _vgg_shapes(number, block)}
-    check_weights(path, found, expected, left_aside="classifier.")
+    check_weights(path, found, expected, ignored="classifier.")
     for number, block in blocks.items():
         _fill(block, found, number)
 

@@ -128,7 +128,7 @@ def _stage(
     entry: int = 1,
     dilation: int = 1,
 ) -> nn.Sequential:
-    """The blocks of one stage.
+    """Return the blocks of one stage.
 
     Where a stride is left out, what comes after the convolution that had it is dilated, that convolution
     itself only as far as the stage before: then each feature of the strided network is also a feature of
@@ -142,11 +142,11 @@ def _stage(
 
 
 def load_resnet(model: ResNet, path: Path | str) -> None:
-    """Fills a ResNet with the weights of a file, torchvision's or alike; its `fc` is left aside.
+    """Load the weights of a file, torchvision's or alike, into a ResNet; its `fc` is ignored.
 
     Raises ShmDataError where the file is not a state_dict of this very network.
     """
     found = read_weights(path)
     expected = {key: value.shape for key, value in model.state_dict().items() if not is_count(key)}
-    check_weights(path, found, expected, left_aside="fc.")
+    check_weights(path, found, expected, ignored="fc.")
     model.load_state_dict({key: found[key] for key in expected})

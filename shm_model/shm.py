@@ -1,4 +1,4 @@
-"""T-Net and M-Net as one: the trimap decides where alpha is sure, M-Net says what it is elsewhere."""
+"""T-Net and M-Net as one: where the trimap is certain it decides alpha, elsewhere M-Net does."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from shm_model.tnet import TNet
 
 
 class Matte(NamedTuple):
-    """What SHM gives: `alpha` (N, 1, h, w), raw as M-Net's, and T-Net's `logits` (N, 3, H, W) of the whole image."""
+    """The result of SHM: `alpha` (N, 1, h, w), raw as M-Net's, and T-Net's `logits` (N, 3, H, W)."""
 
     alpha: Tensor
     logits: Tensor
 
 
 def fuse(logits: Tensor, alpha_r: Tensor) -> Tensor:
-    """alpha = F_s + U_s alpha_r, F_s and U_s by softmax of logits (N, 3, h, w); alphas (N, 1, h, w)."""
+    """Return alpha = F_s + U_s alpha_r, F_s and U_s by softmax of logits (N, 3, h, w); alphas (N, 1, h, w)."""
     return fuse_probabilities(_softmax(logits), alpha_r)
 
 
@@ -27,18 +27,17 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 def fuse_probabilities(probabilities: Tensor, alpha_r: Tensor) -> Tensor:
-    """alpha = F_s + U_s alpha_r, F_s and U_s from probabilities (N, 3, h, w); alphas (N, 1, h, w)."""
+    """Return alpha = F_s + U_s alpha_r, F_s and U_s from probabilities (N, 3, h, w); alphas (N, 1, h, w)."""
     unknown, foreground = probabilities[:, 1:2], probabilities[:, 2:3]
     return foreground + unknown * alpha_r.float()
 
 
-# Compiled, its boxes would be constants, and every batch would compile anew.
+# Compiled, its boxes would be constants, and every batch would be compiled again.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def crop(pixels: Tensor, box: Tensor, patch: int) -> Tensor:
-    """A box of each sample of pixels (N, C, H, W), resized to (N, C, patch, patch), smoothed where it shrinks.
+    """Return a box of each sample of pixels (N, C, H, W), resized to (N, C, patch, patch), smoothed where it shrinks.
 
-    `box` (N, 4) int64: x, y, width, height. What the matte of such patches is compared with is cut by the same
-    function.
+    `box` (N, 4) int64 on the host: x, y, width, height.
     """
     patches = []
     for sample, (x, y, width, height) in zip(pixels, box.tolist(), strict=True):

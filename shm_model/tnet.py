@@ -32,12 +32,16 @@ class Pyramid(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, channels, h, w) -> (N, 2 channels, h, w)."""
         size = features.shape[2:]
-        pooled = [F.interpolate(branch(features), size, mode="bilinear") for branch in self.branches]
-        return torch.cat([features, *pooled], 1)
+        last = features.is_contiguous(memory_format=torch.channels_last)
+        form = torch.channels_last if last else torch.contiguous_format
+        # On CUDA group norm gives float32 in NCHW under autocast, and all that is joined with it would become so.
+        means = [branch(features).contiguous(memory_format=form) for branch in self.branches]
+        enlarged = [F.interpolate(mean, size, mode="bilinear") for mean in means]
+        return torch.cat([features, *(each.to(features.dtype, memory_format=form) for each in enlarged)], 1)
 
 
 class Means(nn.Module):
-    """What nn.AdaptiveAvgPool2d(bins) does, as two matrix products."""
+    """nn.AdaptiveAvgPool2d(bins) as two matrix products."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
@@ -50,7 +54,7 @@ class Means(nn.Module):
 
 
 def _shares(length: int, bins: int, like: Tensor) -> Tensor:
-    """How much each of `length` places counts in the mean of each bin, (bins, length)."""
+    """Return the weight of each of `length` positions in the mean of each bin, (bins, length)."""
     places, number = torch.arange(length, device=like.device), torch.arange(bins, device=like.device)[:, None]
     inside = (places >= number * length // bins) & (places < ((number + 1) * length + bins - 1) // bins)
     counts = inside.to(like.dtype)
@@ -58,9 +62,9 @@ def _shares(length: int, bins: int, like: Tensor) -> Tensor:
 
 
 def make_portable(network: nn.Module) -> None:
-    """Replaces torch's adaptive means in a network, in its place.
+    """Replace torch's adaptive means in a network, in place.
 
-    Translated to ONNX they would take every picture to be of the example's size, and MPS has them for few sizes only.
+    Exported to ONNX they would expect the example's size of every picture, and MPS supports few sizes only.
     """
     for module in network.modules():
         if isinstance(module, Pyramid):
@@ -75,7 +79,7 @@ def make_portable(network: nn.Module) -> None:
 class TNet(nn.Module):
     """PSPNet: ResNet, pyramid pooling, classifier.
 
-    PSPNet's dropout is left out, so that a step needs no random state and a resumed run repeats exactly.
+    There is no dropout as in PSPNet, so that a step needs no random state and a resumed run repeats exactly.
     """
 
     def __init__(self, backbone: Backbone = "resnet50", output_stride: OutputStride = 8) -> None:

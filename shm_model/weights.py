@@ -1,4 +1,4 @@
-"""The only module that reads what torch.save wrote: runs no code in it, and says in one sentence what is broken."""
+"""The only module that reads files of torch.save: runs no code in them, reports broken ones in one sentence."""
 
 import pickle
 import struct
@@ -31,7 +31,7 @@ _UNREADABLE = (
 
 
 def read(path: Path | str, expected: str) -> object:
-    """The tensors and plain values in a file. Raises ShmDataError where it is missing, broken, or not `expected`."""
+    """Return the tensors and plain values in a file. Raises ShmDataError where it is missing or broken."""
     broken = ShmDataError(path=path, found="a file of another kind, or broken", expected=expected)
     try:
         if Path(path).is_fifo() or not _is_sound(path):
@@ -50,9 +50,9 @@ def read(path: Path | str, expected: str) -> object:
 
 
 def _is_sound(path: Path | str) -> bool:
-    """Whether an archive fits its checksums, which torch does not look at, and nothing in it is compressed.
+    """Return whether an archive fits its checksums, which torch does not check, and nothing in it is compressed.
 
-    That torch never does, and a few bytes might hide any number. An older file, which is no archive, has none.
+    torch never compresses, and a few compressed bytes may expand to any number. Older files are no archives.
     """
     if not zipfile.is_zipfile(path):
         return True
@@ -62,7 +62,7 @@ def _is_sound(path: Path | str) -> bool:
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The tensors by name in a file: a state_dict, or one under "state_dict", without "module." before names.
+    """Return the tensors in a file by name: a state_dict, or one under "state_dict", without "module." before names.
 
     Raises ShmDataError where the file holds anything else. Nothing in it is executed.
     """
@@ -79,11 +79,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def check_weights(
-    path: Path | str, found: Mapping[str, Tensor], expected: Mapping[str, torch.Size], left_aside: str
+    path: Path | str, found: Mapping[str, Tensor], expected: Mapping[str, torch.Size], ignored: str
 ) -> None:
-    """Raises ShmDataError with the first name that is missing, has another shape, or is not expected.
+    """Raise ShmDataError with the first name that is missing, has another shape, or is not expected.
 
-    Names that begin with `left_aside` may be there. A surplus is a fault, too: the layers of ResNet-50 fit the
+    Names that begin with `ignored` may be there. A surplus is a fault, too: the layers of ResNet-50 fit the
     file of a ResNet-101, whose other half would be dropped in silence.
     """
     for key, shape in expected.items():
@@ -92,12 +92,12 @@ def check_weights(
         if found[key].shape != shape:
             raise ShmDataError(f"{path}, {key}", found=f"shape {tuple(found[key].shape)}", expected=f"{tuple(shape)}")
     for key in found:
-        if key not in expected and not key.startswith(left_aside) and not is_count(key):
+        if key not in expected and not key.startswith(ignored) and not is_count(key):
             raise ShmDataError(
                 f"{path}, {key}", found="a layer too many", expected="the weights of a smaller network"
             )
 
 
 def is_count(key: str) -> bool:
-    """Batch norm's counter of batches: old files lack it, and nothing here uses it."""
+    """Return whether an entry is batch norm's counter of batches: old files lack it, and nothing here uses it."""
     return key.endswith(".num_batches_tracked")
