@@ -6,7 +6,6 @@ import zlib
 
 import cv2
 import numpy as np
-import pillow_heif
 import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
@@ -17,7 +16,7 @@ from shm_data.building.build import composite
 from shm_data.check import check_pairs
 from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
-from shm_data.images import decoding, formats
+from shm_data.images import decoding, formats, listing
 from shm_data.options import CompositeOptions
 
 PHOTO = photo(1, (160, 96))
@@ -128,6 +127,7 @@ def test_avif_is_read_as_any_photo(tmp_path):
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_heic_is_read_as_any_photo(tmp_path, orientation):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="HEIC needs the extra heif")
     picture = pillow_heif.from_pillow(Image.fromarray(SMOOTH))
     picture.save(tmp_path / "a.HEIC", quality=95, exif=exif_of(orientation))
     upright = UPRIGHT[orientation](SMOOTH)
@@ -155,6 +155,15 @@ def test_a_folder_of_nothing_else_is_refused(tmp_path):
     with pytest.raises(ShmDataError) as error:
         images.find(tmp_path)
     assert "x.CR2" in error.value.found and "PNG" in error.value.expected and error.value.path == str(tmp_path)
+
+
+def test_heic_is_counted_where_it_is_not_read(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(listing, "EXTENSIONS", formats.EXTENSIONS - {".heic", ".avif"})
+    monkeypatch.setattr(listing, "UNREAD_EXTENSIONS", formats.UNREAD_EXTENSIONS | {".heic", ".avif"})
+    for name in ("ann.png", "cyd.avif", "dan.HEIC"):
+        (tmp_path / name).touch()
+    assert images.find(tmp_path) == ["ann.png"]
+    assert caplog.records[0].args[1:] == ("2 files of a format that is not read (AVIF, HEIC)", "cyd.avif, dan.HEIC")
 
 
 def test_what_is_read_and_what_is_not_exclude_each_other():

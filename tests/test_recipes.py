@@ -161,7 +161,7 @@ def test_one_background_serves_one_split_only():
 
 def test_no_background_that_can_be_read_is_an_error():
     fault = fault_of(planned, PEOPLE[:1], PLACES[:2], unusable={place.key for place in PLACES[:2]}, trainsplit=1)
-    assert fault.found == "2 broken files"
+    assert fault.found == "2 broken or transparent files"
 
 
 def test_recipes_come_back_from_disk(tmp_path):

@@ -206,8 +206,10 @@ def _unusable_indices(pool: Sequence[Background], unusable: AbstractSet[str], sp
     """Return the indices of unusable backgrounds in the pool of a split. Raises ShmDataError where all are."""
     indices = {index for index, background in enumerate(pool) if background.key in unusable}
     if len(indices) == len(pool):
-        what = f"no background of {split} can be read"
-        raise ShmDataError(what, found=counted(len(pool), "broken file"), expected="whole pictures")
+        what = f"no background of {split} can be used"
+        raise ShmDataError(
+            what, found=counted(len(pool), "broken or transparent file"), expected="whole, opaque pictures"
+        )
     return indices
 
 
