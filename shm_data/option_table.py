@@ -161,6 +161,14 @@ _SET = (
     ),
     Option("maxsize", int, "Scale samples down to this long edge.", low=16, metavar="PX"),
     Option(
+        "max_enlarge",
+        float,
+        "Never enlarge a background more than X times; samples become smaller where it needs that. See docs/gap.md.",
+        low=0,
+        metavar="X",
+        check=lambda factor: "" if factor > 0 else "more than 0",
+    ),
+    Option(
         "format",
         str,
         "Format of the images; alphas and trimaps are always PNG.",

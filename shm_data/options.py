@@ -124,6 +124,7 @@ class CompositeOptions(TrimapOptions):
     originals: bool = _default("originals")
     foreground: ForegroundColours = _default("foreground")
     maxsize: int | None = _default("maxsize")
+    max_enlarge: float | None = _default("max_enlarge")
     format: ImageFormat = _default("format")
     quality: int | None = _default("quality")
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import mmap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -27,6 +28,7 @@ from shm_data.pixels.compositing import cover_box, to_three_channels
 from shm_data.pixels.trimap import flat_distance, trimap_from_distance
 from shm_data.planning import partners
 from shm_data.planning.draw import draw_augmentations, draw_crop_position, recipe_of_partner
+from shm_data.planning.resolution import least_enlargement, limit_share
 from shm_data.sources import Foreground, path_of
 
 
@@ -62,11 +64,17 @@ class PlannedSamples:
         """
         if recipe.background is None:
             return recipe
-        drawn = draws(self.manifest.options.seed, "fresh", recipe.name, epoch)
-        key = self.backgrounds[int(next(drawn) * len(self.backgrounds))]
-        size = images.read_size(path_of(key, self.manifest.roots))
-        position = draw_crop_position(drawn, again=True)
-        return replace(recipe, background=key, crop=cover_box(size, recipe.size, *position))
+        options = self.manifest.options
+        drawn = draws(options.seed, "fresh", recipe.name, epoch)
+        limit = math.inf if options.max_enlarge is None else options.max_enlarge
+        while True:  # its own background is one of them, and within the limit
+            key = self.backgrounds[int(next(drawn) * len(self.backgrounds))]
+            size = images.read_size(path_of(key, self.manifest.roots))
+            if least_enlargement(size, recipe.size) <= limit:
+                break
+        across, down, share = draw_crop_position(drawn, again=True)
+        share = limit_share(share, size, recipe.size, options.max_enlarge)
+        return replace(recipe, background=key, crop=cover_box(size, recipe.size, across, down, share))
 
     def with_new_augmentations(self, recipe: Recipe, names: Collection[str], epoch: int) -> Recipe:
         """Return the recipe with newly drawn augmentations of these names alone, others in every epoch.

@@ -208,7 +208,8 @@ def read_prepared(
     size = recipes[0].size
     has_composites = any(recipe.background is not None for recipe in recipes)
     has_originals = any(recipe.background is None for recipe in recipes)
-    if fit(pixels.image.shape[1::-1], options.maxsize) != size:
+    longest = options.maxsize if options.max_enlarge is None else max(size)
+    if fit(pixels.image.shape[1::-1], longest) != size:
         found = f"{pixels.image.shape[1]}x{pixels.image.shape[0]}"
         raise ShmDataError(f"the foreground {files.name}", found=found, expected="its size when the recipe was drawn")
     prepared = prepare(

@@ -14,6 +14,7 @@ from shm_data.pixels.augmentations import draw_augmentation, need_partner
 from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width
 from shm_data.planning import partners
+from shm_data.planning.resolution import limit_share, limit_size, too_small
 from shm_data.planning.splits import assign_splits, group_of, splits_of_groups
 from shm_data.sources import Background, Foreground
 
@@ -47,21 +48,37 @@ def draw_recipes(
     assigned = _assign_partners(foregrounds, splits, options)
     for foreground in foregrounds:
         name = foreground.files.name
-        size = fit(foreground.size, options.maxsize)
         split = splits[name]
+        pool, unusable_here = pools.get(split, ()), broken.get(split, set())
+        size = sample_size(foreground, pool, options)
         if _has_original(foreground, options):
             rule = _rule(foreground, size, options, 0)
             recipe = Recipe(f"{unused(name, taken)}{options.extension}", split, name, 0, size, None, None, rule)
             yield _augmented(recipe, options, foreground, None)
         if foreground.files.imported or options.numbg == 0:
             continue
-        drawn = _draw_backgrounds(pools[split], broken[split], options, name)
-        for index, (background, position) in enumerate(drawn, 1):
+        if options.max_enlarge is not None:
+            unusable_here = unusable_here | too_small(size, pool, options.max_enlarge)
+            if len(unusable_here) == len(pool):
+                raise ShmDataError(
+                    f"--max-enlarge {options.max_enlarge:g}", found=f"only broken backgrounds for {name}"
+                )
+        drawn = _draw_backgrounds(pool, unusable_here, options, name)
+        for index, (background, (across, down, drawn_share)) in enumerate(drawn, 1):
             stem = unused(safe_stem(f"{name}_{_stem(background.key)}"), taken)
-            crop = cover_box(background.size, size, *position)
+            share = limit_share(drawn_share, background.size, size, options.max_enlarge)
+            crop = cover_box(background.size, size, across, down, share)
             rule = _rule(foreground, size, options, index)
             recipe = Recipe(f"{stem}{options.extension}", split, name, index, size, background.key, crop, rule)
             yield _augmented(recipe, options, foreground, assigned.get(name))
+
+
+def sample_size(foreground: Foreground, pool: Sequence[Background], options: CompositeOptions) -> Size:
+    """Return the size (width, height) of a foreground's samples over backgrounds of a pool."""
+    size = fit(foreground.size, options.maxsize)
+    if options.max_enlarge is None or foreground.files.imported or not pool:
+        return size
+    return limit_size(foreground.size, max(size), pool, options.max_enlarge, options.numbg)
 
 
 def draw_crop_position(drawn: Iterator[float], *, again: bool) -> tuple[float, float, float]:
@@ -86,10 +103,8 @@ def draw_augmentations(
     """
     partner_name = None if partner is None else partner.files.name
     photo, own = recipe.background is None, recipe.trimap is None
-    augment, rule = (
-        draw_augmentation(numbers, names, photo=photo, own_trimap=own, partner=partner_name),
-        recipe.trimap,
-    )
+    augment = draw_augmentation(numbers, names, photo=photo, own_trimap=own, partner=partner_name)
+    rule = recipe.trimap
     if rule is not None:
         both = (foreground, partner) if augment is not None and augment.partner is not None else (foreground,)
         rule = replace(rule, tolerance=max(each.tolerance for each in both if each is not None))

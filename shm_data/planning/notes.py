@@ -3,28 +3,37 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from statistics import median
 
 from shm_data.errors import counted
 from shm_data.options import CompositeOptions
+from shm_data.pixels.compositing import fit
 from shm_data.planning import partners
-from shm_data.planning.draw import split_backgrounds, split_foregrounds, splits_to_composite
+from shm_data.planning.draw import sample_size, split_backgrounds, split_foregrounds, splits_to_composite
+from shm_data.planning.scan import Sources
 from shm_data.planning.splits import group_of
+from shm_data.planning.survey import Survey
 from shm_data.sources import Background, Foreground, foregrounds
+
+# Beyond this median enlargement of the backgrounds a person can be recognised by sharpness.
+VISIBLE_ENLARGEMENT = 1.5
 
 
 def notes(
+    sources: Sources,
     people: Sequence[Foreground],
-    backgrounds: Sequence[Background],
+    files: Survey,
     options: CompositeOptions,
-    *,
-    broken: AbstractSet[str],
     known_splits: Mapping[str, str],
-    layouts: Mapping[str, str],
 ) -> Iterator[str]:
-    """Return sentences about the plan for these foregrounds and backgrounds; `broken` are keys of backgrounds."""
-    yield from foregrounds.layout_notes(layouts)
+    """Return sentences about the plan for these sources, of which `files` were read."""
+    yield from foregrounds.layout_notes(sources.foregrounds.layouts)
     splits = split_foregrounds(people, options, known_splits)
-    yield from _notes_on_backgrounds(people, backgrounds, splits, options, broken)
+    needed = splits_to_composite(people, splits, options)
+    pools = split_backgrounds(sources.backgrounds.backgrounds, options, needed) if needed else {}
+    yield from _notes_on_backgrounds(pools, options, files.broken.keys())
+    yield from _notes_on_sharpness(files.tally.enlargements)
+    yield from _notes_on_sizes(people, splits, pools, options)
     if len(set(splits.values())) == 1 and 0 < options.trainsplit < 1:
         yield f"all foregrounds are in {splits[people[0].files.name]}: the other split has no samples"
     if options.group:
@@ -37,15 +46,32 @@ def notes(
             yield f"{foreground.files.name}: its trimap has no {' and no '.join(foreground.missing)}"
 
 
-def _notes_on_backgrounds(
+def _notes_on_sharpness(enlargements: Sequence[float]) -> Iterator[str]:
+    middle = median(enlargements) if enlargements else 0.0
+    if middle > VISIBLE_ENLARGEMENT:
+        found = f"backgrounds are enlarged {middle:.1f} times in the median (largest {max(enlargements):.1f})"
+        yield f"{found}: the person can be told by sharpness alone; see --max-enlarge and docs/gap.md"
+
+
+def _notes_on_sizes(
     people: Sequence[Foreground],
-    backgrounds: Sequence[Background],
     splits: Mapping[str, str],
+    pools: Mapping[str, Sequence[Background]],
     options: CompositeOptions,
-    broken: AbstractSet[str],
 ) -> Iterator[str]:
-    needed = splits_to_composite(people, splits, options)
-    pools = split_backgrounds(backgrounds, options, needed) if needed else {}
+    if options.max_enlarge is None:
+        return
+    sizes = {each: sample_size(each, pools.get(splits[each.files.name], ()), options) for each in people}
+    scales = [max(size) / max(fit(each.size, options.maxsize)) for each, size in sizes.items()]
+    smaller = [scale for scale in scales if scale < 1]
+    if smaller:
+        found = f"samples of {counted(len(smaller), 'foreground')} are {median(smaller):.2f} of their size"
+        yield f"--max-enlarge {options.max_enlarge:g}: {found} in the median (smallest {min(smaller):.2f})"
+
+
+def _notes_on_backgrounds(
+    pools: Mapping[str, Sequence[Background]], options: CompositeOptions, broken: AbstractSet[str]
+) -> Iterator[str]:
     for split, pool in sorted(pools.items()):
         usable = sum(background.key not in broken for background in pool)
         if usable < options.numbg:

@@ -48,14 +48,7 @@ def make_plan(
         raise ShmDataError(error.what, found=found, expected=error.expected) from error
     if recorded is not None:
         _require_same_beginning(recorded, draw(files.broken.keys()))
-    remarks = notes(
-        people,
-        pool,
-        options,
-        broken=files.broken.keys(),
-        known_splits=known,
-        layouts=sources.foregrounds.layouts,
-    )
+    remarks = notes(sources, people, files, options, known)
     manifest = _manifest(sources, options, people, files, (*remarks, *sources.backgrounds.notes))
     return Plan(manifest, lambda: draw(files.broken.keys()), previous=previous)
 
@@ -96,7 +89,7 @@ def _manifest(
     files: Survey,
     remarks: tuple[str, ...],
 ) -> Manifest:
-    if files.counts.samples == 0:
+    if files.tally.counts.samples == 0:
         raise ShmDataError("nothing to make", found="--numbg 0 without originals", expected="--numbg 1 or more")
     skipped = [*sources.foregrounds.skipped, *sources.backgrounds.skipped, *files.broken.values()]
     return Manifest(
@@ -104,7 +97,7 @@ def _manifest(
         options=options,
         versions=versions(),
         roots=dict(sources.roots),
-        counts=files.counts,
+        counts=files.tally.counts,
         notes=remarks,
         skipped=by_reason(skipped),
         sources=files.fingerprints,

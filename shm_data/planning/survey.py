@@ -1,5 +1,6 @@
 """Reads the files that a plan uses, before it is recorded: broken backgrounds are replaced, all are fingerprinted."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from shm_data.dataset.manifest import Counts
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, Skipped, is_machine_fault
 from shm_data.parallel import Progress, spread
+from shm_data.planning.resolution import enlargement
 from shm_data.sources import Background, Foreground, path_of
 
 # The recipes of a plan without the backgrounds of these keys.
@@ -19,10 +21,19 @@ Draw = Callable[[AbstractSet[str]], Iterator[Recipe]]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What reading the files of a plan gave: counts, fingerprints by key, and the broken backgrounds by key."""
+class Tally:
+    """What the recipes of a plan amount to: counts, the keys of the backgrounds, and how much each is enlarged."""
 
     counts: Counts
+    backgrounds: set[str]
+    enlargements: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What reading the files of a plan gave: a tally, fingerprints by key, and the broken backgrounds by key."""
+
+    tally: Tally
     fingerprints: dict[str, Fingerprint]
     broken: Mapping[str, Skipped]
 
@@ -42,8 +53,8 @@ def survey(
     fingerprints = dict(known)
     broken: dict[str, Skipped] = {}
     while True:
-        counts, used = count(draw(broken.keys()))
-        untried = sorted(used - fingerprints.keys())
+        tally = count(draw(broken.keys()))
+        untried = sorted(tally.backgrounds - fingerprints.keys())
         results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True, batch=16)
         tried = list(progress(results, len(untried), "reading backgrounds"))
         faults = {result.what: result for result in tried if isinstance(result, Skipped)}
@@ -56,21 +67,24 @@ def survey(
     unread = [key for key in keys if key not in fingerprints]
     read = spread(lambda key: fingerprint_of(path_of(key, roots)), unread, jobs, ordered=True, batch=16)
     fingerprints |= zip(unread, read, strict=True)
-    return Survey(counts, {key: fingerprints[key] for key in (*sorted(used), *keys)}, broken)
+    return Survey(tally, {key: fingerprints[key] for key in (*sorted(tally.backgrounds), *keys)}, broken)
 
 
-def count(recipes: Iterable[Recipe]) -> tuple[Counts, set[str]]:
-    """Return how many samples, foregrounds and backgrounds there are, and the keys of the backgrounds."""
+def count(recipes: Iterable[Recipe]) -> Tally:
+    """Return what the recipes of a plan amount to."""
     splits = dict.fromkeys(SPLITS, 0)
     names: set[str] = set()
     used: set[str] = set()
+    enlargements = array("f")
     for recipe in recipes:
         splits[recipe.split] += 1
         names.add(recipe.foreground)
         if recipe.background is not None:
             used.add(recipe.background)
+            enlargements.append(enlargement(recipe) or 1.0)
     samples = sum(splits.values())
-    return Counts(samples=samples, **splits, foregrounds=len(names), backgrounds=len(used)), used
+    counts = Counts(samples=samples, **splits, foregrounds=len(names), backgrounds=len(used))
+    return Tally(counts, used, enlargements)
 
 
 def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
