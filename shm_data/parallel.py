@@ -1,6 +1,7 @@
 """Runs one function over many items on all cores, with progress. The only module that knows joblib."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -8,7 +9,11 @@ import cv2
 from joblib import Parallel, delayed, effective_n_jobs
 
 from shm_data.allocator import FREED_MEMORY_KEPT, tune_allocator
+from shm_data.errors import ShmDataError
 from shm_data.host import HostSetting, Restore
+
+# Threads that joblib starts to hand over tasks and collect results.
+_JOBLIB_THREADS = 3
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +45,9 @@ def spread(
     Threads, not processes: decoding, blending and encoding release the interpreter's lock, and an array is shared
     instead of copied. OpenCV starts no threads of its own meanwhile: they would compete with ours. Items are consumed
     as they are needed, `batch` at a time: where each takes less than a millisecond, single ones cost more to pass.
+    Raises ShmDataError where the system allows fewer threads.
     """
+    _require_threads(count_workers(jobs))
 
     def apply_all(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
@@ -51,6 +58,27 @@ def spread(
     workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
     with _ONE_OPENCV_THREAD:
         yield from itertools.chain.from_iterable(workers(delayed(apply_all)(some) for some in batches))
+
+
+def _require_threads(count: int) -> None:
+    """Raise ShmDataError unless so many threads can be started: joblib would fail halfway, and wait for ever."""
+    if count == 1:
+        return
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(count + _JOBLIB_THREADS):
+            thread = threading.Thread(target=done.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        possible = max(1, len(started) - _JOBLIB_THREADS)
+        what = f"{count} threads cannot be started: the system limits threads or processes"
+        raise ShmDataError(what, expected=f"--jobs {possible} or fewer") from error
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
 
 
 def _limit_opencv() -> Restore:

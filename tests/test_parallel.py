@@ -1,7 +1,11 @@
 """Work is spread without a trace in its results."""
 
-import pytest
+import threading
 
+import pytest
+from faults import fault_of
+
+from cli.entry import _message
 from shm_data.parallel import spread
 
 
@@ -23,3 +27,32 @@ def test_a_fault_comes_to_who_asks_for_the_results(jobs):
 
     with pytest.raises(KeyError, match="thirteen"):
         list(spread(work, range(50), jobs, batch=5))
+
+
+@pytest.mark.parametrize("possible", [1, 5, 12])
+def test_too_few_threads_are_one_sentence_with_a_number_that_works(monkeypatch, possible):
+    running = []
+    start, join = threading.Thread.start, threading.Thread.join
+
+    def start_few(thread):
+        if len(running) == possible:
+            raise RuntimeError("can't start new thread")
+        running.append(thread)
+        start(thread)
+
+    def leave(thread, timeout=None):
+        join(thread, timeout)
+        if thread in running:
+            running.remove(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    monkeypatch.setattr(threading.Thread, "join", leave)
+    expected = fault_of(list, spread(str, range(99), 60)).expected
+    jobs = int(expected.split()[1])
+    assert jobs == max(1, possible - 3) and running == []
+    assert len(list(spread(str, range(99), jobs))) == 99
+
+
+def test_without_a_temporary_folder_the_variable_is_named():
+    fault = FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+    assert "TMPDIR" in _message(fault)
