@@ -12,8 +12,8 @@ from shm_data.allocator import FREED_MEMORY_KEPT, tune_allocator
 from shm_data.errors import ShmDataError
 from shm_data.host import HostSetting, Restore
 
-# Threads that joblib starts to hand over tasks and collect results.
-_JOBLIB_THREADS = 3
+# Threads beside those that work: three of joblib, the one of a progress bar, and the timer of compiled loops.
+_OTHER_THREADS = 6
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,12 +67,12 @@ def _require_threads(count: int) -> None:
     done = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(count + _JOBLIB_THREADS):
+        for _ in range(count + _OTHER_THREADS):
             thread = threading.Thread(target=done.wait)
             thread.start()
             started.append(thread)
     except RuntimeError as error:
-        possible = max(1, len(started) - _JOBLIB_THREADS)
+        possible = max(1, len(started) - _OTHER_THREADS)
         what = f"{count} threads cannot be started: the system limits threads or processes"
         raise ShmDataError(what, expected=f"--jobs {possible} or fewer") from error
     finally:
