@@ -15,6 +15,11 @@ from shm_data import images
 # Run in the background, tests and all that they start would ignore Ctrl-C, which some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What these need of the system: limits, signals, /proc and capabilities of Linux; forks, limits and signals of Unix.
+_LINUX = ("test_disk.py", "test_memory.py", "test_torture.py", "test_freed_memory.py")
+_UNIX = ("test_cluster.py", "test_compiled_loops.py", "test_parts.py", "test_shards.py", "test_training_killed.py")
+collect_ignore = [*_LINUX * (sys.platform != "linux"), *_UNIX * (os.name == "nt")]
+
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 
 
