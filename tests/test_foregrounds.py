@@ -32,7 +32,7 @@ def pair_in(tmp_path):
 
 def test_a_pair_is_found_and_inspected(pair_in):
     found = _found(pair_in, "photos", "alphas")
-    (foreground,) = inspect_all(found, CompositeOptions())
+    (foreground,) = inspect_all(found, CompositeOptions()).foregrounds
     assert (foreground.files.name, foreground.size, foreground.tolerance) == ("a", (60, 40), 0)
     assert foreground.files.image == "inimg/a.png" and foreground.files.alpha == "inalp/a.png"
     assert foreground.missing == ()
@@ -134,7 +134,7 @@ def test_a_matte_given_as_trimap_is_refused_by_name(pair_in):
 
 def test_missing_classes_are_found(pair_in):
     _write(pair_in / "alphas" / "a.png", np.full_like(ALPHA, 255))
-    (foreground,) = inspect_all(_found(pair_in, "photos", "alphas"), CompositeOptions())
+    (foreground,) = inspect_all(_found(pair_in, "photos", "alphas"), CompositeOptions()).foregrounds
     assert foreground.missing == ("background", "unknown")
 
 
@@ -206,7 +206,7 @@ def test_real_groups_are_paired_and_read(realdata, group):
     options = CompositeOptions(**given | folders)
     found = scan(options)
     assert [files.name for files in found.files] == names
-    for foreground in inspect_all(found, options):
+    for foreground in inspect_all(found, options).foregrounds:
         assert (foreground.tolerance > 0) == (group in LOSSY)
         assert (foreground.files.trimap is not None) == ("intri" in given)
         assert "foreground" not in foreground.missing
@@ -229,7 +229,7 @@ def test_real_pairs_of_different_size_name_both_sizes(realdata):
 def test_a_real_cutout_is_foreground_and_alpha_in_one(realdata, tmp_path):
     (tmp_path / "lemur.png").symlink_to(realdata / "fg" / "pymatting_lemur" / "lemur_cutout.png")
     found = _found(tmp_path)
-    foreground = inspect(found.files[0], found.roots, CompositeOptions())
+    foreground, _ = inspect(found.files[0], found.roots, CompositeOptions())
     assert foreground.files.alpha is None
     pixels = read(found.files[0], found.roots)
     assert pixels.alpha.min() == 0 and pixels.alpha.max() == 255

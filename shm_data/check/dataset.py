@@ -10,7 +10,7 @@ import numpy as np
 
 from shm_data.check.deep import rerender
 from shm_data.check.findings import Finding, Unchecked, Verdict, error
-from shm_data.check.index import DatasetIndex, leaks, read_index, recipes_of
+from shm_data.check.index import DatasetIndex, digests_of, leaks, read_index, recipes_of
 from shm_data.check.samples import check_task, tasks_of
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.parallel import Progress, quiet, spread
@@ -77,7 +77,8 @@ def _leaks(layout: Layout, index: DatasetIndex, survey: _Survey) -> Iterator[Fin
     """Yield what the splits share: by the recipes, and for samples without recipes by their alphas."""
     if index.planned is not None:
         group = None if index.manifest is None else index.manifest.options.group
-        yield from leaks(recipes_of(layout, index.manifest), index.splits, group)
+        digests = None if index.manifest is None else digests_of(index.manifest)
+        yield from leaks(recipes_of(layout, index.manifest), index.splits, group, digests)
     for names in survey.samples.values():
         train, val = (names.get(split) for split in SPLITS)
         if train and val and val not in (index.planned or ()):

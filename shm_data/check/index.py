@@ -57,19 +57,42 @@ def recipes_of(layout: Layout, manifest: Manifest | None) -> Iterator[Recipe]:
     return read_recipes(layout.recipes, manifest.counts.samples, belongs=manifest.membership())
 
 
-def leaks(recipes: Iterable[Recipe], splits: Mapping[str, str], pattern: str | None) -> list[Finding]:
-    """Foregrounds, groups (by the pattern of --group) and backgrounds that samples of both splits share."""
-    first: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+def leaks(
+    recipes: Iterable[Recipe],
+    splits: Mapping[str, str],
+    pattern: str | None,
+    digests: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Return the foregrounds, groups (by the pattern of --group) and backgrounds that samples of both splits share.
+
+    Two files with one of the `digests`, by the name of a foreground or the key of a background, are the same.
+    """
+    contents = digests or {}
+    first: dict[tuple[str, str], dict[str, tuple[str, str]]] = defaultdict(dict)
     for recipe in recipes:
         split = splits.get(recipe.name)
         if split:
-            for thing in _ingredients(recipe, pattern):
-                first[thing].setdefault(split, recipe.name)
+            for kind, thing in _ingredients(recipe, pattern):
+                first[kind, contents.get(thing, thing)].setdefault(split, (recipe.name, thing))
     return [
-        error("leak", val, f"the {kind} {thing} of {train} in train", f"no {kind} in both splits", train)
-        for (kind, thing), names in first.items()
-        if (train := names.get("train")) and (val := names.get("val"))
+        _leak(kind, *by_split["train"], *by_split["val"])
+        for (kind, _), by_split in first.items()
+        if len(by_split) == len(SPLITS)
     ]
+
+
+def _leak(kind: str, train: str, in_train: str, val: str, in_val: str) -> Finding:
+    """Return the finding that a sample of val has the same foreground, group or background as one of train."""
+    copy = f", the same file as {in_val}" * (in_train != in_val)
+    return error("leak", val, f"the {kind} {in_train} of {train} in train{copy}", f"no {kind} in both splits", train)
+
+
+def digests_of(manifest: Manifest) -> dict[str, str]:
+    """Return the digests of the image of each foreground, by name, and of each background, by key."""
+    images = {f.files.name: f.files.image for f in manifest.foregrounds}
+    return {name: manifest.sources[key].digest for name, key in images.items() if key in manifest.sources} | {
+        key: fingerprint.digest for key, fingerprint in manifest.sources.items()
+    }
 
 
 def _ingredients(recipe: Recipe, pattern: str | None) -> Iterator[tuple[str, str]]:

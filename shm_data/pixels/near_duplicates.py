@@ -30,6 +30,9 @@ _OUTSIDE = 0.005
 # it), and only one of 200 others is looked at.
 _BANDS, _WIDTH = 21, 12
 
+# A picture with fewer frequencies above this amplitude is too plain: the signs of the others are noise.
+_PLAIN, _NOISE = 48, 8
+
 # Queries that are looked up at once: bounds the memory.
 _AT_ONCE = 128
 
@@ -40,7 +43,8 @@ def perceptual_hashes(image: Array, alpha: Array) -> Array | None:
     """Return the hashes (10, 32) uint8 of a foreground: whole, cropped in four ways, and each mirrored.
 
     `image` is (H, W, 3) uint8, `alpha` (H, W) uint8. The foreground is hashed in gray over gray, within its bounding
-    box, so that neither background nor scale matters. None where alpha is empty.
+    box, so that neither background nor scale matters. None where alpha is empty, or the foreground so plain that
+    the signs would be noise.
     """
     if not alpha.any():
         return None
@@ -48,7 +52,20 @@ def perceptual_hashes(image: Array, alpha: Array) -> Array | None:
     gray = cv2.cvtColor(np.ascontiguousarray(image[rows, columns]), cv2.COLOR_RGB2GRAY).astype(np.int32)
     shown = ((gray - 128) * alpha[rows, columns] // 255 + 128).astype(np.uint8)
     small = resize(shown, (8 * _SIDE, 8 * _SIDE))
+    if _is_plain(small):
+        return None
     return np.stack([_hash(_cut(turned, *cut)) for turned in (small, small[:, ::-1]) for cut in _CUTS])
+
+
+def hashes_of_photo(image: Array) -> Array | None:
+    """Return the hashes (10, 32) uint8 of a whole photo (H, W, 3) uint8; None where it is too plain."""
+    return perceptual_hashes(image, np.full(image.shape[:2], 255, np.uint8))
+
+
+def near_duplicate_pairs(hashes: Array) -> list[tuple[int, int]]:
+    """Return the sorted pairs of indices, the smaller first, of `hashes` (N, 10, 32) uint8 that are alike."""
+    found = (np.sort(np.stack([ones, others], axis=1)) for ones, others, _ in _near(hashes, hashes))
+    return sorted({(int(one), int(other)) for pairs in found for one, other in pairs if one != other})
 
 
 def near_duplicates(ones: Array, others: Array) -> list[tuple[int, int, float]]:
@@ -76,6 +93,12 @@ def _frame(alpha: Array, axis: int) -> slice:
     grown = np.cumsum(alpha.sum(axis=axis, dtype=np.int64))
     first, last = np.searchsorted(grown, [_OUTSIDE * grown[-1], (1 - _OUTSIDE) * grown[-1]])
     return slice(int(first), int(last) + 1)
+
+
+def _is_plain(small: Array) -> bool:
+    """Return whether a picture has too little detail for a hash: gradients have up to 32 frequencies, photos 114."""
+    frequencies = cv2.dct(resize(small, (4 * _SIDE, 4 * _SIDE)).astype(np.float32))[:_SIDE, :_SIDE]
+    return bool(np.count_nonzero(np.abs(frequencies.ravel()[1:]) > _NOISE) < _PLAIN)
 
 
 def _cut(small: Array, bottom: float, sides: float) -> Array:

@@ -15,7 +15,7 @@ from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width
 from shm_data.planning import partners
 from shm_data.planning.resolution import limit_share, limit_size, too_small
-from shm_data.planning.splits import assign_splits, group_of, splits_of_groups
+from shm_data.planning.splits import assign_splits, group_of, merge_groups, splits_of_groups
 from shm_data.sources import Background, Foreground
 
 # A background that is drawn again is cropped by up to this share of its side.
@@ -33,14 +33,16 @@ def draw_recipes(
     *,
     unusable: AbstractSet[str] = frozenset(),
     known_splits: Mapping[str, str] | None = None,
+    copies: Collection[tuple[str, str]] = (),
 ) -> Iterator[Recipe]:
     """Return the recipes of a data set, foreground by foreground: first the original, then its composites.
 
     Foregrounds that are appended change no other recipe, if the splits of the others are `known_splits`. `unusable`
     are keys of backgrounds that turned out broken; only foregrounds that would have drawn them get other recipes.
+    Each two foregrounds in `copies` are in one split.
     Raises ShmDataError where there are too few backgrounds for both splits, or a published split divides a group.
     """
-    splits = split_foregrounds(foregrounds, options, known_splits or {})
+    splits = split_foregrounds(foregrounds, options, known_splits or {}, copies)
     needed = splits_to_composite(foregrounds, splits, options)
     pools = split_backgrounds(backgrounds, options, needed) if needed else {}
     broken = {split: _unusable_indices(pool, unusable, split) for split, pool in pools.items()}
@@ -119,13 +121,16 @@ def recipe_of_partner(recipe: Recipe, partner: Foreground, options: CompositeOpt
 
 
 def split_foregrounds(
-    foregrounds: Sequence[Foreground], options: CompositeOptions, known: Mapping[str, str]
+    foregrounds: Sequence[Foreground],
+    options: CompositeOptions,
+    known: Mapping[str, str],
+    copies: Collection[tuple[str, str]],
 ) -> dict[str, str]:
-    """Return the split of each foreground by name; those of one group go together.
+    """Return the split of each foreground by name; those of one group, and copies of each other, go together.
 
     Foregrounds of published sets stay in their published split. Raises ShmDataError where that divides a group.
     """
-    groups = {f.files.name: group_of(f.files.name, options.group) for f in foregrounds}
+    groups = merge_groups({f.files.name: group_of(f.files.name, options.group) for f in foregrounds}, copies)
     published = {f.files.name: f.files.split for f in foregrounds if f.files.split is not None}
     recorded = {name: split for name, split in known.items() if name in groups}
     known_groups = splits_of_groups(groups, recorded | published)

@@ -1,7 +1,7 @@
 """What a user should know about a plan before training on its data set."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
 
@@ -18,17 +18,22 @@ from shm_data.sources import Background, Foreground, foregrounds
 # Beyond this median enlargement of the backgrounds a person can be recognised by sharpness.
 VISIBLE_ENLARGEMENT = 1.5
 
+# The number of copies that a note names.
+_NAMED = 5
+
 
 def notes(
     sources: Sources,
     people: Sequence[Foreground],
     files: Survey,
     options: CompositeOptions,
+    *,
     known_splits: Mapping[str, str],
+    copies: Collection[tuple[str, str]],
 ) -> Iterator[str]:
     """Return sentences about the plan for these sources, of which `files` were read."""
     yield from foregrounds.layout_notes(sources.foregrounds.layouts)
-    splits = split_foregrounds(people, options, known_splits)
+    splits = split_foregrounds(people, options, known_splits, copies)
     needed = splits_to_composite(people, splits, options)
     pools = split_backgrounds(sources.backgrounds.backgrounds, options, needed) if needed else {}
     yield from _notes_on_backgrounds(pools, options, files.broken.keys())
@@ -38,6 +43,7 @@ def notes(
         yield f"all foregrounds are in {splits[people[0].files.name]}: the other split has no samples"
     if options.group:
         yield _note_on_groups([foreground.files.name for foreground in people], options.group)
+    yield from _notes_on_copies(copies)
     yield from _notes_on_augmentations(people, splits, options)
     if options.originals and any(foreground.files.alpha is None for foreground in people):
         yield "cut-outs have no original photo: they give composites only"
@@ -77,6 +83,13 @@ def _notes_on_backgrounds(
         if usable < options.numbg:
             has = f"{split} has {counted(usable, 'background')} for --numbg {options.numbg}"
             yield f"{has}: each is used several times, with other crops"
+
+
+def _notes_on_copies(copies: Collection[tuple[str, str]]) -> Iterator[str]:
+    some = ", ".join(f"{other} of {one}" for one, other in list(copies)[:_NAMED])
+    if copies:
+        more = ", ..." * (len(copies) > _NAMED)
+        yield f"foregrounds that are nearly copies of others are in the same split: {some}{more}"
 
 
 def _notes_on_augmentations(

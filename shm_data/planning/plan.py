@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from shm_data.dataset.layout import SPLITS
 from shm_data.dataset.manifest import Manifest, by_reason, versions
 from shm_data.dataset.recipes import Recipe
 from shm_data.dataset.store import Dataset, Plan
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
 from shm_data.planning.draw import TooFewBackgroundsError, draw_recipes
@@ -15,6 +16,7 @@ from shm_data.planning.notes import notes
 from shm_data.planning.scan import Sources, refuse_inside, scan, skipped_as_phrase
 from shm_data.planning.survey import Survey, survey
 from shm_data.sources import Foreground, backgrounds, foregrounds
+from shm_data.sources.foregrounds import Inspected
 
 
 def make_plan(
@@ -34,11 +36,12 @@ def make_plan(
     if recorded is not None and recorded.manifest.fingerprint == sources.fingerprint:
         return _resume(recorded, options, sources.roots)
     known = {recipe.foreground: recipe.split for recipe in recorded.recipes()} if recorded else {}
-    people = tuple(foregrounds.inspect_all(sources.foregrounds, options, jobs, progress))
+    inspected = foregrounds.inspect_all(sources.foregrounds, options, jobs, progress)
+    people, copies, conflicts = _without_conflicts(inspected, known)
     pool = sources.backgrounds.backgrounds
 
     def draw(broken: AbstractSet[str]) -> Iterator[Recipe]:
-        return draw_recipes(people, pool, options, unusable=broken, known_splits=known)
+        return draw_recipes(people, pool, options, unusable=broken, known_splits=known, copies=copies)
 
     known_files = previous.sources if previous else {}
     try:
@@ -48,9 +51,35 @@ def make_plan(
         raise ShmDataError(error.what, found=found, expected=error.expected) from error
     if recorded is not None:
         _require_same_beginning(recorded, draw(files.broken.keys()))
-    remarks = notes(sources, people, files, options, known)
-    manifest = _manifest(sources, options, people, files, (*remarks, *sources.backgrounds.notes))
+    remarks = notes(sources, people, files, options, known_splits=known, copies=copies)
+    skipped = [*sources.foregrounds.skipped, *conflicts, *sources.backgrounds.skipped, *files.broken.values()]
+    all_notes = (*remarks, *sources.backgrounds.notes)
+    manifest = _manifest(sources, options, people, files, skipped=by_reason(skipped), remarks=all_notes)
     return Plan(manifest, lambda: draw(files.broken.keys()), previous=previous)
+
+
+def _without_conflicts(
+    inspected: Inspected, known: Mapping[str, str]
+) -> tuple[tuple[Foreground, ...], tuple[tuple[str, str], ...], list[Skipped]]:
+    """Return the foregrounds and copies without copies whose splits are fixed and differ, and what is skipped.
+
+    Of such two, recorded ones stay; else that of train is skipped.
+    """
+    by_name = {foreground.files.name: foreground for foreground in inspected.foregrounds}
+    fixed = {name: known.get(name) or foreground.files.split for name, foreground in by_name.items()}
+    dropped: dict[str, Skipped] = {}
+    for pair in inspected.copies:
+        if {fixed[name] for name in pair} != set(SPLITS) or not dropped.keys().isdisjoint(pair):
+            continue
+        for name in sorted(set(pair) - known.keys(), key=lambda name: fixed[name] != "train")[:1]:
+            dropped[name] = Skipped(by_name[name].files.image, "nearly a copy of a foreground in the other split")
+    people = tuple(foreground for name, foreground in by_name.items() if name not in dropped)
+    copies = tuple(
+        pair
+        for pair in inspected.copies
+        if dropped.keys().isdisjoint(pair) and {fixed[name] for name in pair} != set(SPLITS)
+    )
+    return people, copies, list(dropped.values())
 
 
 def current_plan(
@@ -87,11 +116,12 @@ def _manifest(
     options: CompositeOptions,
     people: tuple[Foreground, ...],
     files: Survey,
+    *,
+    skipped: dict[str, tuple[str, ...]],
     remarks: tuple[str, ...],
 ) -> Manifest:
     if files.tally.counts.samples == 0:
         raise ShmDataError("nothing to make", found="--numbg 0 without originals", expected="--numbg 1 or more")
-    skipped = [*sources.foregrounds.skipped, *sources.backgrounds.skipped, *files.broken.values()]
     return Manifest(
         complete=False,
         options=options,
@@ -99,7 +129,7 @@ def _manifest(
         roots=dict(sources.roots),
         counts=files.tally.counts,
         notes=remarks,
-        skipped=by_reason(skipped),
+        skipped=skipped,
         sources=files.fingerprints,
         fingerprint=sources.fingerprint,
         digest="",

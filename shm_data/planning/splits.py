@@ -47,11 +47,20 @@ def splits_of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dic
         other = first.setdefault(groups[name], name)
         if known[other] != split:
             raise ShmDataError(
-                f"--group puts {other} and {name} together ({groups[name]})",
+                f"{other} and {name} are in one group ({groups[name]})",
                 found=f"{other} in {known[other]} and {name} in {split} of their published sets",
-                expected="a pattern that fits only names of other photos",
+                expected="a --group that fits only names of other photos",
             )
     return {group: known[name] for group, name in first.items()}
+
+
+def merge_groups(groups: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the group of each name where the two names of a pair share one; of merged groups the first by name."""
+    merged = dict(groups)
+    for one, other in pairs:
+        first, second = sorted((merged[one], merged[other]))
+        merged = {name: first if group == second else group for name, group in merged.items()}
+    return merged
 
 
 def group_of(name: str, pattern: str | None) -> str:

@@ -1,10 +1,13 @@
 """Reads the files that a plan uses, before it is recorded: broken backgrounds are replaced, all are fingerprinted."""
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from shm_data import images
 from shm_data.dataset.fingerprints import Fingerprint, fingerprint_of
@@ -13,6 +16,8 @@ from shm_data.dataset.manifest import Counts
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, Skipped, is_machine_fault
 from shm_data.parallel import Progress, spread
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.near_duplicates import hashes_of_photo, near_duplicate_pairs
 from shm_data.planning.resolution import enlargement
 from shm_data.sources import Background, Foreground, path_of
 
@@ -48,26 +53,61 @@ def survey(
     jobs: int,
     progress: Progress,
 ) -> Survey:
-    """Read every background that the plan uses until none is broken; `known` fingerprints are not taken again."""
+    """Read every background that the plan uses until none is broken, and none a copy of another or of a foreground.
+
+    Of copies the one with a fingerprint in `known` stays, else the first by key.
+    """
+    keys = [key for f in foregrounds for key in (f.files.image, f.files.alpha, f.files.trimap) if key is not None]
+    unread = [key for key in keys if key not in known]
+    read = spread(lambda key: fingerprint_of(path_of(key, roots)), unread, jobs, ordered=True, batch=16)
+    fingerprints = dict(known) | dict(zip(unread, read, strict=True))
+    photos = {fingerprints[foreground.files.image].digest for foreground in foregrounds}
     paths = {background.key: background.path for background in backgrounds}
-    fingerprints = dict(known)
+    hashes: dict[str, Array | None] = {}
     broken: dict[str, Skipped] = {}
     while True:
         tally = count(draw(broken.keys()))
-        untried = sorted(tally.backgrounds - fingerprints.keys())
+        untried = sorted(tally.backgrounds - hashes.keys())
         results = spread(_try_background, ((key, paths[key]) for key in untried), jobs, ordered=True, batch=16)
-        tried = list(progress(results, len(untried), "reading backgrounds"))
-        faults = {result.what: result for result in tried if isinstance(result, Skipped)}
-        good = {key: result for key, result in zip(untried, tried, strict=True) if isinstance(result, Fingerprint)}
-        fingerprints |= good
-        broken |= faults
-        if not faults:
+        faults: dict[str, Skipped] = {}
+        for key, result in zip(untried, progress(results, len(untried), "reading backgrounds"), strict=True):
+            if isinstance(result, Skipped):
+                faults[key] = result
+            else:
+                fingerprints[key], hashes[key] = result
+        readable = sorted(tally.backgrounds & hashes.keys(), key=lambda key: (key not in known, key))
+        faults |= _copies(readable, fingerprints, hashes, photos)
+        broken |= {key: fault for key, fault in faults.items() if key not in known}
+        if not faults.keys() - known.keys():
             break
-    keys = [key for f in foregrounds for key in (f.files.image, f.files.alpha, f.files.trimap) if key is not None]
-    unread = [key for key in keys if key not in fingerprints]
-    read = spread(lambda key: fingerprint_of(path_of(key, roots)), unread, jobs, ordered=True, batch=16)
-    fingerprints |= zip(unread, read, strict=True)
     return Survey(tally, {key: fingerprints[key] for key in (*sorted(tally.backgrounds), *keys)}, broken)
+
+
+def _copies(
+    keys: Sequence[str],
+    fingerprints: Mapping[str, Fingerprint],
+    hashes: Mapping[str, Array | None],
+    photos: AbstractSet[str],
+) -> dict[str, Skipped]:
+    """Return the backgrounds that are copies of an earlier one, or of a photo with one of these digests."""
+    hashed = [(key, found) for key in keys if (found := hashes[key]) is not None]
+    pairs = near_duplicate_pairs(np.stack([found for _, found in hashed])) if hashed else []
+    alike: dict[str, set[str]] = defaultdict(set)
+    for one, other in pairs:
+        alike[hashed[other][0]].add(hashed[one][0])
+    kept: dict[str, str] = {}
+    copies = {}
+    for key in keys:
+        digest = fingerprints[key].digest
+        if digest in photos:
+            copies[key] = Skipped(key, "the same photo as a foreground")
+        elif digest in kept:
+            copies[key] = Skipped(key, "the same photo as another background")
+        elif not alike[key].isdisjoint(kept.values()):
+            copies[key] = Skipped(key, "nearly the same photo as another background")
+        else:
+            kept[digest] = key
+    return copies
 
 
 def count(recipes: Iterable[Recipe]) -> Tally:
@@ -87,11 +127,12 @@ def count(recipes: Iterable[Recipe]) -> Tally:
     return Tally(counts, used, enlargements)
 
 
-def _try_background(background: tuple[str, Path]) -> Fingerprint | Skipped:
+def _try_background(background: tuple[str, Path]) -> tuple[Fingerprint, Array | None] | Skipped:
+    """Return the fingerprint of a background and its perceptual hashes, or why it cannot be used."""
     key, path = background
     try:
-        images.read_background(path)
-        return fingerprint_of(path)
+        pixels, _ = images.read_background(path)
+        return fingerprint_of(path), hashes_of_photo(pixels)
     except ShmDataError as error:
         return Skipped(key, error.reason)
     except OSError as error:

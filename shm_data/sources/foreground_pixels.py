@@ -8,17 +8,22 @@ from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import fit, resize_matte, resize_nearest, same_aspect
+from shm_data.pixels.near_duplicates import perceptual_hashes
 from shm_data.pixels.trimap import LOSSY_TOLERANCE, TrimapRule, kernel_width, missing_classes, missing_classes_by
 from shm_data.sources.types import Files, Foreground, Pixels, path_of
 
 
-def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> Foreground:
-    """Read all files of a foreground and check that they fit. Raises ShmDataError where they do not."""
+def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) -> tuple[Foreground, Array | None]:
+    """Read all files of a foreground and check that they fit; return it and its perceptual hashes.
+
+    Raises ShmDataError where they do not fit.
+    """
     pixels = read(files, roots, resize_alpha=options.resize_alpha)
     alpha_path = path_of(files.alpha or files.image, roots)
     tolerance = tolerance_of(pixels.alpha, alpha_path)
     height, width = pixels.alpha.shape
-    return Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
+    foreground = Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
+    return foreground, perceptual_hashes(pixels.image, pixels.alpha)
 
 
 def tolerance_of(alpha: Array, path: Path) -> int:

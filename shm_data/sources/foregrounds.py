@@ -1,15 +1,19 @@
 """Finds foregrounds, images with alphas (and trimaps) or RGBA cut-outs, reads and checks them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
+from shm_data.pixels.arrays import Array
+from shm_data.pixels.near_duplicates import near_duplicate_pairs
 from shm_data.published_sets import PUBLISHED_SETS
 from shm_data.sources import foreground_folders, published_folders
 from shm_data.sources.foreground_pixels import inspect, read, tolerance_of
@@ -86,12 +90,18 @@ def _layouts(options: CompositeOptions, roots: Mapping[str, Path]) -> dict[str, 
     return layouts
 
 
-def inspect_all(
-    found: Found, options: CompositeOptions, jobs: int = -1, progress: Progress = quiet
-) -> list[Foreground]:
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Foregrounds that were read and fit. `copies` are pairs of their names that are nearly the same picture."""
+
+    foregrounds: tuple[Foreground, ...]
+    copies: tuple[tuple[str, str], ...]
+
+
+def inspect_all(found: Found, options: CompositeOptions, jobs: int = -1, progress: Progress = quiet) -> Inspected:
     """Inspect every foreground in parallel. Raises one ShmDataError with all that cannot be used."""
 
-    def attempt(files: Files) -> Foreground | ShmDataError:
+    def attempt(files: Files) -> tuple[Foreground, Array | None] | ShmDataError:
         try:
             return inspect(files, found.roots, options)
         except ShmDataError as error:
@@ -102,7 +112,17 @@ def inspect_all(
     bad = [result for result in shown if isinstance(result, ShmDataError)]
     if bad:
         raise ShmDataError(f"{len(bad)} of {len(shown)} foregrounds cannot be used", faults=bad)
-    return [result for result in shown if isinstance(result, Foreground)]
+    good = [result for result in shown if not isinstance(result, ShmDataError)]
+    return Inspected(tuple(foreground for foreground, _ in good), tuple(_copies(good)))
+
+
+def _copies(inspected: Sequence[tuple[Foreground, Array | None]]) -> Iterator[tuple[str, str]]:
+    """Yield the names of each two foregrounds that are nearly the same picture."""
+    hashed = {foreground.files.name: hashes for foreground, hashes in inspected if hashes is not None}
+    if hashed:
+        names = list(hashed)
+        for one, other in near_duplicate_pairs(np.stack(list(hashed.values()))):
+            yield names[one], names[other]
 
 
 def _distinct(
