@@ -57,6 +57,21 @@ def test_subfolders_are_part_of_the_name():
 
 
 @pytest.mark.parametrize(
+    ("images", "alphas", "pairs"),
+    [
+        (["alice/001.jpg", "bob/001.jpg"], ["carol/001.png", "bob/001.png"], {"bob/001.jpg": "bob/001.png"}),
+        (["alice/001.jpg", "bob/002.jpg"], ["carol/001.png", "dan/002.png"], {}),
+        (["photos/001.jpg", "photos/002.jpg"], ["mattes/001.png"], {"photos/001.jpg": "mattes/001.png"}),
+        (["x/alice/001.jpg", "x/bob/002.jpg"], ["Alice/001.png"], {"x/alice/001.jpg": "Alice/001.png"}),
+        (["1/alice/001.jpg", "2/bob/002.jpg"], ["alice/001.png", "bob/x.png"], {"1/alice/001.jpg": "alice/001.png"}),
+        (["alice/001.jpg", "bob/002.jpg"], ["001.png"], {"alice/001.jpg": "001.png"}),
+    ],
+)
+def test_folders_that_both_sides_have_must_agree(images, alphas, pairs):
+    assert pair(images, alphas, ALPHA_WORDS).matched == pairs
+
+
+@pytest.mark.parametrize(
     ("images", "alphas"),
     [(["a.jpg", "a.png"], ["a.png"]), (["a.jpg"], ["a.png", "a.tif"]), (["a.jpg"], ["a_mask.png", "mask_a.png"])],
 )

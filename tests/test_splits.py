@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from small import photo
 
 from shm_data import images
+from shm_data.building.build import composite
+from shm_data.check import check_dataset
 from shm_data.dataset.store import Dataset
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
@@ -38,6 +40,26 @@ def test_neither_side_is_empty(keys, ratio, seed):
 @given(st.text(), st.floats(0.01, 0.99), st.integers(0, 20))
 def test_a_lone_key_is_trained_on(key, ratio, seed):
     assert assign_splits("x", [key], ratio, seed) == {key: "train"}
+
+
+@pytest.fixture
+def options(sources):
+    return CompositeOptions(inimg=sources / "photos", inalp=sources / "alphas", bgdir=(sources / "places",), numbg=1)
+
+
+def test_a_group_that_fits_no_name_is_refused(options, tmp_path):
+    with pytest.raises(ShmDataError) as error:
+        current_plan(Dataset(tmp_path / "set"), options.model_copy(update={"group": "^q"}))
+    assert error.value.what == "--group" and "^q" in error.value.found and "4 names" in error.value.found
+
+
+@pytest.mark.parametrize(("group", "caveats"), [(None, 1), ("^p[01]", 1), ("^p", 0)])
+def test_a_group_that_fits_some_names_leaves_the_caveat(options, tmp_path, group, caveats):
+    manifest = composite(options.model_copy(update={"group": group}), tmp_path / "set")
+    unchecked = [each.phrase for each in check_dataset(tmp_path / "set").unchecked if each.kind == "leak"]
+    assert len(unchecked) == caveats
+    assert group is None or any("fits" in note for note in manifest.notes)
+    assert caveats == 0 or group is None or "2 of 4" in unchecked[0]
 
 
 def test_too_few_backgrounds_say_how_many_were_skipped_and_why(sources, tmp_path):

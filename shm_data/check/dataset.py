@@ -13,9 +13,11 @@ from shm_data.check.findings import Finding, Unchecked, Verdict, error
 from shm_data.check.index import DatasetIndex, digests_of, leaks, read_index, recipes_of
 from shm_data.check.samples import check_task, tasks_of
 from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.manifest import Manifest
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import near_duplicates
+from shm_data.planning.splits import count_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,22 @@ def _checked(index: DatasetIndex, deep: int) -> Iterator[str]:
         yield "samples made again from their sources"
 
 
+def _caveat_about_groups(manifest: Manifest) -> str:
+    """Return why photos of one person may be in several groups, "" where --group matches every name."""
+    if not manifest.options.group:
+        return "made without --group"
+    names = [foreground.files.name for foreground in manifest.foregrounds]
+    matched = count_matches(names, manifest.options.group)
+    return "" if matched == len(names) else f"--group matches {matched} of {len(names)} names"
+
+
 def _unchecked(index: DatasetIndex, deep: int) -> Iterator[Unchecked]:
     if index.planned is None:
         yield Unchecked("leak", "backgrounds that the splits share (no recipes.jsonl)")
     if index.manifest is None:
         yield Unchecked("leak", "groups that the splits share (no dataset.json)")
-    elif not index.manifest.options.group:
-        yield Unchecked("leak", "other photos of one person in both splits (made without --group)")
+    elif caveat := _caveat_about_groups(index.manifest):
+        yield Unchecked("leak", f"other photos of one person in both splits ({caveat})")
     if not any(index.splits.values()):
         yield Unchecked("leak", "what the splits share (no lists)")
     if deep and (index.manifest is None or index.planned is None):

@@ -1,6 +1,5 @@
 """What a user should know about a plan before training on its data set."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
@@ -11,7 +10,7 @@ from shm_data.pixels.compositing import fit
 from shm_data.planning import partners
 from shm_data.planning.draw import sample_size, split_backgrounds, split_foregrounds, splits_to_composite
 from shm_data.planning.scan import Sources
-from shm_data.planning.splits import group_of
+from shm_data.planning.splits import count_matches, group_of
 from shm_data.planning.survey import Survey
 from shm_data.sources import Background, Foreground, foregrounds
 
@@ -104,6 +103,6 @@ def _notes_on_augmentations(
 
 
 def _note_on_groups(names: Sequence[str], pattern: str) -> str:
-    fitting = sum(re.search(pattern, name) is not None for name in names)
+    fitting = count_matches(names, pattern)
     groups = len({group_of(name, pattern) for name in names})
     return f"--group fits {fitting} of {len(names)} names, which makes {counted(groups, 'group')}"

@@ -16,6 +16,7 @@ from shm_data.dataset.manifest import (
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
+from shm_data.planning.splits import count_matches
 from shm_data.sources import Background, backgrounds, foregrounds
 from shm_data.sources.backgrounds import Pool
 from shm_data.sources.foregrounds import Found
@@ -50,11 +51,19 @@ def scan(
         ([foreground.files for foreground in previous.foregrounds], previous.layouts) if previous else ((), None)
     )
     found = foregrounds.scan(options, *recorded)
+    _require_group(options, [files.name for files in found.files])
     pool = _scan_backgrounds(options, found, jobs, progress)
     roots = _absolute(found.roots | pool.roots)
     if previous is not None:
         refuse_changed_sources(previous, roots, verify=verify, jobs=jobs, progress=progress)
     return Sources(found, pool, roots, fingerprint(found, pool))
+
+
+def _require_group(options: CompositeOptions, names: Sequence[str]) -> None:
+    """Raise ShmDataError where the pattern of --group matches no name: it would keep nobody's photos together."""
+    if options.group and not count_matches(names, options.group):
+        found = f"{options.group}, which matches none of {len(names)} names, such as {names[0]}"
+        raise ShmDataError("--group", found=found, expected="what the names of one person's photos share")
 
 
 def refuse_inside(option: str, path: Path, options: CompositeOptions) -> None:

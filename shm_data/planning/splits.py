@@ -63,6 +63,11 @@ def merge_groups(groups: Mapping[str, str], pairs: Iterable[tuple[str, str]]) ->
     return merged
 
 
+def count_matches(names: Iterable[str], pattern: str) -> int:
+    """Return how many names the pattern of --group matches."""
+    return sum(re.search(pattern, name) is not None for name in names)
+
+
 def group_of(name: str, pattern: str | None) -> str:
     """Return what the names of one person's photos share: the first group of `pattern`, or its whole match.
 

@@ -1,5 +1,6 @@
 """Pairs files by their names alone."""
 
+import itertools
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -46,19 +47,39 @@ def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, 
     separated by one of `_-. `. With `literal` (a word of the user) no separator is needed, and a match by the word
     is better than one by the plain stem. An image's stem may have one of IMAGE_WORDS in the same way. Case and
     Unicode normal form count only where there are several matches otherwise.
-    A file without a partner in a folder of the same name may have one in any folder, if its name occurs only once.
+    A file without a partner in a folder of the same name may have one in another, if its name occurs only once and
+    the folders do not contradict: below the folder that all files of a side share, one path must end with the other.
     Raises ShmDataError where a name matches several files equally well.
     """
     near = _pair(images, others, words, literal=literal)
     images_left, others_left = _once(near.images_left), _once(near.others_left)
     far = _pair(list(images_left), list(others_left), words, literal=literal)
-    matched = near.matched | {images_left[image]: others_left[other] for image, other in far.matched.items()}
+    image_root, other_root = _shared_folder(images), _shared_folder(others)
+    matched = near.matched | {
+        images_left[image]: others_left[other]
+        for image, other in far.matched.items()
+        if _agree(_folders(images_left[image], image_root), _folders(others_left[other], other_root))
+    }
     used = set(matched.values())
     return Pairs(
         {image: matched[image] for image in images if image in matched},
         tuple(image for image in images if image not in matched),
         tuple(other for other in others if other not in used),
     )
+
+
+def _shared_folder(paths: Sequence[str]) -> int:
+    """Return how many leading folders all paths share."""
+    levels = zip(*(PurePosixPath(path).parts[:-1] for path in paths), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, levels))
+
+
+def _folders(path: str, shared: int) -> tuple[str, ...]:
+    return tuple(_folded(part) for part in PurePosixPath(path).parts[shared:-1])
+
+
+def _agree(ones: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    return all(one == other for one, other in zip(reversed(ones), reversed(others), strict=False))
 
 
 def _once(paths: Sequence[str]) -> dict[str, str]:
