@@ -1,4 +1,4 @@
-"""The law of bad input: in time, without a traceback, in one sentence that names the file."""
+"""The law of bad input: it is refused in time, without a traceback, in one sentence that names the file."""
 
 import contextlib
 import faulthandler
@@ -17,7 +17,7 @@ LIMIT = 30
 
 
 class Unsure(TNet):
-    """A T-Net that costs nothing: all is as likely as anything else."""
+    """A T-Net that costs nothing: every class is equally likely."""
 
     def __init__(self):
         nn.Module.__init__(self)
@@ -31,7 +31,7 @@ PREDICTOR = Predictor(Unsure(), torch.device("cpu"), 64)
 
 @contextlib.contextmanager
 def in_time(seconds=LIMIT):
-    """Fails a test that hangs. One that hangs where no signal reaches it ends everything, and shows where."""
+    """Fail a test that hangs. Where no signal reaches it, end the process and show where it hung."""
 
     def too_late(number, frame):
         raise TimeoutError(f"still at it after {seconds} s")
@@ -48,7 +48,7 @@ def in_time(seconds=LIMIT):
 
 
 def fault_of(call, *arguments, named):
-    """The sentence with which a call refuses its input, or "" where it takes it. Nothing else may be raised."""
+    """Return the sentence with which a call refuses its input, "" if it accepts it. Nothing else may be raised."""
     try:
         with in_time():
             call(*arguments)
@@ -61,7 +61,7 @@ def fault_of(call, *arguments, named):
 
 
 def no_file(path, kind):
-    """Puts something that is no file in the place of one, or nothing; gives where."""
+    """Put something that is no file at a path, or nothing; return the path to read."""
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":

@@ -1,4 +1,4 @@
-"""Augmentations: what each may change and what not, and that plan, build and training mean the same by one."""
+"""Augmentations: what each may change and what not; plan, build and training apply the same ones."""
 
 import itertools
 import json
@@ -111,7 +111,7 @@ def test_the_registry_needs_no_numpy():
 
 @given(st.lists(numbers, min_size=40, max_size=40), st.sets(st.sampled_from(EVERY)))
 def test_each_draws_for_itself(some, names):
-    """Which others are asked for changes nothing of one; and all that is drawn lies in its range."""
+    """The other names change nothing about one augmentation; every number lies in its range."""
     alone = {name: draw_augmentation(iter(some), [name], partner="q") for name in names}
     together = draw_augmentation(iter(some), names, partner="q") or Augmentation()
     for name in EVERY:
@@ -131,7 +131,7 @@ def test_half_of_the_samples_have_each():
 
 
 @pytest.mark.parametrize(
-    ("told", "left"),
+    ("given", "left"),
     [
         ({}, EVERY),
         ({"photo": True}, ("gamma", "colour", "noise", "jpeg")),
@@ -139,9 +139,9 @@ def test_half_of_the_samples_have_each():
         ({"partner": None}, tuple(name for name in EVERY if name != "over")),
     ],
 )
-def test_only_what_suits_a_sample_is_drawn(told, left):
+def test_only_what_suits_a_sample_is_drawn(given, left):
     some = [
-        draw_augmentation(draws(0, "augment", "p", index), EVERY, **{"partner": "q"} | told) for index in range(200)
+        draw_augmentation(draws(0, "augment", "p", index), EVERY, **{"partner": "q"} | given) for index in range(200)
     ]
     plain = [augmentations.to_plain(each) for each in some if each]
     assert {name for each in plain for name in each} == set(left) | ({"partner"} if "over" in left else set())
@@ -279,7 +279,7 @@ def test_a_jpeg_has_its_colours_at_half_the_resolution():
     assert np.abs(lossy[:, 2:-2:2] - lossy[:, 3:-1:2]).mean() < 10
 
 
-def test_a_picture_that_no_jpeg_can_hold_is_told():
+def test_a_picture_too_large_for_jpeg_is_refused():
     with pytest.raises(ShmDataError, match="--augment jpeg: found 70000x1 pixels"):
         recompress(np.zeros((1, 70000, 3), np.uint8), (80,))
 
@@ -356,8 +356,8 @@ def test_who_has_room_is_whole_and_moves_anywhere(place):
     after = place_in_frame(*figure(20, 10, 40, 30), (64, 48), place)[1]
     rows, columns = np.nonzero(after > 127)
     assert abs(np.ptp(rows) + 1 - 20 * place[0]) <= 2 and abs(np.ptp(columns) + 1 - 20 * place[0]) <= 2
-    room = 64 - np.ptp(columns) - 1, 48 - np.ptp(rows) - 1
-    assert abs(columns.min() - place[1] * room[0]) <= 2 and abs(rows.min() - place[2] * room[1]) <= 2
+    space = 64 - np.ptp(columns) - 1, 48 - np.ptp(rows) - 1
+    assert abs(columns.min() - place[1] * space[0]) <= 2 and abs(rows.min() - place[2] * space[1]) <= 2
 
 
 @settings(max_examples=30, deadline=None)
@@ -476,17 +476,17 @@ def test_the_noise_of_a_lossy_partner_is_not_taken_for_hair(sources, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "given",
     [
         {"noise": [300.0, 1]}, {"noise": [1.0]}, {"noise": [1, 1]}, {"jpeg": [80.5]}, {"blur": ["a"]},
         {"tint": [1.0]}, {"gamma": [float("nan")]}, {"gamma": None}, {"partner": "p1"},
         {"over": [1.0, 0.5, 0.5]}, {"over": [1.0, 0.5, 0.5], "partner": 7}, [], "x", 7,
     ],
 )  # fmt: skip
-def test_an_augmentation_that_is_none_is_refused(sources, tmp_path, told):
+def test_an_augmentation_that_is_none_is_refused(sources, tmp_path, given):
     write_plan(options_of(sources), tmp_path)
     line = (tmp_path / "recipes.jsonl").read_text().splitlines()[0]
-    (tmp_path / "other.jsonl").write_text(json.dumps(json.loads(line) | {"augment": told}) + "\n")
+    (tmp_path / "other.jsonl").write_text(json.dumps(json.loads(line) | {"augment": given}) + "\n")
     with pytest.raises(ShmDataError, match="expected a recipe"):
         list(read_recipes(tmp_path / "other.jsonl"))
 
@@ -655,7 +655,7 @@ def test_other_augmentations_are_another_set(sources, built):
         composite(options_of(sources, augment=("jpeg", "blur")), built)
 
 
-def test_the_card_tells_how_to_make_it_again(built):
+def test_the_card_says_how_to_make_it_again(built):
     card = (built / "README.md").read_text()
     assert "--augment blur --augment shadow --augment gamma" in card
 
@@ -735,7 +735,7 @@ def test_training_draws_anew_in_every_epoch_and_the_same_again(sources, tmp_path
     assert recipes[0] == recipes[1] and len(set(recipes[0])) > 3
 
 
-def test_training_does_what_it_is_told_and_not_what_the_plan_says(sources, tmp_path):
+def test_training_follows_its_configuration_and_not_the_plan(sources, tmp_path):
     write_plan(options_of(sources, augment=("gamma", "colour")), tmp_path / "plan")
     replay = source_of("recipes", tmp_path / "plan", "train").replay
     done = [
@@ -763,7 +763,7 @@ def test_only_recipes_can_be_augmented(kind):
         configured("-", data=kind, augment=["noise"])
 
 
-def test_a_wrong_name_in_a_configuration_is_told():
+def test_a_wrong_name_in_a_configuration_is_refused():
     with pytest.raises(ShmDataError) as error:
         configured("-", augment=["tint"])
     assert "tint" in error.value.found and ", ".join(EVERY) in error.value.expected

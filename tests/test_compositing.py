@@ -37,13 +37,13 @@ def test_blend_is_exact_for_all_triples():
         assert np.array_equal(got[..., 2], exact), a
 
 
-def test_blend_takes_alpha_thrice_and_writes_where_it_is_told():
+def test_blend_takes_alpha_in_three_channels_and_writes_to_out():
     rng = np.random.default_rng(3)
     foreground, background = rng.integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
     alpha = rng.integers(0, 256, (20, 30), dtype=np.uint8)
-    room = np.empty_like(foreground)
-    assert blend(foreground, to_three_channels(alpha), background, room) is room
-    assert np.array_equal(room, blend(foreground, alpha, background))
+    out = np.empty_like(foreground)
+    assert blend(foreground, to_three_channels(alpha), background, out) is out
+    assert np.array_equal(out, blend(foreground, alpha, background))
 
 
 def test_blend_takes_views_and_read_only_pictures():
@@ -99,11 +99,11 @@ def test_every_offset_is_reached_the_last_included():
     assert cover_box((14, 10), (10, 10), np.nextafter(1, 0), 0)[0] == 4
 
 
-def test_cover_writes_where_it_is_told(size=(60, 80)):
+def test_cover_writes_to_out(size=(60, 80)):
     photo = np.random.default_rng(5).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-    room = np.empty((80, 60, 3), np.uint8)
-    assert cover(photo, (7, 9, 30, 40), size, room) is room
-    assert np.array_equal(room, cover(photo, (7, 9, 30, 40), size))
+    out = np.empty((80, 60, 3), np.uint8)
+    assert cover(photo, (7, 9, 30, 40), size, out) is out
+    assert np.array_equal(out, cover(photo, (7, 9, 30, 40), size))
 
 
 def test_cover_at_its_own_size_is_the_crop():

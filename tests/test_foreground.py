@@ -101,7 +101,7 @@ def test_estimates_made_at_once_are_the_same_as_one_by_one(lemur):
     assert all(np.array_equal(other, alone) for other in together)
 
 
-def test_a_slow_first_use_is_told_once():
+def test_a_slow_first_use_is_reported_once():
     script = """
 import sys, threading, time
 

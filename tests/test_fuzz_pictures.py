@@ -1,4 +1,4 @@
-"""No broken picture stops the work, and none is wrong in silence."""
+"""No broken picture stops a job, and none is read wrongly without an error."""
 
 import io
 import os
@@ -58,7 +58,7 @@ def chunk(kind, data):
 
 
 def png(rows, depth, colour_type, *extra, size=None):
-    """A PNG of rows of bytes, with chunks of one's own before its pixels."""
+    """A PNG of rows of bytes, with further chunks before its pixels."""
     width, height = size or (17, len(rows))
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
@@ -86,7 +86,7 @@ def rgb(pixels):
 
 
 def on_white(pixels):
-    """What shows of colours and A: laid on white, as a viewer does."""
+    """Colours and A composited over white, as a viewer shows them."""
     colours, alpha = pixels[..., :-1].astype(int), pixels[..., -1:].astype(int)
     return rgb(np.rint((colours * alpha + 255 * (255 - alpha)) / 255).astype(np.uint8).squeeze())
 
@@ -174,15 +174,15 @@ TRUTHS = {name: np.uint8(truth) for name, (_, truth) in EXACT.items()} | {
 CHECKED = [name for name in FILES if "png" in name]  # what has checksums
 
 
-def laid(tmp_path, data, name="picture.png"):
+def write(tmp_path, data, name="picture.png"):
     path = tmp_path / name
     path.write_bytes(data)
     return path
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_every_kind_of_picture_is_read_for_what_it_is(tmp_path, kind):
-    path = laid(tmp_path, FILES[kind])
+def test_every_kind_of_picture_is_read_correctly(tmp_path, kind):
+    path = write(tmp_path, FILES[kind])
     with in_time():
         assert np.array_equal(images.read_image(path), TRUTHS[kind])
         assert images.read_size(path) == TRUTHS[kind].shape[1::-1]
@@ -217,7 +217,7 @@ def test_every_kind_of_picture_is_read_for_what_it_is(tmp_path, kind):
     ids=lambda item: item[0],
 )
 def test_pixels_that_a_decoder_would_garble_and_rare_kinds_are_refused(tmp_path, data):
-    path = laid(tmp_path, data[1])
+    path = write(tmp_path, data[1])
     for read in (images.read_image, images.read_alpha):
         assert fault_of(read, path, named=path)
 
@@ -246,7 +246,7 @@ def cut(data, place):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_cut_short_is_refused_or_lacks_nothing(tmp_path, kind, place):
-    path = laid(tmp_path, cut(FILES[kind], place))
+    path = write(tmp_path, cut(FILES[kind], place))
     fault_of(images.read_size, path, named=path)
     if not fault_of(images.read_image, path, named=path):
         assert np.array_equal(images.read_image(path), TRUTHS[kind])
@@ -260,7 +260,7 @@ def test_a_file_whose_end_was_never_written_is_refused(tmp_path, kind, written):
     """After a crash of the machine a file may have its length, and zeros for its end."""
     data = FILES[kind]
     length = int(len(data) * written)
-    path = laid(tmp_path, data[:length] + bytes(len(data) - length))
+    path = write(tmp_path, data[:length] + bytes(len(data) - length))
     if not fault_of(images.read_image, path, named=path):
         assert kind == "jpeg of two" and np.array_equal(images.read_image(path), TRUTHS[kind])
 
@@ -275,7 +275,7 @@ STRIPES = np.kron(DRAWN.integers(0, 256, (16, 24, 3), dtype=np.uint8), np.ones((
 )
 def test_a_jpeg_cut_short_and_ended_is_not_filled_up_with_gray(tmp_path, options, mode, share):
     data = saved(STRIPES, "JPEG", mode, **options)
-    path = laid(tmp_path, data)
+    path = write(tmp_path, data)
     assert np.array_equal(images.read_image(path), as_pillow(data)), "the whole file is taken"
     pixels = data.index(b"\xff\xda") + 16
     path.write_bytes(data[: pixels + int((len(data) - pixels) * share)] + b"\xff\xd9")
@@ -288,7 +288,7 @@ def test_a_jpeg_cut_short_and_ended_is_not_filled_up_with_gray(tmp_path, options
 def test_a_progressive_jpeg_cut_short_in_a_scan_and_ended_is_refused(tmp_path, share):
     data = saved(STRIPES, "JPEG", progressive=True)
     pixels = data.index(b"\xff\xda") + 16
-    path = laid(tmp_path, data[: pixels + int((len(data) - pixels) * share)] + b"\xff\xd9")
+    path = write(tmp_path, data[: pixels + int((len(data) - pixels) * share)] + b"\xff\xd9")
     assert "cut short" in fault_of(images.read_image, path, named=path)
 
 
@@ -296,7 +296,7 @@ def test_flat_gray_is_no_sign_of_a_cut(tmp_path):
     for mode in ("RGB", "L", "CMYK"):
         for options in ({}, {"progressive": True}, {"restart_marker_blocks": 2}):
             data = saved(np.full((40, 50, 3), 128, np.uint8), "JPEG", mode, **options)
-            assert np.array_equal(images.read_image(laid(tmp_path, data)), as_pillow(data))
+            assert np.array_equal(images.read_image(write(tmp_path, data)), as_pillow(data))
 
 
 # Wrong bytes.
@@ -307,7 +307,7 @@ def test_flat_gray_is_no_sign_of_a_cut(tmp_path):
 def test_a_flipped_bit_never_gets_past_a_checksum_and_never_stops_the_work(tmp_path_factory, kind, place, bit):
     data = bytearray(FILES[kind])
     data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
-    path = laid(tmp_path_factory.getbasetemp(), data, "flipped.png")
+    path = write(tmp_path_factory.getbasetemp(), data, "flipped.png")
     for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         fault_of(read, path, named=path)
     if kind in CHECKED and not fault_of(images.read_image, path, named=path):
@@ -320,7 +320,7 @@ def test_overwritten_bytes_never_stop_the_work(tmp_path_factory, kind, place, no
     data = bytearray(FILES[kind])
     start = int(place * (len(data) - 1))
     data[start : start + len(noise)] = noise
-    path = laid(tmp_path_factory.getbasetemp(), data, "noise.png")
+    path = write(tmp_path_factory.getbasetemp(), data, "noise.png")
     taken = not fault_of(images.read_image, path, named=path)
     if taken and kind in CHECKED:
         assert np.array_equal(images.read_image(path), TRUTHS[kind])
@@ -347,7 +347,7 @@ OTHERS = {
 @pytest.mark.parametrize("extension", sorted(images.EXTENSIONS))
 def test_what_is_no_picture_is_refused_under_any_extension(tmp_path, extension):
     for data in OTHERS.values():
-        path = laid(tmp_path, data, f"picture{extension}")
+        path = write(tmp_path, data, f"picture{extension}")
         for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_gray):
             assert fault_of(read, path, named=path)
 
@@ -357,13 +357,13 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
         raise AssertionError("a program was started")
 
     monkeypatch.setattr("subprocess.Popen", started)
-    assert fault_of(images.read_image, laid(tmp_path, OTHERS["eps"]), named="picture.png")
+    assert fault_of(images.read_image, write(tmp_path, OTHERS["eps"]), named="picture.png")
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg", ".tif", ".webp", ".bmp"])
 @pytest.mark.parametrize("kind", ["png", "png deep rgb", "tiff deep rgb", "jpeg", "webp lossless", "bmp", "gif"])
-def test_a_picture_under_another_extension_is_read_for_what_it_is(tmp_path, kind, extension):
-    assert np.array_equal(images.read_image(laid(tmp_path, FILES[kind], f"a{extension}")), TRUTHS[kind])
+def test_a_picture_under_another_extension_is_read_correctly(tmp_path, kind, extension):
+    assert np.array_equal(images.read_image(write(tmp_path, FILES[kind], f"a{extension}")), TRUTHS[kind])
 
 
 # Which way up.
@@ -372,7 +372,7 @@ def test_a_picture_under_another_extension_is_read_for_what_it_is(tmp_path, kind
 BLOCKS = np.kron(DRAWN.integers(0, 256, (2, 3), dtype=np.uint8), np.ones((16, 16), np.uint8))
 
 
-def told_to_turn(kind, orientation):
+def turned_by_exif(kind, orientation):
     """A picture of blocks whose EXIF tag asks for a turn."""
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -389,7 +389,7 @@ def told_to_turn(kind, orientation):
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "tiff deep", "png deep"])
 def test_every_turn_that_exif_asks_for_is_made(tmp_path, kind, orientation):
-    path = laid(tmp_path, told_to_turn(kind, orientation))
+    path = write(tmp_path, turned_by_exif(kind, orientation))
     upright = UPRIGHT[orientation](BLOCKS)
     for pixels in (images.read_image(path)[..., 0], images.read_alpha(path), images.read_gray(path)):
         assert np.abs(pixels.astype(int) - upright).max() <= (2 if kind == "JPEG" else 0)
@@ -425,7 +425,7 @@ def claims(width, height):
 
 @pytest.mark.parametrize("kind", claims(60000, 60000))
 def test_a_bomb_is_refused_by_its_header(tmp_path, kind):
-    path = laid(tmp_path, claims(60000, 60000)[kind])
+    path = write(tmp_path, claims(60000, 60000)[kind])
     for read in (images.read_size, images.read_image, images.read_alpha, images.read_cutout, images.read_trimap):
         sentence = fault_of(read, path, named=path)
         assert "found 60000x60000 = 3600 megapixels, expected at most 179" in sentence
@@ -434,7 +434,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, kind):
 def test_a_bomb_in_webp_is_refused_by_its_header(tmp_path):
     webp = bytearray(saved(RGB, "WEBP", icc_profile=ICC))
     webp[24:30] = struct.pack("<I", 16382)[:3] * 2
-    path = laid(tmp_path, bytes(webp))
+    path = write(tmp_path, bytes(webp))
     assert fault_of(images.read_size, path, named=path)
     assert fault_of(images.read_image, path, named=path)
 
@@ -442,10 +442,10 @@ def test_a_bomb_in_webp_is_refused_by_its_header(tmp_path):
 def test_the_limit_is_one_for_every_decoder(tmp_path, monkeypatch):
     monkeypatch.setattr("shm_data.images.opening.MAX_PIXELS", 13 * 17)
     for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif"):
-        images.read_image(laid(tmp_path, FILES[kind]))
+        images.read_image(write(tmp_path, FILES[kind]))
     monkeypatch.setattr("shm_data.images.opening.MAX_PIXELS", 13 * 17 - 1)
     for kind in ("png", "png deep rgb", "tiff", "tiff deep rgb", "jpeg", "webp", "bmp", "gif"):
-        path = laid(tmp_path, FILES[kind])
+        path = write(tmp_path, FILES[kind])
         assert "17x13 = 0.1 megapixels, expected at most" in fault_of(images.read_image, path, named=path)
 
 
@@ -467,7 +467,7 @@ def test_a_foreground_of_any_shape_is_made_or_named(tmp_path, size):
     assert images.read_trimap(tmp_path / "trimaps" / "a.png").shape == size
 
 
-# The whole work with a broken file in it.
+# A whole job with a broken file in it.
 
 BROKEN = {
     "empty": b"",
@@ -511,7 +511,7 @@ def test_one_broken_file_is_named_and_the_rest_goes_on(sources, role, fault):
 
 
 def broken(path, fault):
-    """Puts in the place of a file what is none, or is broken."""
+    """Replace a file by something that is no file, or is broken."""
     path.unlink()
     if fault == "pipe":
         os.mkfifo(path)
@@ -543,7 +543,7 @@ def test_mattes_are_predicted_of_all_pictures_but_the_broken_one(sources, tmp_pa
 
 @pytest.mark.parametrize("fault", ["pipe", "folder", "dangling"])
 def test_a_picture_to_predict_that_is_no_file_is_named(tmp_path, fault):
-    path = laid(tmp_path, b"")
+    path = write(tmp_path, b"")
     broken(path, fault)
     if fault == "folder":
         path = path / "a.png"
@@ -555,9 +555,9 @@ def test_a_picture_to_predict_that_is_no_file_is_named(tmp_path, fault):
 def test_a_broken_file_of_a_sample_is_named(tmp_path, folder, fault):
     layout = Layout(tmp_path)
     trimap = np.uint8([0, 128, 255])[matte(1) // 86]
-    for room, pixels in zip(layout.folders, (photo(1), matte(1), trimap), strict=True):
-        room.mkdir()
-        images.write_png(room / "a.png", pixels)
+    for folder_of, pixels in zip(layout.folders, (photo(1), matte(1), trimap), strict=True):
+        folder_of.mkdir()
+        images.write_png(folder_of / "a.png", pixels)
     read_sample(tmp_path, "a.png")
     path = tmp_path / folder / "a.png"
     broken(path, fault)

@@ -1,4 +1,4 @@
-"""Every way to store a picture is read for what it is."""
+"""Pictures are read correctly in whichever way they are stored."""
 
 import os
 import struct
@@ -102,7 +102,7 @@ def test_orientation_of_a_png_counts_wherever_it_stands(tmp_path, place):
     assert np.array_equal(images.read_alpha(path), upright)
 
 
-def test_the_size_of_a_png_is_told_without_its_pixels(tmp_path):
+def test_the_size_of_a_png_is_read_without_its_pixels(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(RAMP).save(path)
     whole = path.read_bytes()
@@ -256,7 +256,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, orientation)
     assert np.array_equal(images.read_alpha(tmp_path / "a.png"), RAMP)
 
 
-def test_a_pipe_with_the_name_of_a_picture_is_passed_over(tmp_path):
+def test_a_pipe_with_the_name_of_a_picture_is_skipped(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert images.find(tmp_path) == []
 
@@ -289,14 +289,14 @@ def test_jpeg_2000_is_refused_by_its_name_and_by_its_content(tmp_path):
     assert error.value.path == str(tmp_path / "b.png") and "PNG" in error.value.expected
 
 
-def test_find_sorts_and_passes_over_what_is_hidden_or_no_picture(tmp_path):
+def test_find_sorts_and_skips_what_is_hidden_or_no_picture(tmp_path):
     for name in ["b.JPG", "a.png", "sub/c.webp", ".hidden.png", ".cache/d.png", "notes.txt", "out/e.png"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert images.find(tmp_path, without=[tmp_path / "out"]) == ["a.png", "b.JPG", "sub/c.webp"]
 
 
-def test_find_wants_a_folder(tmp_path):
+def test_find_expects_a_folder(tmp_path):
     with pytest.raises(ShmDataError, match="found no folder"):
         images.find(tmp_path / "absent")
 
@@ -324,7 +324,7 @@ def test_the_channels_of_a_jpeg_are_what_pillow_says(realdata, tmp_path):
         assert integrity.channels_of_jpeg(data[:24]) == 0
 
 
-def test_what_cannot_be_read_smaller_is_read_whole_or_told(tmp_path):
+def test_what_cannot_be_read_smaller_is_read_whole_or_refused(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 32, 4), dtype=np.uint8), "CMYK").save(
         tmp_path / "cmyk.jpg"
     )
@@ -348,7 +348,7 @@ def test_only_jpeg_is_read_smaller_and_any_way_up(tmp_path):
     assert by == 4 and pixels.shape == (16, 8, 3) and pixels[:7].min() > 200 and pixels[9:].max() < 50
 
 
-def test_every_real_picture_is_read_at_the_size_its_header_tells(realdata):
+def test_every_real_picture_is_read_at_the_size_in_its_header(realdata):
     for name in images.find(realdata):
         height, width = images.read_image(realdata / name).shape[:2]
         assert images.read_size(realdata / name) == (width, height), name
@@ -383,7 +383,7 @@ def test_linked_folders_are_found_once_and_loops_end(tmp_path):
     assert images.find(root) == ["again/a.png"]
 
 
-def test_names_that_are_not_utf_8_are_left_out_and_logged(tmp_path, caplog):
+def test_names_that_are_not_utf_8_are_skipped_and_logged(tmp_path, caplog):
     strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
     strange.mkdir()
     (tmp_path / "a.png").touch()

@@ -261,7 +261,7 @@ METADATA = {
 
 
 @pytest.mark.parametrize("kind", METADATA)
-def test_what_is_broken_beside_whole_pixels_is_passed_over_in_every_role(tmp_path, kind):
+def test_what_is_broken_beside_whole_pixels_is_ignored_in_every_role(tmp_path, kind):
     path = tmp_path / "a"
     path.write_bytes(METADATA[kind])
     for pixels in (images.read_image(path), images.read_background(path)[0], images.read_channels(path)):

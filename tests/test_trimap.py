@@ -55,7 +55,7 @@ def test_euclid_is_the_definition(seed, erode, dilate):
     st.sampled_from([0, 1, 2, 7, 25, 60, 253, 254, 255, 300]),
     st.sampled_from([0.0, 0.0002, 0.01, 0.4]),
 )
-def test_euclid_is_what_a_distance_transform_tells_at_any_radius(seed, shape, radius, share):
+def test_euclid_is_a_distance_transform_at_any_radius(seed, shape, radius, share):
     draw = np.random.default_rng(seed)
     alpha = np.where(draw.random(shape) < share, 0, 255).astype(np.uint8)
     trimap = derive_trimap(alpha, TrimapRule("euclid", 2 * radius + 1, 1))
@@ -125,7 +125,7 @@ def test_missing_classes_are_named():
 @given(
     seed=st.integers(0, 99), width=st.sampled_from([1, 3, 9, 31, 99]), method=st.sampled_from(["euclid", "ellipse"])
 )
-def test_what_a_trimap_lacks_is_told_without_deriving_it(seed, width, method):
+def test_missing_classes_are_found_without_deriving_the_trimap(seed, width, method):
     draw = np.random.default_rng(seed)
     alpha = np.kron(draw.choice([0, 0, 128, 255], draw.integers(1, 6, 2)), np.ones((9, 9))).astype(np.uint8)
     rule = TrimapRule(method, width, width)

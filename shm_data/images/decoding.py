@@ -90,7 +90,7 @@ def read_image(path: File) -> Array:
     colours, alpha = _separate(read_channels(path))
     if alpha is None or alpha.min() == 255:
         return colours
-    _log_once("%s is transparent: it is laid on white", str(path))
+    _log_once("%s is transparent: it is composited over white", str(path))
     return blend(colours, alpha, np.full_like(colours, 255))
 
 
