@@ -74,6 +74,53 @@ def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, dev
 
 
 @model.command()
+@click.argument("predictions", type=_PATH)
+@click.argument("truth", type=_PATH)
+@click.option("--trimap", type=_PATH, help="Folder of trimaps, by name; scores the unknown region, too.")
+@click.option("--derive-trimap", is_flag=True, help="Derive trimaps from the truth.")
+@click.option("--images", type=_PATH, help="Folder of photos, by name, to show in scores.html.")
+@click.option(
+    "--region",
+    type=click.Choice(["whole", "unknown", "foreground", "background", "edge"]),
+    multiple=True,
+    help="Region to score; give it once for each.  [default: whole; with trimaps all]",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["adobe", "p3m", "ppm100", "photomatte85", "video", "shm"]),
+    help="Score as a published test set is scored: regions, trimaps and scale.",
+)
+@click.option(
+    "--convention",
+    type=click.Choice(["adobe", "video", "mean", "raw"]),
+    help="Scale of the numbers.  [default: that of the protocol, else adobe]",
+)
+@click.option("--frames", is_flag=True, help="The files of each folder are frames of a video: score dtSSD, too.")
+@click.option("--resize", is_flag=True, help="Resize predictions of another size to the truth; the result names it.")
+@click.option(
+    "--prefix", default="", metavar="WORD", help="Word before or after the names of one side, such as _pred."
+)
+@click.option("--savedir", type=_PATH, help="Folder for scores.csv, scores.json and scores.html.")
+def score(predictions: Path, truth: Path, **options: Any) -> None:
+    """Score PREDICTIONS of any model against TRUTH: two folders of mattes, paired by name, or two files."""
+    from cli.progress import show
+    from shm_data.files import make_folders, shared_folder
+    from shm_model.scoring import format_scores, plan_scoring, score_folders, write_page, write_scores
+
+    savedir, images = options.pop("savedir"), options.pop("images")
+    chosen, convention, header = plan_scoring(**options)
+    rows = score_folders(predictions, truth, chosen, show)
+    for line in (*(f"{key}: {value}" for key, value in header.items()), *format_scores(rows, convention)):
+        click.echo(line)
+    if savedir:
+        make_folders(savedir)
+        with shared_folder(savedir):
+            write_scores(rows, convention, header, savedir)
+            write_page(rows, convention, header, savedir, options=chosen, images=images)
+        click.echo(f"scores.csv, scores.json and scores.html are in {savedir}.")
+
+
+@model.command()
 @click.argument("pictures", nargs=-1, required=True, type=_PATH)
 @click.option("--checkpoint", type=_PATH, help="Checkpoint to predict with.")
 @click.option("--onnx", type=_PATH, help="Predict with this file of shm-model export instead of a checkpoint.")
@@ -212,6 +259,7 @@ def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, h
 
 def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     from cli.progress import show
+    from shm_data.files import make_folders, shared_folder
     from shm_data.images import write_png
     from shm_model.distributed import device_named
     from shm_model.evaluate import draw_panels, format_table, write_tables
@@ -224,9 +272,11 @@ def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, de
     for line in format_table(rows):
         click.echo(line)
     if savedir:
-        write_tables(rows, savedir)
-        some = range(0, len(rows), max(1, len(rows) // 6))[:6]
-        write_png(savedir / "samples.png", draw_panels(predictor, source, some))
+        make_folders(savedir)
+        with shared_folder(savedir):
+            write_tables(rows, savedir)
+            some = range(0, len(rows), max(1, len(rows) // 6))[:6]
+            write_png(savedir / "samples.png", draw_panels(predictor, source, some))
         click.echo(f"The scores and samples.png (image | trimap | alpha | truth) are in {savedir}.")
 
 

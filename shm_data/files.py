@@ -227,6 +227,18 @@ def _lock(handle: int, root: Path, *, shared: bool) -> None:
         _log.warning("%s lies on a file system without locks: take care that no two runs write there", root)
 
 
+@contextlib.contextmanager
+def shared_folder(folder: Path) -> Iterator[None]:
+    """Share a folder with other runs that write single files into it; the first one clears leftovers of killed runs.
+
+    Raises BusyError where a run that needs the folder for itself has it.
+    """
+    with contextlib.suppress(BusyError), locked(folder):
+        clear_leftovers(folder)
+    with locked(folder, shared=True):
+        yield
+
+
 def clear_leftovers(*folders: Path) -> None:
     """Remove what a run that was killed in the middle of a file left beside it."""
     for folder in folders:

@@ -14,12 +14,13 @@ from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
-from shm_data.pixels.trimap import UNKNOWN
-from shm_model.metrics import Scores, class_iou, scores
+from shm_model.metrics import Scores, class_iou
 from shm_model.predict import Predictor
 from shm_model.samples import Source
+from shm_model.scoring.folders import score_regions
+from shm_model.scoring.protocols import Region
 
-REGIONS = ("whole", "unknown")
+REGIONS: tuple[Region, ...] = ("whole", "unknown")
 _UNITS = {"sad": "SAD/1000", "mse": "MSE", "mad": "MAD", "grad": "Grad/1000", "conn": "Conn/1000"}
 _CLASSES = ("background", "unknown", "foreground")
 
@@ -44,10 +45,8 @@ def score_sample(predictor: Predictor, source: Source, index: int) -> Row:
     """Score one sample."""
     image, alpha, trimap = source.read(index)
     prediction = predictor(image, trimap)
-    # As is usual with a trimap: known pixels are set to it, since Grad and Conn depend on pixels beyond the region.
-    known = np.where(trimap == UNKNOWN, prediction.alpha, trimap / np.float32(255))
-    whole, unknown = scores(prediction.alpha, alpha), scores(known, alpha, trimap)
-    return Row(source.names[index], whole, unknown, class_iou(prediction.trimap, trimap))
+    scores = score_regions(prediction.alpha, alpha / 255, trimap, REGIONS)
+    return Row(source.names[index], scores["whole"], scores["unknown"], class_iou(prediction.trimap, trimap))
 
 
 def mean_row(rows: Sequence[Row]) -> Row:

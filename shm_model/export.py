@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from shm_data import __version__
 from shm_data.errors import ShmDataError
-from shm_data.files import make_folders, whole_file, write_bytes
+from shm_data.files import make_folders, shared_folder, whole_file, write_bytes
 from shm_model.checkpoint import load, restore_network
 from shm_model.mnet import MNet
 from shm_model.predict.predictor import run_network
@@ -59,6 +60,7 @@ def export(checkpoint: Path, out: Path) -> None:
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ShmDataError(path=out, found=f"the suffix {out.suffix!r}", expected=" or ".join(SUFFIXES))
+    _check_overwriting(out)
     if out.suffix.lower() == ".onnx":
         import onnxscript  # noqa: F401, PLC0415  # torch needs it, but would fail only after tracing
     loaded = load(checkpoint)
@@ -70,10 +72,17 @@ def export(checkpoint: Path, out: Path) -> None:
         "input": "RGB in [0, 1], (batch, 3, height, width)",
     }
     make_folders(out.parent)
-    with _quiet_exporters():
+    with shared_folder(out.parent), _quiet_exporters():
         program = export_program(network)
         write = _write_onnx if out.suffix.lower() == ".onnx" else _write_program
         write(program, out, metadata)
+
+
+def _check_overwriting(out: Path) -> None:
+    """Raise ShmDataError where `out` exists, and `export` did not write it: both hold the metadata."""
+    names = (b"longest", b"RGB in [0, 1]")
+    if os.path.lexists(out) and not (out.is_file() and all(name in out.read_bytes() for name in names)):
+        raise ShmDataError(path=out, found="a file that shm-model export did not write", expected="a new name")
 
 
 def export_program(network: nn.Module) -> ExportedProgram:

@@ -46,17 +46,49 @@ class Scores:
     conn: float
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorMaps:
+    """The error of each pixel of one matte, (H, W) float64: |p - g|, that of Grad and that of Conn."""
+
+    difference: Floats
+    grad: Floats
+    conn: Floats
+
+
+def error_maps(prediction: Matte, truth: Matte) -> ErrorMaps:
+    """Return the error of each pixel of a prediction (H, W) uint8 or float in [0, 1], to be summed over regions."""
+    p, g, _ = _checked(prediction, truth, None)
+    return ErrorMaps(np.abs(p - g), _grad_map(p, g), _conn_map(p, g))
+
+
+def region_scores(maps: ErrorMaps, region: Mask) -> Scores:
+    """Return all errors over the pixels of a region (H, W) bool. Where it is empty, sums are 0 and means nan."""
+    return Scores(
+        sad=_thousands(maps.difference, region),
+        mse=_mean(maps.difference**2, region),
+        mad=_mean(maps.difference, region),
+        grad=_thousands(maps.grad, region),
+        conn=_thousands(maps.conn, region),
+    )
+
+
 def scores(prediction: Matte, truth: Matte, trimap: Array | None = None) -> Scores:
     """Return all errors of a prediction (H, W) uint8 or float in [0, 1]."""
-    p, g, region = _checked(prediction, truth, trimap)
-    difference = np.abs(p - g)
-    return Scores(
-        sad=_thousands(difference, region),
-        mse=_mean(difference**2, region),
-        mad=_mean(difference, region),
-        grad=_thousands(_grad_map(p, g), region),
-        conn=_thousands(_conn_map(p, g), region),
-    )
+    _, _, region = _checked(prediction, truth, trimap)
+    return region_scores(error_maps(prediction, truth), region)
+
+
+def dtssd(predictions: tuple[Matte, Matte], truths: tuple[Matte, Matte]) -> float:
+    """Return the dtSSD of two consecutive frames, each (H, W) uint8 or float in [0, 1].
+
+    That is the root of the mean over the whole frame of the squared difference between the changes of prediction and
+    truth: sqrt(mean(((p1 - p0) - (g1 - g0))^2)). Erofeev et al., "Perceptually Motivated Benchmark for Video Matting"
+    (BMVC 2015), sum over the pixels instead of taking their mean; video matting papers since RVM take the mean.
+    """
+    p0, g0, _ = _checked(predictions[0], truths[0], None)
+    p1, g1, _ = _checked(predictions[1], truths[1], None)
+    _check_shapes(p0.shape, "the next frame", p1.shape)
+    return float(np.sqrt(np.mean(((p1 - p0) - (g1 - g0)) ** 2)))
 
 
 def sad(prediction: Matte, truth: Matte, trimap: Array | None = None) -> float:

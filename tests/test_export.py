@@ -152,6 +152,21 @@ def test_a_file_that_export_did_not_write_is_an_error(tmp_path, files):
         assert (fault.value.path, fault.value.found) == (str(tmp_path / f"{name}.onnx"), found)
 
 
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_export_replaces_its_own_file_and_no_other_and_clears_what_a_killed_one_left(tmp_path, suffix):
+    given, out = checkpoint("tnet", tmp_path / "c.pt"), tmp_path / f"net{suffix}"
+    out.write_bytes(b"somebody's network")
+    with pytest.raises(ShmDataError) as fault:
+        export(given, out)
+    assert fault.value.path == str(out) and out.read_bytes() == b"somebody's network"
+    out.unlink()
+    (tmp_path / ".0123456789abcdef.shm-tmp").write_bytes(b"half")
+    export(given, out)
+    export(given, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.pt", out.name]
+
+
 def test_a_flipped_byte_in_an_onnx_file_is_a_fault_of_the_file(tmp_path, files):
     """Wherever it is: in a name it is no UTF-8 any more, in the metadata it is another model."""
     data = (files / "shm.onnx").read_bytes()

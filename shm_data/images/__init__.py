@@ -19,6 +19,7 @@ from shm_data.images.mattes import (
     read_alpha,
     read_cutout,
     read_gray,
+    read_matte,
     read_trimap,
     require_opacities,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "read_cutout",
     "read_gray",
     "read_image",
+    "read_matte",
     "read_size",
     "read_trimap",
     "require_folder",

@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,10 +147,25 @@ def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
     return _by_pillow(image)
 
 
+def read_deep_channels(path: File) -> NDArray[np.uint16] | None:
+    """Return the channels (H, W, C) of a picture of 16 bits as stored, upright; None for one of 8 bits."""
+    with opened(path, pixels=False) as picture:
+        image = picture.image
+        if not image.mode.startswith("I;16") and ";16" not in str(getattr(image, "tile", "")):
+            return None
+    with opened(path) as picture:
+        pixels = _decode(path, picture)
+        return _turn(pixels, _orientation(picture)) if pixels.dtype == np.uint16 else None
+
+
 def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:
     """Return pixels (H, W) or (H, W, C) of 8 or 16 bits as (H, W, C) uint8, turned."""
+    return to_bytes(_turn(pixels, orientation))
+
+
+def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    return _to_bytes(_UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels)
+    return _UPRIGHT[orientation](pixels) if orientation in _UPRIGHT else pixels
 
 
 def _whole_jpeg(data: bytes, image: Image.Image) -> Image.Image:
@@ -210,7 +226,7 @@ def _by_opencv(data: bytes, page: int) -> NDArray[np.generic]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def _to_bytes(pixels: NDArray[np.generic]) -> Array:
+def to_bytes(pixels: NDArray[np.generic]) -> Array:
     """Return 16 bits as 8, rounded to nearest: 65535 becomes 255."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)

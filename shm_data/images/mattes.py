@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shm_data.errors import ShmDataError
-from shm_data.images.decoding import read_channels, read_straight
+from shm_data.images.decoding import read_channels, read_deep_channels, read_straight, to_bytes
 from shm_data.images.opening import File
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import LOSSY_TOLERANCE, normalise_trimap
@@ -37,6 +37,16 @@ def read_alpha(path: File) -> Array:
             return np.ascontiguousarray(alpha)
         pixels = colours
     return _gray(path, pixels, "a matte with equal colour channels")
+
+
+def read_matte(path: File) -> NDArray[np.float64]:
+    """Read a matte as `read_alpha` does, as (H, W) float64 in [0, 1] that keeps all of 16 bits."""
+    alpha = read_alpha(path)
+    deep = read_deep_channels(path)
+    if deep is None:
+        return alpha / 255
+    is_alpha = [np.array_equal(channel, alpha) for channel in np.moveaxis(to_bytes(deep), 2, 0)]
+    return deep[..., is_alpha.index(True)] / 65535 if True in is_alpha else alpha / 255
 
 
 def require_opacities(path: File, alpha: Array) -> None:

@@ -1,13 +1,12 @@
 """Predict mattes of files: pictures, folders of pictures and videos."""
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shm_data.errors import BusyError, ShmDataError, WriteError
-from shm_data.files import clear_leftovers, locked, make_folders, safe_stem, unused
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.files import make_folders, safe_stem, shared_folder, unused
 from shm_data.images import find
 from shm_data.parallel import Progress, quiet
 from shm_data.sources.pairing import TRIMAP_WORDS, pair
@@ -57,7 +56,7 @@ def predict_files(
     make_folders(savedir)
     jobs = list(_plan_jobs([path for path, _ in files], videos, trimaps, savedir, options))
     _check_overwriting(jobs)
-    with _shared_lock(savedir):
+    with shared_folder(savedir):
         record = PredictionRecord(savedir, predictor.settings, options.background)
         undone = [job for job in jobs if not record.is_done(job)] if options.skip_done else jobs
         record.check_overwriting(undone)
@@ -137,15 +136,6 @@ def _check_overwriting(jobs: Sequence[PredictJob]) -> None:
             if os.path.realpath(path) in sources:
                 found = f"{path}, which is an input"
                 raise ShmDataError(f"the matte of {job.source}", found=found, expected="another --savedir")
-
-
-@contextlib.contextmanager
-def _shared_lock(savedir: Path) -> Iterator[None]:
-    """Share the folder with other predictions; the first one removes leftovers of killed runs."""
-    with contextlib.suppress(BusyError), locked(savedir):
-        clear_leftovers(savedir)
-    with locked(savedir, shared=True):
-        yield
 
 
 def _pair_trimaps(files: Sequence[tuple[Path, str]], trimap: Path | None) -> dict[Path, Path]:
