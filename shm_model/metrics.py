@@ -198,19 +198,26 @@ def _connected_level(both: Floats) -> Floats:
 
     Steps are k / 10, rounded once. Sums of 0.1 would put the sixth above 0.6, and so above the value 153 / 255.
     """
-    steps = np.zeros(both.shape, np.uint8)
-    connected = np.ones(both.shape, np.bool_)
+    reached = np.zeros(both.shape, np.uint8)
     for step in range(1, _STEPS + 1):
-        connected &= _largest_component(both >= step / _STEPS)
-        steps += connected
+        reached += both >= step / _STEPS
+    left, top, width, height = cv2.boundingRect(reached)  # nothing outside it is in a component
+    box = np.s_[top : top + height, left : left + width]
+    steps = np.zeros(both.shape, np.uint8)
+    connected = np.ones((height, width), np.bool_)
+    for step in range(1, _STEPS + 1):
+        connected &= _largest_component(reached[box] >= step)
+        steps[box] += connected
     return steps / _STEPS
 
 
 def _largest_component(region: Mask) -> Mask:
     """Return the largest 4-connected component, of equal ones the first in reading order; empty without one."""
+    if not region.any():
+        return region
     _, labels, stats, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]  # label 0 is the background, not a component
-    return labels == 1 + areas.argmax() if areas.size else np.zeros_like(region)
+    return np.asarray(labels == 1 + areas.argmax())
 
 
 def _checked(prediction: Matte, truth: Matte, trimap: Array | None) -> tuple[Floats, Floats, Mask]:
