@@ -201,23 +201,12 @@ def _connected_level(both: Floats) -> Floats:
     reached = np.zeros(both.shape, np.uint8)
     for step in range(1, _STEPS + 1):
         reached += both >= step / _STEPS
-    left, top, width, height = cv2.boundingRect(reached)  # nothing outside it is in a component
-    box = np.s_[top : top + height, left : left + width]
-    steps = np.zeros(both.shape, np.uint8)
-    connected = np.ones((height, width), np.bool_)
-    for step in range(1, _STEPS + 1):
-        connected &= _largest_component(reached[box] >= step)
-        steps[box] += connected
+    from shm_data.pixels.kernels import components  # noqa: PLC0415  # numba takes its time to load
+
+    parent, size = np.empty((2, both.size), np.int32)
+    steps = np.empty(both.shape, np.uint8)
+    components.count_connected(reached, _STEPS, parent, size, steps)
     return steps / _STEPS
-
-
-def _largest_component(region: Mask) -> Mask:
-    """Return the largest 4-connected component, of equal ones the first in reading order; empty without one."""
-    if not region.any():
-        return region
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), connectivity=4)
-    areas = stats[1:, cv2.CC_STAT_AREA]  # label 0 is the background, not a component
-    return np.asarray(labels == 1 + areas.argmax())
 
 
 def _checked(prediction: Matte, truth: Matte, trimap: Array | None) -> tuple[Floats, Floats, Mask]:
