@@ -82,8 +82,7 @@ def dtssd(predictions: tuple[Matte, Matte], truths: tuple[Matte, Matte]) -> floa
     """Return the dtSSD of two consecutive frames, each (H, W) uint8 or float in [0, 1].
 
     That is the root of the mean over the whole frame of the squared difference between the changes of prediction and
-    truth: sqrt(mean(((p1 - p0) - (g1 - g0))^2)). Erofeev et al., "Perceptually Motivated Benchmark for Video Matting"
-    (BMVC 2015), sum over the pixels instead of taking their mean; video matting papers since RVM take the mean.
+    truth: sqrt(mean(((p1 - p0) - (g1 - g0))^2)), which RVM and MatAnyone print x 100.
     """
     p0, g0, _ = _checked(predictions[0], truths[0], None)
     p1, g1, _ = _checked(predictions[1], truths[1], None)
