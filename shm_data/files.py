@@ -239,6 +239,15 @@ def shared_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def visited_folder(folder: Path) -> Iterator[None]:
+    """Do what `shared_folder` does where no run has the folder for itself, and otherwise leave it to that run."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(BusyError):
+            stack.enter_context(shared_folder(folder))
+        yield
+
+
 def clear_leftovers(*folders: Path) -> None:
     """Remove what a run that was killed in the middle of a file left beside it."""
     for folder in folders:

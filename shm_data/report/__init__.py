@@ -7,7 +7,7 @@ from shm_data.check.dataset import check_index
 from shm_data.check.index import read_index
 from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
-from shm_data.files import write_bytes
+from shm_data.files import visited_folder, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.report.cards import cards_of
 from shm_data.report.facts import choose, facts_of, names_to_show
@@ -38,5 +38,7 @@ def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: 
     facts = facts_of(layout, index, names.keys(), progress)
     shown = Shown(samples, groups, cards_of(layout, facts, names, jobs, progress))
     measured = measure(layout, choose(index.splits, seed, _MEASURED), jobs, progress)
-    write_bytes(out, to_html(facts, verdict, measured, shown).encode("utf-8", "backslashreplace"))
+    page = to_html(facts, verdict, measured, shown).encode("utf-8", "backslashreplace")
+    with visited_folder(out.parent):
+        write_bytes(out, page)
     return out

@@ -13,6 +13,7 @@ from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe
 from shm_data.dataset.store import Plan
 from shm_data.errors import ShmDataError
+from shm_data.files import visited_folder
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
@@ -31,7 +32,9 @@ def preview(
     """
     _require_place(out, options)
     plan = make_plan(scan(options, None, jobs, progress), options, None, jobs, progress)
-    images.write_png(out, sheet_of_plan(plan, count, jobs, progress))
+    sheet = sheet_of_plan(plan, count, jobs, progress)
+    with visited_folder(out.parent):
+        images.write_png(out, sheet)
     return plan.manifest
 
 
