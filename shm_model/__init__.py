@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shm_model.predict import Predictor as Predictor
     from shm_model.predict import load_predictor as load_predictor
     from shm_model.predict import predict_files as predict_files
+    from shm_model.scoring import ScoreOptions as ScoreOptions
+    from shm_model.scoring import score_folders as score_folders
     from shm_model.shm import SHM as SHM
     from shm_model.tnet import TNet as TNet
     from shm_model.train import train
@@ -33,12 +35,14 @@ _HOMES = {
     "Prediction": "predict",
     "Predictor": "predict",
     "SHM": "shm",
+    "ScoreOptions": "scoring",
     "Scores": "metrics",
     "TNet": "tnet",
     "evaluate_network": "evaluate:evaluate",
     "load_config": "config",
     "load_predictor": "predict",
     "predict_files": "predict",
+    "score_folders": "scoring",
     "scores": "metrics",
     "train_network": "train:train",
 }

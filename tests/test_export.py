@@ -167,7 +167,7 @@ def test_export_replaces_its_own_file_and_no_other_and_clears_what_a_killed_one_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.pt", out.name]
 
 
-def test_a_flipped_byte_in_an_onnx_file_is_a_fault_of_the_file(tmp_path, files):
+def test_a_flipped_byte_in_an_onnx_file_is_a_fault_of_the_file(tmp_path, files, capfd):
     """Wherever it is: in a name it is no UTF-8 any more, in the metadata it is another model."""
     data = (files / "shm.onnx").read_bytes()
     path = tmp_path / "flipped.onnx"
@@ -185,6 +185,7 @@ def test_a_flipped_byte_in_an_onnx_file_is_a_fault_of_the_file(tmp_path, files):
             load_onnx_predictor(path)
         except ShmDataError as error:
             assert error.path == str(path)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("device", "message"), [

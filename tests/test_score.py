@@ -244,6 +244,13 @@ def test_the_command_prints_writes_and_shows(folders, tmp_path, shm_model):
     assert page.count("<figure>") == 3 and page.count("data:image/png") == 3 * 3 + 2 and 'src="http' not in page
 
 
+def test_what_a_killed_run_left_beside_the_scores_is_cleared(folders, tmp_path, shm_model):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".0123456789abcdef.shm-tmp").write_bytes(b"half")
+    assert shm_model("score", *folders, "--savedir", tmp_path / "s")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["scores.csv", "scores.html", "scores.json"]
+
+
 def test_names_in_the_page_are_escaped(tmp_path, shm_model):
     name = "<script>alert(1)</script>".replace("/", "_") + ".png"
     write_mattes(tmp_path / "p", predicted, [name])

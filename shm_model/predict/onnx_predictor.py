@@ -60,7 +60,8 @@ def load_onnx_predictor(path: Path, device: str | None = None) -> OnnxPredictor:
     options.log_severity_level = _FATAL_ONLY
     try:
         data = path.read_bytes()
-        session = onnxruntime.InferenceSession(data, options, providers=_providers(device))
+        # Without the fallback, which would print its attempts.
+        session = onnxruntime.InferenceSession(data, options, providers=_providers(device), enable_fallback=0)
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
