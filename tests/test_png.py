@@ -120,3 +120,71 @@ def test_photographs_are_about_as_large_as_by_opencvs_default(realdata):
         ours += len(data)
         theirs += len(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
     assert ours < 1.1 * theirs
+
+
+MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+
+
+def _as_png(pixels, mode, **more):
+    file = io.BytesIO()
+    Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes()).save(file, "PNG", **more)
+    return file.getvalue()
+
+
+def _with_filter(pixels, kind):
+    """Return a PNG all of whose rows have one filter, written by its definition (RFC 2083, 6)."""
+    height, width, channels = pixels.shape
+    padded = np.zeros((height + 1, width + 1, channels), np.int64)
+    padded[1:, 1:] = pixels
+    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
+    options = np.stack([left, up, corner])
+    nearest = np.abs(options - (left + up - corner)).argmin(axis=0)  # the first of equals: left, up, corner
+    paeth = np.take_along_axis(options, nearest[None], 0)[0]
+    predicted = (0 * left, left, up, (left + up) // 2, paeth)[kind]
+    rows = ((pixels - predicted) % 256).astype(np.uint8).reshape(height, -1)
+    packed = zlib.compress(np.insert(rows, 0, kind, axis=1).tobytes())
+    whole = _as_png(pixels, {size: mode for mode, size in MODES.items()}[channels])
+    return whole[:33] + png._chunk(b"IDAT", packed[:9]) + png._chunk(b"IDAT", packed[9:]) + png._END
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", range(5))
+def test_every_filter_is_undone(mode, kind):
+    pixels = np.random.default_rng(kind).integers(0, 256, (13, 17, MODES[mode]), np.uint8)
+    data = _with_filter(pixels, kind)
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture).reshape(pixels.shape), pixels)
+    np.testing.assert_array_equal(png.decode(data).reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize(("mode", "more"), [("P", {}), ("1", {}), ("L", {"transparency": 3}), ("I;16", {})])
+def test_unusual_pictures_are_left_to_other_decoders(mode, more):
+    file = io.BytesIO()
+    Image.new(mode, (9, 7)).save(file, "PNG", **more)
+    assert png.decode(file.getvalue()) is None
+
+
+def test_a_stream_that_is_broken_short_or_long_is_left_to_other_decoders():
+    whole = png.decode(bytes(png.encode(np.full((20, 30), 7, np.uint8))))
+    assert whole is not None
+    rows = np.zeros((20, 31), np.uint8).tobytes()
+    start = _as_png(np.zeros((20, 30), np.uint8), "L")[:33]
+    for packed in (
+        zlib.compress(rows[:-1]),
+        zlib.compress(rows + b"\0"),
+        zlib.compress(rows)[:-1],
+        zlib.compress(rows)[:-1] + b"\7",
+        zlib.compress(b"\5" + rows[1:]),
+        zlib.compress(bytes(10**8)),
+    ):
+        assert png.decode(start + png._chunk(b"IDAT", packed) + png._END) is None
+
+
+def test_real_pictures_are_as_pillow_reads_them(realdata):
+    paths = sorted((realdata / "fg").rglob("*.png"))[:60]
+    assert paths
+    for path in paths:
+        pixels = png.decode(path.read_bytes())
+        if pixels is not None:
+            with Image.open(path) as picture:
+                np.testing.assert_array_equal(pixels, np.asarray(picture))

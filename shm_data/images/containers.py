@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from isal.isal_zlib import crc32
 from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -76,7 +77,7 @@ def bare_png(file: BinaryIO, *, pixels: bool) -> tuple[bytes, Metadata]:
         if kind in _PIXEL_CHUNKS or not kind.isalpha():
             if pixels and not is_whole:
                 raise ValueError("it does not fit its checksums")
-            parts.append(struct.pack(">I", len(data)) + kind + data + zlib.crc32(data, zlib.crc32(kind)).to_bytes(4))
+            parts.append(struct.pack(">I", len(data)) + kind + data + crc32(data, crc32(kind)).to_bytes(4))
         elif is_whole:
             found |= _described(kind, data)
         if kind == b"IEND":
@@ -98,7 +99,7 @@ def _png_chunks(file: BinaryIO, *, pixels: bool) -> Iterator[tuple[bytes, bytes,
         data, checksum = file.read(length), file.read(4)
         if len(checksum) < 4:
             return
-        yield kind, data, zlib.crc32(data, zlib.crc32(kind)) == int.from_bytes(checksum)
+        yield kind, data, crc32(data, crc32(kind)) == int.from_bytes(checksum)
 
 
 def _described(kind: bytes, data: bytes) -> dict[str, Any]:

@@ -138,6 +138,8 @@ def _log_once(message: str, name: str) -> None:
 def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
     """Return the pixels of a picture as they lie in the file, (H, W) or (H, W, C) of 8 or 16 bits."""
     image, data = picture.image, picture.data
+    if image.format == "PNG" and (pixels := _by_ourselves(data)) is not None:
+        return pixels
     if image.format in _JPEG:
         return _by_pillow(_whole_jpeg(path.read_bytes(), image))
     if image.format == "TIFF":
@@ -156,6 +158,12 @@ def read_deep_channels(path: File) -> NDArray[np.uint16] | None:
     with opened(path) as picture:
         pixels = _decode(path, picture)
         return _turn(pixels, _orientation(picture)) if pixels.dtype == np.uint16 else None
+
+
+def _by_ourselves(data: bytes) -> Array | None:
+    from shm_data.images import png  # noqa: PLC0415  # loads numba
+
+    return png.decode(data)
 
 
 def _upright(pixels: NDArray[np.generic], orientation: int) -> Array:

@@ -1,4 +1,4 @@
-"""The loops of a PNG encoder over rows of bytes: filter, count, find a code, pack, and sum up."""
+"""The loops of PNG over rows of bytes: filter, count, find a code, pack, sum up; and undo filters."""
 
 import numpy as np
 from numba import njit, types, uint8, uint32, uint64
@@ -221,3 +221,56 @@ def deflate(rows: Array, step: int, codes: Codes, begun: np.uint64, out: Array) 
         state = _pack(filtered, codes, pairs, out, state)
     state = _append(codes[256] & _BITS, codes[256] >> _NUMBER, out, state)
     return state[0] + np.uint64(state[2] > 0), second << np.uint32(16) | first
+
+
+@njit(nogil=True)
+def _paeth(left: int, up: int, corner: int) -> np.uint8:
+    """Return whichever of three bytes is nearest to left + up - corner."""
+    a, b, c = np.int64(left), np.int64(up), np.int64(corner)
+    to_left, to_up, to_corner = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+    if to_left <= to_up and to_left <= to_corner:
+        return np.uint8(a)
+    return np.uint8(b) if to_up <= to_corner else np.uint8(c)
+
+
+@njit(nogil=True)
+def _add_average(row: Array, above: Array, step: int) -> None:
+    for index in range(step):
+        row[index] += above[index] >> np.uint8(1)
+    for index in range(step, row.size):
+        left, up = row[index - step], above[index]
+        row[index] += (left & up) + ((left ^ up) >> np.uint8(1))
+
+
+@njit(nogil=True)
+def _add_paeth(row: Array, above: Array, step: int) -> None:
+    for index in range(step):
+        row[index] += above[index]
+    for index in range(step, row.size):
+        row[index] += _paeth(row[index - step], above[index], above[index - step])
+
+
+@compiled(types.boolean(_READ_ROWS, types.intp, uint8[:, ::1]))
+def unfilter_rows(filtered: Array, step: int, rows: Array) -> bool:
+    """Write all rows (H, N) of rows with the number of their filter in front (H, 1 + N); False for unknown numbers.
+
+    The five filters of PNG (RFC 2083, 6): None, Sub, Up, Average, Paeth. A pixel has `step` bytes.
+    """
+    above = np.zeros(rows.shape[1], np.uint8)
+    for y in range(rows.shape[0]):
+        kind, row = filtered[y, 0], rows[y]
+        if kind > 4:
+            return False
+        row[:] = filtered[y, 1:]
+        if kind == 1:
+            for index in range(step, row.size):
+                row[index] += row[index - step]
+        elif kind == 2:
+            for index in range(row.size):
+                row[index] += above[index]
+        elif kind == _AVERAGE:
+            _add_average(row, above, step)
+        elif kind == 4:
+            _add_paeth(row, above, step)
+        above = row
+    return True
