@@ -69,7 +69,7 @@ def decode(data: bytes) -> Array | None:
     try:
         # A small file may unpack to any size, so no more is unpacked than the header promises.
         filtered = inflator.decompress(parts[0] if len(parts) == 1 else b"".join(parts), size + 1)
-    except IsalError:
+    except IsalError:  # type: ignore[misc]  # its stub declares an instance
         return None
     if len(filtered) != size or not inflator.eof:
         return None
