@@ -225,7 +225,7 @@ def _dry_run(options: "CompositeOptions", savedir: Path, executor: "Executor", *
         count = len(executor.indices(planned.manifest.counts.samples))
         click.echo(f"{count} of the samples are part {executor.number} of {executor.count}; of them all:")
     click.echo(f"about {estimate_bytes(planned) / 1e6:.1f} MB on disk; for example:")
-    say([to_line(recipe) for recipe in planned.some_recipes(3)])
+    say([to_line(recipe) for recipe in planned.examples(3)])
 
 
 def _say_part(part: "Part", savedir: Path, manifest: "Manifest") -> None:

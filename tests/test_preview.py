@@ -8,10 +8,11 @@ from small import matte, photo
 import shm_data.report.preview
 from cli.data import data
 from shm_data.building.build import composite
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
 from shm_data.images import read_image, write_png
 from shm_data.options import CompositeOptions
-from shm_data.report.contact_sheet import sheet_of
+from shm_data.report.contact_sheet import contact_sheet, sheet_of
 from shm_data.report.preview import preview
 
 
@@ -90,6 +91,43 @@ def test_only_the_foregrounds_that_are_shown_are_prepared(sources, tmp_path, mon
     assert len(prepared) == len(set(prepared)) == 2
 
 
+def test_a_preview_shows_composites(sources, tmp_path, monkeypatch):
+    """Not the originals alone, which the first of each four samples is."""
+    rows = []
+
+    def keep(shown, *more):
+        rows.extend(shown)
+        return contact_sheet(shown, *more)
+
+    monkeypatch.setattr(shm_data.report.preview, "contact_sheet", keep)
+    preview(options(sources), tmp_path / "sheet.png", 4)
+    composite(options(sources), tmp_path / "out")
+    originals = {recipe.name for recipe in read_recipes(tmp_path / "out" / "recipes.jsonl") if not recipe.background}
+    assert originals and len(rows) == 4
+    assert not originals & {row.name for row in rows}
+
+
+def test_the_size_of_the_pictures_can_be_chosen(sources, tmp_path):
+    heights = []
+    for tile in (64, 128):
+        preview(options(sources), tmp_path / "sheet.png", 12, tile=tile)
+        composite(options(sources), tmp_path / "out")
+        sheet = read_image(tmp_path / "sheet.png")
+        np.testing.assert_array_equal(sheet, sheet_of(tmp_path / "out", 12, tile))
+        heights.append(sheet.shape[0])
+    assert heights[0] < heights[1]
+
+
+def test_no_other_picture_is_overwritten(sources, tmp_path):
+    composite(options(sources), tmp_path / "out")
+    mask = next((tmp_path / "out" / "mask").iterdir())
+    before = mask.read_bytes()
+    with pytest.raises(ShmDataError) as error:
+        preview(options(sources), mask)
+    assert error.value.found == "another file"
+    assert mask.read_bytes() == before
+
+
 def test_a_preview_takes_the_place_of_the_last(sources, tmp_path):
     preview(options(sources), tmp_path / "sheet.png")
     first = (tmp_path / "sheet.png").read_bytes()
@@ -132,7 +170,7 @@ def test_faults_are_told_as_composite_tells_them(sources, tmp_path, spoil):
     ("place", "expected"),
     [
         ("sheet.jpg", "a name that ends with .png"),
-        ("absent/sheet.png", "a folder that is there"),
+        ("absent/sheet.png", "an existing folder"),
         ("sources/photos/sheet.png", "a folder outside the sources"),
     ],
 )

@@ -18,14 +18,15 @@ from cli.data import data
 from shm_data import images
 from shm_data.building.build import composite
 from shm_data.check import Finding, check_dataset
+from shm_data.check.dataset import check_index
+from shm_data.check.index import read_index
 from shm_data.dataset.layout import Layout, read_names, write_names
 from shm_data.dataset.manifest import read_manifest
 from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.parallel import quiet
 from shm_data.report import cards, charts, facts, flagged, write_report
-from shm_data.report.measures import measure
+from shm_data.report.measures import Statistics
 from shm_data.report.page import in_bytes
 
 
@@ -94,6 +95,31 @@ def test_a_page_lies_in_its_set_where_neither_check_nor_composite_minds_it(ours,
 def test_no_folder_of_the_machine_is_on_the_page(ours, tmp_path):
     """The page is shown to strangers."""
     assert str(tmp_path) not in page_of(ours) + page_of(damage(ours))
+
+
+@pytest.mark.parametrize("name", ["train.txt", "dataset.json", "mask/{}", "new.txt"])
+def test_no_other_file_is_overwritten(ours, name):
+    path = ours.root / name.format(read_names(ours.root, "val")[0])
+    if name == "new.txt":
+        path.write_text("mine")
+    before = contents(ours.root)
+    with pytest.raises(ShmDataError) as error:
+        write_report(ours.root, path)
+    assert error.value.found == "another file"
+    assert contents(ours.root) == before
+
+
+def test_a_report_reads_each_file_once(ours, monkeypatch):
+    """Samples on the page and in the statistics are those that the check has in memory."""
+    read = Counter()
+    read_channels = images.read_channels
+    for module in ("read_image", "read_alpha", "read_gray"):
+        monkeypatch.setattr(cards, module, lambda path: pytest.fail(f"read again: {path}"))
+    monkeypatch.setattr(images, "read_channels", lambda path: read.update([path]) or read_channels(path))
+    write_report(ours.root)
+    names = [name for split in ("train", "val") for name in read_names(ours.root, split)]
+    assert {ours.sample(name)[0] for name in names} <= read.keys()
+    assert set(read.values()) == {1}
 
 
 def test_nothing_else_is_written(ours):
@@ -310,7 +336,9 @@ def test_a_small_split_is_shown_too():
 
 def test_measures_are_those_of_the_files(ours):
     names = [name for split in ("train", "val") for name in read_names(ours.root, split)]
-    found = measure(ours, names, 1, quiet)
+    statistics = Statistics(names)
+    check_index(ours, read_index(ours), visit=lambda name, _, alpha, trimap: statistics.visit(name, alpha, trimap))
+    found = statistics.measures()
     alphas = [images.read_alpha(ours.sample(name)[1]) for name in names]
     trimaps = [images.read_gray(ours.sample(name)[2]) for name in names]
     np.testing.assert_allclose(found.areas, [alpha.mean() / 255 for alpha in alphas])

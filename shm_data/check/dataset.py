@@ -11,7 +11,7 @@ import numpy as np
 from shm_data.check.deep import rerender
 from shm_data.check.findings import Finding, Unchecked, Verdict, error
 from shm_data.check.index import DatasetIndex, digests_of, leaks, read_index, recipes_of
-from shm_data.check.samples import check_task, tasks_of
+from shm_data.check.samples import Visit, check_task, no_visit, tasks_of
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.dataset.manifest import Manifest
 from shm_data.parallel import Progress, quiet, spread
@@ -41,10 +41,16 @@ def check_dataset(root: Path, *, deep: int = 0, jobs: int = -1, progress: Progre
 
 
 def check_index(
-    layout: Layout, index: DatasetIndex, *, deep: int = 0, jobs: int = -1, progress: Progress = quiet
+    layout: Layout,
+    index: DatasetIndex,
+    *,
+    deep: int = 0,
+    jobs: int = -1,
+    progress: Progress = quiet,
+    visit: Visit = no_visit,
 ) -> Verdict:
-    """Check a data set as `check_dataset` does, from an index that was read before."""
-    survey = _survey(layout, index, jobs, progress)
+    """Check a data set as `check_dataset` does, from an index that was read before; `visit` sees each sample."""
+    survey = _survey(layout, index, visit, jobs, progress)
     findings = [*index.findings, *survey.findings, *_leaks(layout, index, survey), *_near_duplicates(survey)]
     left: list[Unchecked] = []
     if deep and index.manifest is not None and index.planned is not None:
@@ -55,13 +61,13 @@ def check_index(
     )
 
 
-def _survey(layout: Layout, index: DatasetIndex, jobs: int, progress: Progress) -> _Survey:
+def _survey(layout: Layout, index: DatasetIndex, visit: Visit, jobs: int, progress: Progress) -> _Survey:
     """Read all samples; a finding about an alpha is reported once for all samples that share it."""
     findings: list[Finding] = []
     samples: dict[str, dict[str, str]] = {}
     hashes: dict[str, Array] = {}
     alphas: set[str] = set()
-    parts = spread(partial(check_task, layout), tasks_of(layout, index), jobs, ordered=True)
+    parts = spread(partial(check_task, layout, visit), tasks_of(layout, index), jobs, ordered=True)
     for outcome in progress(itertools.chain.from_iterable(parts), len(index.splits), "checking"):
         findings += outcome.findings
         if outcome.key is None or outcome.alpha is None:

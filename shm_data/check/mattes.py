@@ -60,11 +60,10 @@ def swapped(what: str) -> Finding:
 
 def looks_like_matte(pixels: Array) -> bool:
     """Return whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
-    if pixels.ndim == 3:
-        if not is_gray(pixels):
-            return False
-        pixels = pixels[..., 0]
-    return bool(np.mean(_is_flat(pixels)) > _FLAT_IN_MATTES)
+    plane = pixels if pixels.ndim == 2 else pixels[..., 0]
+    if np.mean(_is_flat(plane)) <= _FLAT_IN_MATTES:
+        return False
+    return pixels.ndim == 2 or is_gray(pixels)
 
 
 def cutout_faults(what: str, colours: Array, alpha: Array) -> list[Finding]:

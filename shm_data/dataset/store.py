@@ -25,6 +25,15 @@ class Plan:
     recorded: bool = False
     previous: Manifest | None = None
 
+    def examples(self, count: int) -> list[Recipe]:
+        """Return at most `count` composites, spread evenly over the plan, or originals where it has no composites."""
+        composites = sum(recipe.background is not None for recipe in self.recipes())
+        kind = (recipe for recipe in self.recipes() if (recipe.background is not None) == (composites > 0))
+        total = composites or self.manifest.counts.samples
+        count = min(count, total)
+        chosen = {(2 * part + 1) * total // (2 * count) for part in range(count)}
+        return [recipe for index, recipe in enumerate(kind) if index in chosen]
+
     def some_recipes(self, count: int) -> list[Recipe]:
         """Return `count` recipes, or all, spread evenly over the plan: the middle ones of so many equal parts."""
         total = self.manifest.counts.samples

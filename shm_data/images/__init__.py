@@ -10,7 +10,7 @@ A file that cannot be used is a ShmDataError with its path.
 """
 
 from shm_data.images.decoding import is_lossy, read_background, read_channels, read_image, read_size
-from shm_data.images.encoding import encode, write_jpeg, write_png
+from shm_data.images.encoding import encode, encode_indexed, write_jpeg, write_png
 from shm_data.images.formats import EXTENSIONS
 from shm_data.images.listing import find, require_folder
 from shm_data.images.mattes import (
@@ -31,6 +31,7 @@ __all__ = [
     "Encoded",
     "File",
     "encode",
+    "encode_indexed",
     "find",
     "is_gray",
     "is_lossy",

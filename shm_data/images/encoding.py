@@ -28,6 +28,13 @@ def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes |
         raise ShmDataError(f"cannot encode as {extension}", found=size, expected="fewer, or PNG") from error
 
 
+def encode_indexed(indices: Array, colours: Array) -> bytes:
+    """Return a PNG file of indices (H, W) uint8 into colours (N, 4) uint8 RGBA."""
+    from shm_data.images import png  # noqa: PLC0415
+
+    return png.encode_indexed(indices, colours)
+
+
 def _encode_jpeg(pixels: Array, quality: int) -> bytes:
     parameters = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     parameters += [cv2.IMWRITE_JPEG_QUALITY, quality]

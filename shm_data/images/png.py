@@ -46,6 +46,14 @@ def encode(pixels: Array) -> bytes | memoryview:
     return _packed(begin, rows, channels, lengths)
 
 
+def encode_indexed(indices: Array, colours: Array) -> bytes:
+    """Return a PNG file of indices (H, W) uint8 into colours (N, 4) uint8 RGBA."""
+    fields = struct.pack(">IIBBBBB", indices.shape[1], indices.shape[0], 8, 3, 0, 0, 0)
+    palette = _chunk(b"PLTE", colours[:, :3].tobytes()) + _chunk(b"tRNS", colours[:, 3].tobytes())
+    pixels = _chunk(b"IDAT", _with_runs(np.ascontiguousarray(indices), 1))
+    return _SIGNATURE + _chunk(b"IHDR", fields) + palette + pixels + _END
+
+
 def decode(data: bytes) -> Array | None:
     """Return the pixels (H, W) or (H, W, C) uint8 of a PNG of 8 bits a channel that has no palette.
 

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
-from shm_data.images import encode, read_alpha, read_gray, read_image
+from shm_data.images import encode, encode_indexed, read_alpha, read_gray, read_image
 from shm_data.parallel import Progress, spread
 from shm_data.pixels import augmentations
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.compositing import fit, resize, resize_nearest
+from shm_data.pixels.compositing import Size, fit, resize, resize_nearest
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.trimap import BACKGROUND, FOREGROUND
 from shm_data.report.facts import Facts
@@ -24,10 +25,15 @@ from shm_data.report.facts import Facts
 _STEPS = ((560, 78), (560, 45), (320, 45), (96, 20))
 MOST = {"image": 44_000, "cutout": 40_000, "veil": 24_000, "band": 14_000, "alpha": 12_000}
 
-# The colours over an image: red where alpha is 0; amber where the trimap is unknown, dark where it is background.
-_VEIL, _VEIL_DEPTH = (224, 36, 72), 0.72
-_BAND = {"unknown": (255, 176, 32, 190), "background": (14, 16, 22, 150)}
-
+# The colours of alphas and trimaps by level. Over an image, red is where alpha is low; amber is the unknown region of
+# the trimap, dark is its background.
+_LEVELS = np.arange(256, dtype=np.uint8)
+_GRAY = np.full((256, 4), 255, np.uint8)
+_GRAY[:, :3] = _LEVELS[:, None]
+_VEIL = np.full((256, 4), (224, 36, 72, 0), np.uint8)
+_VEIL[:, 3] = np.rint((255 - _LEVELS) * 0.72)
+_BAND = np.full((256, 4), (255, 176, 32, 190), np.uint8)
+_BAND[BACKGROUND], _BAND[FOREGROUND] = (14, 16, 22, 150), (0, 0, 0, 0)
 
 # Cards are never narrower or wider than this.
 _NARROWEST, _WIDEST = 0.5, 2.4
@@ -53,7 +59,7 @@ VIEWS = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A sample as WebP pictures in `layers`; `faults` has the files that cannot be read, and why.
+    """A sample as pictures, WebP or PNG, in `layers`; `faults` has the files that cannot be read, and why.
 
     The layers are "image", "alpha", "cutout", and "veil" and "band", which lie over the image.
     """
@@ -93,16 +99,34 @@ class Card:
         return details
 
 
-def cards_of(layout: Layout, facts: Facts, names: Collection[str], jobs: int, progress: Progress) -> dict[str, Card]:
-    """Return the cards of samples by name, and of files that belong to no sample by path."""
-    results = spread(partial(_card, layout, facts), names, jobs, ordered=True)
-    return {card.name: card for card in progress(results, len(names), "drawing samples")}
+class Gallery:
+    """The cards of some samples, drawn while a check has their files in memory, and of some more, drawn later."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._drawn: dict[str, tuple[Size, dict[str, bytes]]] = {}
+
+    def visit(self, name: str, image: Array | None, alpha: Array | None, trimap: Array | None) -> None:
+        """Draw a sample if it is one of those and whole."""
+        if name in self._names and image is not None and alpha is not None and trimap is not None:
+            self._drawn[name] = (image.shape[1], image.shape[0]), _layers(image, alpha, trimap)
+
+    def cards(
+        self, layout: Layout, facts: Facts, names: Collection[str], jobs: int, progress: Progress
+    ) -> dict[str, Card]:
+        """Return the cards of samples by name, and of files that belong to no sample by path."""
+        results = spread(partial(self._card, layout, facts), names, jobs, ordered=True)
+        return {card.name: card for card in progress(results, len(names), "drawing samples")}
+
+    def _card(self, layout: Layout, facts: Facts, name: str) -> Card:
+        faults: dict[str, str] = {}
+        size, layers = self._drawn[name] if name in self._drawn else _draw(layout, name, faults)
+        recipe = None if facts.tally is None else facts.tally.kept.get(name)
+        return Card(name, facts.splits.get(name, ""), size, layers, faults, recipe)
 
 
-def _card(layout: Layout, facts: Facts, name: str) -> Card:
-    faults: dict[str, str] = {}
-    recipe = None if facts.tally is None else facts.tally.kept.get(name)
-    split = facts.splits.get(name, "")
+def _draw(layout: Layout, name: str, faults: dict[str, str]) -> tuple[Size, dict[str, bytes]]:
+    """Return the size and the layers of a sample as far as its files can be read; `faults` gets what is wrong."""
     if "/" in name:  # a file that belongs to no sample
         image = _read(layout.root / name, read_image, faults, "image")
         alpha = trimap = None
@@ -113,7 +137,7 @@ def _card(layout: Layout, facts: Facts, name: str) -> Card:
         trimap = _read(paths[2], read_gray, faults, "trimap")
     known = next((pixels for pixels in (image, alpha, trimap) if pixels is not None), None)
     size = (4, 3) if known is None else (known.shape[1], known.shape[0])
-    return Card(name, split, size, _layers(image, alpha, trimap), faults, recipe)
+    return size, _layers(image, alpha, trimap)
 
 
 def _read(path: Path, read: Callable[[Path], Array], faults: dict[str, str], what: str) -> Array | None:
@@ -126,52 +150,43 @@ def _read(path: Path, read: Callable[[Path], Array], faults: dict[str, str], wha
 
 def _layers(image: Array | None, alpha: Array | None, trimap: Array | None) -> dict[str, bytes]:
     """Return the layers of a sample; those that lie over the image need its size."""
-    drawn: dict[str, Callable[[int], Array]] = {}
+    encoders: dict[str, Callable[[int, int], bytes]] = {}
     if image is not None:
-        drawn["image"] = lambda edge: resize(image, fit(image.shape[1::-1], edge))
+        small = cache(partial(_reduced, image))
+        encoders["image"] = lambda edge, quality: bytes(encode(small(edge), ".webp", quality))
     if alpha is not None:
-        drawn["alpha"] = lambda edge: _in_gray(resize(alpha, fit(alpha.shape[1::-1], edge)))
+        matte = cache(partial(_reduced, alpha))
+        encoders["alpha"] = lambda edge, _: encode_indexed(matte(edge), _GRAY)
     if image is not None and alpha is not None and alpha.shape == image.shape[:2]:
-        drawn["veil"] = lambda edge: _veil(resize(alpha, fit(alpha.shape[1::-1], edge)))
-        drawn["cutout"] = lambda edge: _cutout(image, alpha, edge)
+        encoders["veil"] = lambda edge, _: encode_indexed(matte(edge), _VEIL)
+        encoders["cutout"] = lambda edge, quality: _cutout(small(edge), matte(edge), quality)
     if trimap is not None:
-        paint = _band if image is not None and trimap.shape == image.shape[:2] else _in_gray
-        drawn["band"] = lambda edge: paint(resize_nearest(trimap, fit(trimap.shape[1::-1], edge)))
-    return {kind: _picture(draw, MOST[kind]) for kind, draw in drawn.items()}
+        colours = _BAND if image is not None and trimap.shape == image.shape[:2] else _GRAY
+        labels = partial(resize_nearest, trimap)
+        encoders["band"] = lambda edge, _: encode_indexed(labels(fit(trimap.shape[1::-1], edge)), colours)
+    return {kind: _first_below(encode_at, MOST[kind]) for kind, encode_at in encoders.items()}
 
 
-def _picture(drawn_at: Callable[[int], Array], most: int) -> bytes:
-    """Return a picture as WebP of the first size and quality that stay below the limit."""
+def _first_below(encode_at: Callable[[int, int], bytes], most: int) -> bytes:
+    """Return the picture of the first size and quality that has at most so many bytes."""
     data = b""
     for edge, quality in _STEPS:
-        data = bytes(encode(drawn_at(edge), ".webp", quality))
+        data = encode_at(edge, quality)
         if len(data) <= most:
             break
     return data
 
 
-def _in_gray(levels: Array) -> Array:
-    return np.repeat(levels[..., None], 3, axis=2)
+def _reduced(pixels: Array, edge: int) -> Array:
+    """Return pixels that fit into a square: by area for a whole factor, which is fast, then linearly."""
+    size = fit(pixels.shape[1::-1], edge)
+    factor = max(pixels.shape) // edge
+    if factor > 1 and min(pixels.shape[:2]) >= factor:
+        height, width = (length // factor for length in pixels.shape[:2])
+        pixels = resize(pixels[: height * factor, : width * factor], (width, height))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
-def _veil(alpha: Array) -> Array:
-    """Return red (H, W, 4), the more opaque the lower alpha is."""
-    veil = np.empty((*alpha.shape, 4), np.uint8)
-    veil[..., :3] = _VEIL
-    veil[..., 3] = np.rint((255 - alpha.astype(np.float32)) * _VEIL_DEPTH)
-    return veil
-
-
-def _band(trimap: Array) -> Array:
-    """Return colours (H, W, 4) for the unknown region and the background; the foreground stays transparent."""
-    band = np.zeros((*trimap.shape, 4), np.uint8)
-    band[(trimap != BACKGROUND) & (trimap != FOREGROUND)] = _BAND["unknown"]
-    band[trimap == BACKGROUND] = _BAND["background"]
-    return band
-
-
-def _cutout(image: Array, alpha: Array, edge: int) -> Array:
-    """Return the foreground (H, W, 4) with its colours estimated, so without the old background."""
-    size = fit(image.shape[1::-1], edge)
-    small, matte = resize(image, size), resize(alpha, size)
-    return np.dstack((estimate_foreground(small, matte), matte))
+def _cutout(image: Array, alpha: Array, quality: int) -> bytes:
+    """Return the foreground with its colours estimated, so without the old background."""
+    return bytes(encode(np.dstack((estimate_foreground(image, alpha), alpha)), ".webp", quality))

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shm_data.dataset.layout import Layout
-from shm_data.errors import ShmDataError
-from shm_data.images import read_alpha, read_gray
-from shm_data.parallel import Progress, spread
+from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import Size
 from shm_data.pixels.trimap import BACKGROUND, FOREGROUND
 
@@ -39,26 +36,34 @@ class _Measure:
     size: Size
 
 
-def measure(layout: Layout, names: Sequence[str], jobs: int, progress: Progress) -> Measures:
-    """Measure the alphas and trimaps of samples; those that cannot be read are skipped."""
-    results = spread(partial(_measure, layout), names, jobs, ordered=True)
-    found = [result for result in progress(results, len(names), "measuring") if result is not None]
-    levels = np.array([each.levels for each in found]).reshape(-1, 256)
-    return Measures(
-        len(names),
-        levels.mean(axis=0) if found else np.zeros(256),
-        levels @ np.linspace(0, 1, 256),
-        np.array([each.unknown for each in found]),
-        tuple(each.size for each in found),
-    )
+class Statistics:
+    """Measures some samples while a check has their files in memory."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._found: dict[str, _Measure | None] = dict.fromkeys(names)
+
+    def visit(self, name: str, alpha: Array | None, trimap: Array | None) -> None:
+        """Measure a sample if it is one of those."""
+        if name in self._found and alpha is not None and trimap is not None:
+            levels, labels = _shares(alpha), _shares(trimap)
+            unknown = max(0.0, 1 - labels[BACKGROUND] - labels[FOREGROUND])
+            self._found[name] = _Measure(levels, unknown, (alpha.shape[1], alpha.shape[0]))
+
+    def measures(self) -> Measures:
+        """Return what was measured, in the order of the names."""
+        found = [each for name in self._names if (each := self._found[name]) is not None]
+        levels = np.array([each.levels for each in found]).reshape(-1, 256)
+        return Measures(
+            len(self._names),
+            levels.mean(axis=0) if found else np.zeros(256),
+            levels @ np.linspace(0, 1, 256),
+            np.array([each.unknown for each in found]),
+            tuple(each.size for each in found),
+        )
 
 
-def _measure(layout: Layout, name: str) -> _Measure | None:
-    _, mask, trimap = layout.sample(name)
-    try:
-        alpha, labels = read_alpha(mask), read_gray(trimap)
-    except ShmDataError:  # the check reports it
-        return None
-    levels = np.bincount(alpha.reshape(-1), minlength=256) / alpha.size
-    unknown = np.mean((labels != BACKGROUND) & (labels != FOREGROUND))
-    return _Measure(levels, float(unknown), (alpha.shape[1], alpha.shape[0]))
+def _shares(pixels: Array) -> Floats:
+    """Return the share of each level, by OpenCV: NumPy would convert all pixels to 64 bits first."""
+    counts = cv2.calcHist([pixels], [0], None, [256], [0, 256])
+    return counts.reshape(256).astype(np.float64) / pixels.size

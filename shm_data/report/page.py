@@ -21,6 +21,9 @@ from shm_data.report.measures import Measures
 
 _FOLDER = Path(__file__).with_name("templates")
 
+# What tells a page from other files.
+MARK = b'<meta name="generator" content="shm-data report">'
+
 # No more reasons why files were skipped are listed.
 _MOST = 50
 
@@ -80,12 +83,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "base64": lambda data: b64encode(data).decode(),
         "bytes": in_bytes,
         "counted": counted,
+        "data_uri": _data_uri,
         "number": "{:,}".format,
     }
     return environment
+
+
+def _data_uri(picture: bytes) -> str:
+    """Return a PNG or WebP picture as an address that holds it."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "webp"
+    return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
 def _origin(name: str, manifest: Manifest) -> dict[str, Any]:

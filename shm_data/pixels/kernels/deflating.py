@@ -235,11 +235,26 @@ def _paeth(left: int, up: int, corner: int) -> np.uint8:
 
 @njit(nogil=True)
 def _add_average(row: Array, above: Array, step: int) -> None:
+    if step == 3:
+        _add_average_of_three(row, above)
+        return
     for index in range(step):
         row[index] += above[index] >> np.uint8(1)
     for index in range(step, row.size):
         left, up = row[index - step], above[index]
         row[index] += (left & up) + ((left ^ up) >> np.uint8(1))
+
+
+@njit(nogil=True)
+def _add_average_of_three(row: Array, above: Array) -> None:
+    """Keep the pixel before in registers: what was just written is slow to read again."""
+    red = green = blue = np.uint32(0)
+    byte = np.uint32(255)
+    for index in range(np.uint64(0), np.uint64(row.size - 2), np.uint64(3)):
+        red = (row[index] + ((red + above[index]) >> np.uint32(1))) & byte
+        green = (row[index + 1] + ((green + above[index + 1]) >> np.uint32(1))) & byte
+        blue = (row[index + 2] + ((blue + above[index + 2]) >> np.uint32(1))) & byte
+        row[index], row[index + 1], row[index + 2] = red, green, blue
 
 
 @njit(nogil=True)
