@@ -89,6 +89,21 @@ def test_half_a_file_in_the_cache_is_made_anew(sources, tmp_path):
     assert np.array_equal(replay.sample(replay.recipe(1)).image, before)
 
 
+def test_a_file_of_the_cache_that_lost_its_bytes_is_made_anew(sources, tmp_path):
+    """After a loss of power a file may have its size and hold zeros."""
+    write_plan(options_of(sources), tmp_path / "plan")
+    replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+    before = [replay.sample(replay.recipe(index)).image for index in range(len(replay.names))]
+    for damage in (lambda data: bytes(len(data)), lambda data: data[:-60] + bytes(10) + data[-50:]):
+        whole = {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+        for path, data in whole.items():
+            path.write_bytes(damage(data))
+        fresh = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
+        after = [fresh.sample(fresh.recipe(index)).image for index in range(len(fresh.names))]
+        assert all(map(np.array_equal, before, after))
+        assert whole == {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+
+
 def test_what_other_versions_prepared_is_made_anew(sources, tmp_path):
     """Another version of a library may compute other pixels."""
     write_plan(options_of(sources), tmp_path / "plan")

@@ -6,10 +6,11 @@ import json
 import math
 import mmap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from shm_data import images
@@ -31,6 +32,9 @@ from shm_data.planning.draw import draw_augmentations, draw_crop_position, recip
 from shm_data.planning.resolution import least_enlargement, limit_share
 from shm_data.sources import Foreground, path_of
 
+# Bytes of the CRC-32 at the end of a file of the cache.
+_CHECKSUM = 4
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedSamples:
@@ -38,7 +42,7 @@ class PlannedSamples:
 
     `offsets` (N,) int64 are the bytes at which their recipes begin, `backgrounds` the keys of all backgrounds of the
     split, `partners` the foregrounds that may stand behind others. `cache` is the folder of prepared foregrounds,
-    made with these `versions` of the libraries.
+    made with these `versions` of the libraries; this process found the files `intact` in it.
     """
 
     layout: Layout
@@ -50,6 +54,7 @@ class PlannedSamples:
     partners: Sequence[Foreground]
     cache: Path
     versions: Mapping[str, str]
+    intact: set[str] = field(default_factory=set)
 
     def recipe(self, index: int) -> Recipe:
         """Return the recipe of a sample."""
@@ -127,8 +132,22 @@ class PlannedSamples:
             cached = np.frombuffer(mapped, np.uint8)
         except (OSError, ValueError):  # missing or empty
             cached = np.empty(0, np.uint8)
-        bytes_a_pixel = 6 if self._has_drawn_trimap(recipe) else 5
-        return cached if cached.size == width * height * bytes_a_pixel else self._write_cache(recipe, path)
+        size = width * height * (6 if self._has_drawn_trimap(recipe) else 5)
+        if cached.size == size + _CHECKSUM and self._is_intact(path.name, cached):
+            return cached[:-_CHECKSUM]
+        return self._write_cache(recipe, path)
+
+    def _is_intact(self, name: str, cached: Array) -> bool:
+        """Return whether a file of the cache fits its checksum: after a loss of power it may be full of zeros.
+
+        Each process checks each file once: 1 ms, a quarter of the time of a sample.
+        """
+        if (
+            name not in self.intact
+            and crc32(cached[:-_CHECKSUM]).to_bytes(_CHECKSUM) == cached[-_CHECKSUM:].tobytes()
+        ):
+            self.intact.add(name)
+        return name in self.intact
 
     def _write_cache(self, recipe: Recipe, path: Path) -> Array:
         """Prepare the foreground of a recipe and cache its colours, alpha, and trimap or distances."""
@@ -142,7 +161,7 @@ class PlannedSamples:
         colours = prepared.photo if recipe.background is None else prepared.colours
         data = b"".join(np.ascontiguousarray(plane).tobytes() for plane in (colours, prepared.alpha, last))
         make_folders(self.cache)
-        write_bytes(path, data)
+        write_bytes(path, data + crc32(data).to_bytes(_CHECKSUM))
         return np.frombuffer(data, np.uint8)
 
     def _has_drawn_trimap(self, recipe: Recipe) -> bool:
