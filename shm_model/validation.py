@@ -24,6 +24,10 @@ from shm_model.samples import Source
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+# For fewer pictures than these no worker is started: that takes some seconds.
+PICTURES_A_WORKER = 16
+
+
 class Picture(NamedTuple):
     """A sample at the network's size: `image` (3, h, w), `labels` (h, w) in {0, 1, 2}, `alpha` (h, w), all uint8."""
 
@@ -63,7 +67,7 @@ def validation_sad(
     indices = draw_samples(config.seed, len(val.names), most)
     own = indices[context.rank :: context.world_size]
     dataset = ValidationSet(val, own, config.long_edge)
-    workers = min(config.num_workers, len(own))
+    workers = min(config.num_workers, len(own) // PICTURES_A_WORKER)
     loader: DataLoader[Picture | ShmDataError] = DataLoader(
         dataset, batch_size=None, collate_fn=_as_it_is, **loader_options(config, workers)
     )

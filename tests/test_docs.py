@@ -39,7 +39,7 @@ OTHERS = [
 PROGRAMS = {"shm-data": data, "shm-model": model}
 LANGUAGES = {"console", "sh", "python", "text", "yaml", "json"}
 # Options of other programs, and of their Python, that prose speaks of.
-FOREIGN = {"--array", "--nproc_per_node", "processes"}
+FOREIGN = {"--array", "--nproc_per_node", "--shm-size", "processes"}
 
 # A program of ours, or make, anywhere in a line, with its arguments.
 CALL = r"(shm-data|shm-model|cli\.model|make)\s(.*?)(?=[\"&;|]|\s#|$)"

@@ -215,7 +215,8 @@ def test_val_is_scored_at_the_networks_size_over_a_fixed_choice(root, stages):
     assert len(choices) == 10 and augment.draw_samples(0, 3, 5) == augment.draw_samples(0, 3, None) == [0, 1, 2]
 
 
-def test_workers_and_half_precision_score_about_the_same(root, stages):
+def test_workers_and_half_precision_score_about_the_same(root, stages, monkeypatch):
+    monkeypatch.setattr("shm_model.validation.PICTURES_A_WORKER", 1)
     network = restore_network(load(stages["tnet_checkpoint"]), stages["tnet_checkpoint"])
     val = source_of("layout", root, "val")
     scores = {
