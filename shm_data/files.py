@@ -74,8 +74,14 @@ def _folded(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name from a list names a file in a folder, and nothing outside it."""
-    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+    """Return whether a name from a list names a file in a folder, and nothing outside it, on every system."""
+    return is_component(name) and "\\" not in name
+
+
+def is_component(name: str) -> bool:
+    """Return whether a name is one component of a relative path on this system, and leads to no other folder."""
+    separators = {"/", "\0", "\\", ":"} if _WINDOWS else {"/", "\0"}
+    return name not in ("", ".", "..") and separators.isdisjoint(name)
 
 
 @contextlib.contextmanager

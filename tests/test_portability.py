@@ -96,6 +96,13 @@ def test_a_data_set_made_as_on_windows_is_the_same(sources, tmp_path, monkeypatc
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
+@pytest.mark.parametrize("name", ["C:a.png", "C:\\a.png", "..\\a.png", "a.png:stream"])
+def test_on_windows_a_name_leads_to_no_other_folder_or_drive(monkeypatch, name):
+    monkeypatch.setattr(files, "_WINDOWS", True)
+    assert not files.is_plain(name) and not files.is_component(name)
+    assert files.is_plain("a b.png") and files.is_component("a b.png")
+
+
 def test_names_that_differ_only_in_case_give_different_files(tmp_path):
     """On file systems without case `A.png` and `a.png` would be one file."""
     for folder, draw in (("photos", photo), ("alphas", matte)):

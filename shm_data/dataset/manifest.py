@@ -17,7 +17,7 @@ from shm_data.dataset.json_model import read_json_model
 from shm_data.dataset.layout import SPLITS, Layout
 from shm_data.dataset.recipes import Recipe, digest_of, read_recipes
 from shm_data.errors import ShmDataError, Skipped, counted
-from shm_data.files import write_bytes
+from shm_data.files import is_component, write_bytes
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.sources import Foreground, path_of
@@ -79,7 +79,7 @@ class Manifest(BaseModel):
         files = [each.files for each in self.foregrounds]
         for key in filter(None, (*self.sources, *(key for f in files for key in (f.image, f.alpha, f.trimap)))):
             root, *parts = key.split("/")
-            if root not in self.roots or not parts or {"", ".", ".."} & set(parts):
+            if root not in self.roots or not parts or not all(map(is_component, parts)):
                 raise ValueError(f"{key!r} is no file in a folder of {', '.join(self.roots)}")
         return self
 
