@@ -193,7 +193,8 @@ def _sound_copier(stack: contextlib.ExitStack, output: "OutputContainer", source
         while waiting is not None and (time is None or waiting.dts * waiting.time_base - start <= time):
             packet, waiting = waiting, next(packets, None)
             shift = round(start / packet.time_base)
-            packet.dts, packet.pts = packet.dts - shift, (packet.pts or packet.dts) - shift
+            packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
+            packet.dts -= shift
             packet.stream = copied
             output.mux(packet)
 

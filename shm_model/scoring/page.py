@@ -80,8 +80,9 @@ def _to_case(row: ImageScores, convention: Convention, photo: Path | None, optio
         pictures.append((label, _to_data(np.repeat(gray[..., None], 3, axis=2))))
     captions = []
     for region in row.regions:
-        values_of = scaled_scores(row, region, convention)
-        numbers = ", ".join(f"{convention.columns[key]} {value:.4g}" for key, value in values_of.items())
+        values_of = scaled_scores(row, region, convention).items()
+        defined = [f"{convention.columns[key]} {value:.4g}" for key, value in values_of if not math.isnan(value)]
+        numbers = ", ".join(defined)
         captions.append(f"{region}: {numbers}")
     return _Case(row.pair.name, "; ".join(captions), pictures)
 
