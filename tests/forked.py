@@ -94,7 +94,7 @@ def _changes(event, arguments, root):
     if event == "open":
         path, _, flags = arguments
         return flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and _is_in(path, root)
-    return event in _CHANGES and any(_is_in(arguments[place], root) for place in _CHANGES[event])
+    return event in _CHANGES and any(_is_in(arguments[index], root) for index in _CHANGES[event])
 
 
 def _reads(event, arguments, root):
@@ -162,12 +162,12 @@ class Take:
     """Moves something away."""
 
     path: Path
-    place: Path
+    target: Path
 
     def __call__(self, event):
         del event
         if self.path.exists():
-            self.path.rename(self.place)
+            self.path.rename(self.target)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""On a Dask cluster the same files are made, whoever is killed; what cannot go on says so in one sentence."""
+"""A Dask cluster makes the same files whichever worker is killed; a run that cannot continue ends with one sentence."""
 
 import functools
 import os
@@ -114,14 +114,14 @@ def test_a_cluster_makes_the_files_of_one_machine(two, sources, tmp_path, truth)
     assert manifest.complete
 
 
-def test_alphas_of_a_foreground_are_one_file_there_too(two, sources, tmp_path):
+def test_alphas_of_a_foreground_are_one_file_on_a_cluster_too(two, sources, tmp_path):
     composite_on(two.address, options(sources, numbg=3), tmp_path / "out", link="hard")
     composite_on(two.address, options(sources, numbg=3), tmp_path / "copies", link="copy")
     assert {path.stat().st_nlink for path in (tmp_path / "copies" / "mask").iterdir()} == {1}
     assert max(path.stat().st_nlink for path in (tmp_path / "out" / "mask").iterdir()) > 1
 
 
-def test_a_killed_worker_costs_nothing(slow, sources, tmp_path, truth):
+def test_a_killed_worker_changes_no_file(slow, sources, tmp_path, truth):
     victim = processes(slow)[0]
 
     def kill():
@@ -133,8 +133,8 @@ def test_a_killed_worker_costs_nothing(slow, sources, tmp_path, truth):
     assert victim not in processes(slow)
 
 
-def test_a_result_that_does_not_come_at_once_is_waited_for(two, sources, tmp_path, truth, monkeypatch):
-    """As where its worker is lost once it has told that it is done."""
+def test_a_late_result_is_awaited(two, sources, tmp_path, truth, monkeypatch):
+    """This happens if its worker is lost after it has reported that it is done."""
     result, asked = distributed.Future.result, []
 
     def late(future, timeout):
@@ -165,7 +165,7 @@ def test_a_task_that_kills_its_worker_fails_alone(two, sources, tmp_path, truth)
     assert contents(tmp_path / "out") == truth
 
 
-def test_a_sample_that_cannot_be_made_is_told_as_on_one_machine(two, sources, tmp_path):
+def test_a_sample_that_cannot_be_made_is_reported_as_on_one_machine(two, sources, tmp_path):
     def take():
         (sources / "places" / "b3.png").unlink()
 
@@ -200,7 +200,7 @@ def test_a_worker_that_no_longer_fits_stops_the_work(slow, sources, tmp_path):
     assert "worker tcp://127.0.0.1:" in str(fault) and "another folder" in str(fault)
 
 
-def test_exactly_one_slot_is_enough_and_does_the_work(lone, sources, tmp_path, truth):
+def test_one_slot_is_enough_and_makes_the_samples(lone, sources, tmp_path, truth):
     (lone.folder / "pace").write_text("0.01")
     begun = time.monotonic()
     composite_on(lone.address, options(sources), tmp_path / "out")
@@ -225,13 +225,13 @@ def test_requirements_name_other_versions_other_sources_and_another_folder(tmp_p
     (tmp_path / "photos").mkdir()
     photo = tmp_path / "photos" / "p.png"
     photo.write_bytes(b"other")
-    place = Requirements(
+    requirements = Requirements(
         versions=versions() | {"numpy": "0.1", "absent": "2"},
         roots={"inimg": tmp_path / "photos"},
         known={photo: dask_executor.Fingerprint(4, 0, "")},
         probe=tmp_path / "probe",
     )
-    assert place.missing() == [
+    assert requirements.missing() == [
         f"the version of numpy: found {versions()['numpy']}, expected 0.1",
         "the version of absent: found none, expected 2",
         f"{photo}: found 5 bytes, expected 4 bytes as recorded",
@@ -239,19 +239,19 @@ def test_requirements_name_other_versions_other_sources_and_another_folder(tmp_p
     ]
 
 
-def test_a_worker_without_the_package_is_told(bare, sources, tmp_path):
+def test_a_worker_without_the_package_is_named(bare, sources, tmp_path):
     (bare.folder / "handicap.py").write_text("import sys; sys.modules['shm_data'] = None")
     bare.worker("--no-nanny")
     fault = fault_of(composite_on, bare.address, options(sources), tmp_path / "out")
     assert "worker tcp://127.0.0.1:" in str(fault) and "No module named 'shm_data" in str(fault)
 
 
-def test_a_scheduler_without_workers_is_told(bare, sources, tmp_path, monkeypatch):
+def test_a_scheduler_without_workers_is_an_error(bare, sources, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_executor, "_PATIENCE", 1.0)
     assert fault_of(composite_on, bare.address, options(sources), tmp_path / "out").found == "no workers in 1 s"
 
 
-def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monkeypatch):
+def test_losing_all_workers_is_an_error(bare, sources, tmp_path, monkeypatch):
     worker = bare.worker("--no-nanny")
     (bare.folder / "pace").write_text("0.05")
     address = bare.address
@@ -262,7 +262,7 @@ def test_a_cluster_that_loses_all_workers_is_told(bare, sources, tmp_path, monke
     assert fault.found == "all workers lost, and no new one in 1 s"
 
 
-def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, tmp_path, truth, monkeypatch):
+def test_workers_that_leave_before_the_first_task_are_awaited(bare, sources, tmp_path, truth, monkeypatch):
     first, later = bare.worker("--no-nanny"), Dataset.adopt
 
     def leave(dataset, plan):
@@ -277,7 +277,7 @@ def test_workers_that_leave_before_the_first_task_are_waited_for(bare, sources, 
     assert contents(tmp_path / "out") == truth
 
 
-def test_a_lost_scheduler_is_one_sentence_and_the_same_command_goes_on(bare, sources, tmp_path, truth):
+def test_a_lost_scheduler_is_one_sentence_and_the_same_command_resumes(bare, sources, tmp_path, truth):
     (bare.folder / "pace").write_text("0.05")
     bare.worker("--no-nanny")
     line = command(sources, tmp_path / "out", bare.address)
@@ -286,8 +286,8 @@ def test_a_lost_scheduler_is_one_sentence_and_the_same_command_goes_on(bare, sou
     bare.scheduler.kill()
     out, err = run.communicate(timeout=20)
     assert (run.returncode, out) == (1, "")
-    told = [text for text in err.splitlines() if not text.startswith(("reading", "compositing"))]
-    assert len(told) == 1 and told[0].startswith(f"Error: the scheduler at {bare.address} is gone")
+    lines = [text for text in err.splitlines() if not text.startswith(("reading", "compositing"))]
+    assert len(lines) == 1 and lines[0].startswith(f"Error: the scheduler at {bare.address} is gone")
     made = len(list((tmp_path / "out" / "input").iterdir()))
     assert 0 < made < 36
     bare.close()
@@ -301,7 +301,7 @@ def test_a_lost_scheduler_is_one_sentence_and_the_same_command_goes_on(bare, sou
     assert contents(tmp_path / "out") == truth
 
 
-def test_an_interrupted_run_takes_its_tasks_along(slow, sources, tmp_path, truth):
+def test_an_interrupted_run_cancels_its_tasks(slow, sources, tmp_path, truth):
     line = command(sources, tmp_path / "out", slow.address)
     run = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: list((tmp_path / "out").glob("input/*.png")), "a sample was made")
@@ -320,14 +320,14 @@ def test_an_interrupted_run_takes_its_tasks_along(slow, sources, tmp_path, truth
     assert contents(tmp_path / "out") == truth
 
 
-def test_what_is_no_address_is_one_sentence(sources, tmp_path):
+def test_an_invalid_address_is_one_sentence(sources, tmp_path):
     line = command(sources, tmp_path / "out", "here")
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
     message = "--cluster: found here, expected the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"Error: {message}\n")
 
 
-def test_where_no_scheduler_is_nothing_is_begun(sources, tmp_path, monkeypatch):
+def test_without_a_scheduler_nothing_is_written(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_executor, "_ANSWER", 0.5)
     assert "tcp://127.0.0.1:1" in str(fault_of(composite_on, "tcp://127.0.0.1:1", options(sources), tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -340,7 +340,7 @@ def test_a_worker_is_no_scheduler(two, sources, tmp_path):
     assert fault_of(composite_on, worker, options(sources), tmp_path / "out").found == "a Worker"
 
 
-def test_what_answers_in_another_language_is_no_scheduler(sources, tmp_path):
+def test_a_server_with_another_protocol_is_no_scheduler(sources, tmp_path):
     import socket
     import threading
 
@@ -356,7 +356,7 @@ def test_what_answers_in_another_language_is_no_scheduler(sources, tmp_path):
         assert address in str(fault_of(composite_on, address, options(sources), tmp_path / "out"))
 
 
-def test_without_the_extra_its_name_is_told(sources, tmp_path):
+def test_without_the_extra_its_name_is_printed(sources, tmp_path):
     script = "import sys; sys.modules['distributed'] = None; from cli.data import main; main()"
     line = [sys.executable, "-c", script, *command(sources, tmp_path / "out", "tcp://127.0.0.1:1")[3:]]
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)

@@ -1,6 +1,6 @@
-"""Whatever the disk does, a job says so in one sentence, leaves whole files, and goes on once the cause is gone.
+"""After any disk error a job ends with one sentence, leaves whole files, and can be resumed once the cause is gone.
 
-Where the tests may mount, disks are small and real; everywhere the kernel's answers are given in its place.
+Where the tests may mount file systems, disks are small and real; elsewhere errors of the kernel are simulated.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ def small(request, small_jobs):
 
 @pytest.fixture
 def work(tmp_path):
-    """A folder in which there is nothing but what a test makes."""
+    """Return an empty folder for one test."""
     yield tmp_path
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "home", "taken", "disk", "elsewhere", "nowhere"}
 
@@ -56,8 +56,8 @@ def disk(work):
     folder.mkdir()
 
     def mount(options):
-        if told := mounted(folder, options):
-            pytest.skip(f"mounting is not permitted: {told}")
+        if fault := mounted(folder, options):
+            pytest.skip(f"mounting is not permitted: {fault}")
         return folder
 
     yield mount
@@ -77,14 +77,14 @@ def remount(folder, options):
     return done.returncode == 0
 
 
-def assert_told(ended, *words):
+def assert_reported(ended, *words):
     """The command ended with one sentence that says what happened."""
-    said = [line for line in ended.err.splitlines() if not re.fullmatch(PROGRESS, line)]
-    assert ended.code == 1 and len(said) == 1 and said[0].startswith("Error: "), ended
-    assert all(word in said[0] for word in words), said[0]
+    messages = [line for line in ended.err.splitlines() if not re.fullmatch(PROGRESS, line)]
+    assert ended.code == 1 and len(messages) == 1 and messages[0].startswith("Error: "), ended
+    assert all(word in messages[0] for word in words), messages[0]
 
 
-def assert_goes_on(job, truth, root):
+def assert_resumes(job, truth, root):
     """The same command, with nothing in its way, completes what is there to what was to be."""
     assert faults_of_next_run(job, root, truth, finish_forked) == []
 
@@ -92,25 +92,25 @@ def assert_goes_on(job, truth, root):
 # A disk that is full.
 
 
-def test_on_a_disk_that_grows_page_by_page_a_job_comes_to_its_end(small, disk):
+def test_on_a_disk_that_grows_page_by_page_a_job_completes(small, disk):
     job, truth = small
     root = disk(f"size={PAGE}") / "out"
     (root.parent / "ballast").write_bytes(bytes(PAGE))
-    told = set()
+    named = set()
     for pages in range(2, 200):
         ended = shm_data(*job.arguments, root)
         assert faults(root, truth) == []
         if ended.code == 0:
             break
-        assert_told(ended, "No space left on device", str(root))
-        told |= set(re.findall(re.escape(f"{root}/") + r"([\w.]+)", ended.err))
+        assert_reported(ended, "No space left on device", str(root))
+        named |= set(re.findall(re.escape(f"{root}/") + r"([\w.]+)", ended.err))
         assert remount(root.parent, f"size={pages * PAGE}")
     assert everything(root) == (truth.files, truth.facts)
     if job.name == "composite":
-        assert {"recipes.jsonl", "dataset.json", "input", "train.txt"} <= told
+        assert {"recipes.jsonl", "dataset.json", "input", "train.txt"} <= named
 
 
-def test_on_a_disk_that_may_hold_one_file_more_each_time_a_job_comes_to_its_end(small, disk):
+def test_on_a_disk_that_allows_one_more_file_each_time_a_job_completes(small, disk):
     job, truth = small
     root = disk("nr_inodes=2") / "out"
     for inodes in range(3, 100):
@@ -118,7 +118,7 @@ def test_on_a_disk_that_may_hold_one_file_more_each_time_a_job_comes_to_its_end(
         assert faults(root, truth) == []
         if ended.code == 0:
             break
-        assert_told(ended, "No space left on device", str(root))
+        assert_reported(ended, "No space left on device", str(root))
         assert remount(root.parent, f"nr_inodes={inodes}")
     assert everything(root) == (truth.files, truth.facts)
 
@@ -131,9 +131,9 @@ def test_a_file_that_must_not_grow_further_is_not_left_half(small, work, size):
     ended = shm_data(*job.arguments, work / "out", before=limit)
     assert faults(work / "out", truth) == []
     if ended.code:
-        assert_told(ended, "File too large", str(work / "out"))
+        assert_reported(ended, "File too large", str(work / "out"))
     assert (ended.code == 0) == (max(map(len, truth.files.values())) <= size)
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 # A disk that refuses.
@@ -142,7 +142,7 @@ def test_a_file_that_must_not_grow_further_is_not_left_half(small, work, size):
 @pytest.mark.parametrize(
     ("number", "lasting"), [(errno.ENOSPC, False), (errno.EROFS, True)], ids=["once full", "read-only from then on"]
 )
-def test_whichever_change_the_disk_refuses_a_job_says_so_and_goes_on_later(small, work, number, lasting):
+def test_whichever_change_fails_a_job_reports_it_and_is_resumed_later(small, work, number, lasting):
     job, truth = small
     root = work / "out"
     # Each file is opened and renamed or linked, the record twice; folders are made.
@@ -151,20 +151,20 @@ def test_whichever_change_the_disk_refuses_a_job_says_so_and_goes_on_later(small
         ended = shm_data(*job.arguments, root, before=AtChange(root, change, Fail(number), lasting=lasting))
         assert faults(root, truth) == []
         if ended.code:
-            assert_told(ended, os.strerror(number), str(root))
-        assert_goes_on(job, truth, root)
+            assert_reported(ended, os.strerror(number), str(root))
+        assert_resumes(job, truth, root)
 
 
 @pytest.mark.parametrize(
     ("change", "name"), [(2, "EDQUOT"), (5, "EIO"), (9, "EACCES"), (15, "EPERM"), (22, "ENOTCONN"), (30, "ESTALE")]
 )
-def test_every_refusal_is_told_in_the_words_of_the_system(small_jobs, work, change, name):
+def test_every_error_is_reported_in_the_words_of_the_system(small_jobs, work, change, name):
     job, truth = small_jobs["composite"]
     number = getattr(errno, name)
     ended = shm_data(*job.arguments, work / "out", before=AtChange(work / "out", change, Fail(number), lasting=True))
-    assert_told(ended, os.strerror(number), str(work / "out"))
+    assert_reported(ended, os.strerror(number), str(work / "out"))
     assert faults(work / "out", truth) == []
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP])
@@ -185,15 +185,15 @@ def test_what_is_written_is_renamed_within_its_folder_only(small, disk):
         shutil.rmtree(folder)
         folder.mkdir()
         assert mounted(folder, "size=1m") == ""
-    assert_goes_on(job, truth, root)
+    assert_resumes(job, truth, root)
 
 
-def test_a_read_only_disk_is_told_before_anything_else_happens(small, disk):
+def test_a_read_only_disk_is_reported_before_anything_else_happens(small, disk):
     job, truth = small
     root = disk("ro") / "out"
-    assert_told(shm_data(*job.arguments, root), "Read-only file system", str(root))
+    assert_reported(shm_data(*job.arguments, root), "Read-only file system", str(root))
     assert remount(root.parent, "rw")
-    assert_goes_on(job, truth, root)
+    assert_resumes(job, truth, root)
 
 
 def test_a_disk_that_turns_read_only_in_the_middle_stops_a_job(small_jobs, disk):
@@ -206,25 +206,25 @@ def test_a_disk_that_turns_read_only_in_the_middle_stops_a_job(small_jobs, disk)
         time.sleep(0.0005)
     _, errors = process.communicate(timeout=60)
     assert faults(root, truth) == []
-    assert_told(Ended(process.returncode, "", errors), "Read-only file system", str(root))
+    assert_reported(Ended(process.returncode, "", errors), "Read-only file system", str(root))
     assert remount(root.parent, "rw")
-    assert_goes_on(job, truth, root)
+    assert_resumes(job, truth, root)
 
 
 # Rights and folders that are lost.
 
 
 @pytest.mark.parametrize("change", [1, 3, 17, 30])
-def test_permission_lost_in_the_middle_is_told(small_jobs, work, change):
+def test_permission_lost_in_the_middle_is_reported(small_jobs, work, change):
     job, truth = small_jobs["composite"]
     root = work / "home" / "out"
     root.parent.mkdir()
     ended = shm_data(*job.arguments, root, before=Unprivileged(AtChange(root, change, Forbid(root.parent))))
-    assert_told(ended, "Permission denied", str(root))
+    assert_reported(ended, "Permission denied", str(root))
     for folder in (root.parent, *(path for path in root.parent.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
     assert faults(root, truth) == []
-    assert_goes_on(job, truth, root)
+    assert_resumes(job, truth, root)
 
 
 @pytest.mark.parametrize("gone", [".", "input", "mask", "trimap"])
@@ -234,10 +234,10 @@ def test_a_folder_that_is_taken_away_in_the_middle_is_made_again(small_jobs, wor
     root, taken = work / "out", work / "taken"
     ended = shm_data(*job.arguments, root, before=AtChange(root, change, Take(root / gone, taken)))
     if ended.code:
-        assert_told(ended, str(root))
+        assert_reported(ended, str(root))
     assert [fault for fault in faults(root, truth) if "says complete" not in fault] == []
     assert not taken.exists() or faults(taken, _within(truth, gone)) == []
-    assert_goes_on(job, truth, root)
+    assert_resumes(job, truth, root)
 
 
 def _within(truth, folder):
@@ -248,55 +248,55 @@ def _within(truth, folder):
     return dataclasses.replace(truth, files=inside)
 
 
-# Files and folders in each other's place.
+# Files instead of folders, and folders instead of files.
 
 
 @pytest.mark.parametrize("name", [".", "..", "input", "mask", "trimap"])
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
-def test_a_file_in_the_place_of_a_folder_is_told_and_left_alone(small_jobs, work, name, begun):
+def test_a_file_instead_of_a_folder_is_reported_and_kept(small_jobs, work, name, begun):
     job, truth = small_jobs["composite"]
     root = work / "home" / "out"
     if begun:
         assert finish_forked(job, root)[0] == 0
-    place = Path(os.path.normpath(root / name))
-    if place.exists():
-        shutil.rmtree(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(b"mine")
-    assert_told(shm_data(*job.arguments, root), str(work / "home"))
-    assert place.read_bytes() == b"mine"
-    place.unlink()
-    assert_goes_on(job, truth, root)
+    path = Path(os.path.normpath(root / name))
+    if path.exists():
+        shutil.rmtree(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    assert_reported(shm_data(*job.arguments, root), str(work / "home"))
+    assert path.read_bytes() == b"mine"
+    path.unlink()
+    assert_resumes(job, truth, root)
 
 
 @pytest.mark.parametrize(
     "name", ["recipes.jsonl", "dataset.json", "train.txt", "val.txt", "README.md", "input", "mask", "trimap"]
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
-def test_a_folder_in_the_place_of_a_file_is_told_and_left_alone(small_jobs, work, name, begun):
+def test_a_folder_instead_of_a_file_is_reported_and_kept(small_jobs, work, name, begun):
     job, truth = small_jobs["composite"]
     root = work / "out"
     if begun:
         assert finish_forked(job, root)[0] == 0
-    place = root / (name if "." in name else f"{name}/p00.png")
-    kept = place.read_bytes() if begun else b""
-    place.unlink(missing_ok=True)
-    (place / "mine").mkdir(parents=True)
-    assert_told(shm_data(*job.arguments, root), str(root))
-    assert (place / "mine").is_dir()
-    shutil.rmtree(root if not begun else place)
+    path = root / (name if "." in name else f"{name}/p00.png")
+    kept = path.read_bytes() if begun else b""
+    path.unlink(missing_ok=True)
+    (path / "mine").mkdir(parents=True)
+    assert_reported(shm_data(*job.arguments, root), str(root))
+    assert (path / "mine").is_dir()
+    shutil.rmtree(root if not begun else path)
     if name in ("recipes.jsonl", "dataset.json") and begun:
-        place.write_bytes(kept)
-    assert_goes_on(job, truth, root)
+        path.write_bytes(kept)
+    assert_resumes(job, truth, root)
 
 
-def test_a_link_that_leads_nowhere_is_told_and_left_alone(small, work):
+def test_a_dangling_link_is_reported_and_kept(small, work):
     job, truth = small
     (work / "out").symlink_to(work / "nowhere")
-    assert_told(shm_data(*job.arguments, work / "out"), str(work / "out"))
+    assert_reported(shm_data(*job.arguments, work / "out"), str(work / "out"))
     assert (work / "out").readlink() == work / "nowhere" and not (work / "nowhere").exists()
     (work / "nowhere").mkdir()
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 def test_a_link_to_a_folder_is_as_good_as_the_folder(small, work):
@@ -305,7 +305,7 @@ def test_a_link_to_a_folder_is_as_good_as_the_folder(small, work):
     (work / "out").symlink_to(work / "elsewhere")
     assert finish_forked(job, work / "out")[0] == 0
     assert everything(work / "elsewhere") == (truth.files, truth.facts)
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 # Limits.
@@ -321,7 +321,7 @@ def test_a_job_that_may_open_few_files_fails_or_makes_the_same(small, work, more
         assert "Too many open files" in ended.err and "Traceback" not in ended.err
     else:
         assert everything(work / "out") == (truth.files, truth.facts)
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENFILE])
@@ -336,7 +336,7 @@ def test_a_source_that_cannot_be_read_just_now_is_not_left_out_for_good(small_jo
     assert faults(work / "out", truth) == []
     if ended.code:
         assert "Traceback" not in ended.err and os.strerror(number) in ended.err
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 # What Lustre, CIFS, NFS and a damaged ext4 answer, and the kernel without memory.
@@ -353,7 +353,7 @@ def test_a_background_that_the_machine_cannot_read_stops_the_job(small_jobs, wor
     ended = shm_data(*job.arguments, work / "out", before=unread)
     assert ended.code == 1
     assert ended.err.splitlines()[-1].startswith(f"Error: cannot continue: {os.strerror(number)}: {places}")
-    assert_goes_on(job, truth, work / "out")
+    assert_resumes(job, truth, work / "out")
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), cv2.error("no memory")])

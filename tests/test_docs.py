@@ -1,4 +1,4 @@
-"""What the pages say can be done, is done: commands are run, what they print is compared, links are followed."""
+"""Test the documentation: run its commands, compare their output, follow its links."""
 
 import importlib
 import re
@@ -38,7 +38,7 @@ OTHERS = [
 ]
 PROGRAMS = {"shm-data": data, "shm-model": model}
 LANGUAGES = {"console", "sh", "python", "text", "yaml", "json"}
-# Options of other programs, and of their Python, that prose speaks of.
+# Options and arguments of other programs in prose.
 FOREIGN = {"--array", "--nproc_per_node", "--shm-size", "processes"}
 
 # A program of ours, or make, anywhere in a line, with its arguments.
@@ -59,21 +59,21 @@ def name(path):
 every_page = pytest.mark.parametrize("page", [pages.read(path) for path in PAGES], ids=lambda page: name(page.path))
 
 
-# What the pages take for granted.
+# What the pages assume.
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    """The folders that pages speak of: the sources of the embedded example, and some more made of them."""
+    """Return a folder with those that pages mention: the sources of the embedded example, and others made of them."""
     folder = tmp_path_factory.mktemp("ground")
     write_sources(folder)
     for sub in ("cutouts", "published", "places"):
         (folder / sub).mkdir()
-    for place, alpha in enumerate(sorted((folder / "alphas").glob("[b-z]*.png"))):
+    for number, alpha in enumerate(sorted((folder / "alphas").glob("[b-z]*.png"))):
         colours, matte = images.read_image(folder / "truth" / f"{alpha.stem}.webp"), images.read_alpha(alpha)
         images.write_png(folder / "cutouts" / alpha.name, np.dstack([colours, matte]))
-        images.write_png(folder / "published" / f"q{place}.png", images.read_image(folder / "photos" / alpha.name))
-        images.write_png(folder / "published" / f"q{place}_matte.png", matte)
+        images.write_png(folder / "published" / f"q{number}.png", images.read_image(folder / "photos" / alpha.name))
+        images.write_png(folder / "published" / f"q{number}_matte.png", matte)
     for number in range(6):
         images.write_jpeg(folder / "places" / f"b{number}.jpg", photo(number, (256, 320)))
     write_clip(folder / "clip.mp4", images.read_image(folder / "photos" / "june.png"))
@@ -96,7 +96,7 @@ def write_clip(path, picture, frames=5):
 
 @pytest.fixture(scope="module")
 def given(ground, tmp_path_factory):
-    """What a page may have from other pages: a small data set, and networks trained on it."""
+    """Return a folder with the results of other pages: a small data set, and networks trained on it."""
     folder = tmp_path_factory.mktemp("given")
     options = {"inimg": ground / "photos", "inalp": ground / "alphas", "vocroot": (ground / "VOC2012",)}
     composite(CompositeOptions(**options, numbg=3, maxsize=96), folder / "dataset")
@@ -115,7 +115,7 @@ def copy_sources(ground, folder):
 
 @pytest.fixture
 def desk(request, ground, tmp_path, monkeypatch):
-    """Makes the folder that a page is worked through in, the current one, with what it takes for granted."""
+    """Return a function that makes the folder for a page, with what the page assumes, and enters it."""
 
     def make(page):
         shutil.copytree(ground, tmp_path, dirs_exist_ok=True)
@@ -130,9 +130,9 @@ def desk(request, ground, tmp_path, monkeypatch):
 
 @pytest.fixture
 def terminal(monkeypatch, capsys):
-    """Runs a command line: gives its exit code, and what the pages show of its output.
+    """Return a function that runs a command line and returns its exit code, its output as in the pages, and its errors.
 
-    That is the standard output, and of the error stream the fault; not the progress.
+    Pages show the standard output and, of the error stream, the error but not the progress.
     """
 
     def run(line):
@@ -150,7 +150,7 @@ def terminal(monkeypatch, capsys):
     return run
 
 
-# What is done.
+# Commands.
 
 
 @every_page
@@ -175,7 +175,7 @@ def test_a_page_can_be_worked_through_from_top_to_bottom(page, desk, terminal):
 
 
 @every_page
-def test_commands_that_are_not_run_name_what_there_is(page):
+def test_commands_that_are_not_run_have_existing_options(page):
     for block in page.blocks:
         if block.mark == "not run":
             if block.language == "python":
@@ -187,8 +187,8 @@ def test_commands_that_are_not_run_name_what_there_is(page):
 def check_named(program, text, where):
     words = shlex.split(text, comments=True)
     if program == "make":
-        told = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, f"{where}\n{told.stderr}"
+        result = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{where}\n{result.stderr}"
         return
     group = model if program == "cli.model" else PROGRAMS[program]
     command = group.commands.get(words[0])
@@ -202,7 +202,7 @@ def check_named(program, text, where):
             load_config(ROOT / words[1], overrides)
 
 
-# What prose names.
+# Names in prose.
 
 
 def _options(group):
@@ -245,8 +245,8 @@ def test_links_lead_somewhere(path):
 
 
 @every_page
-def test_every_block_is_of_a_kind_that_is_looked_at(page):
-    """A command in a block of another kind, or one that is only indented, would be run by nobody."""
+def test_every_block_is_of_a_known_kind(page):
+    """A command in a block of another kind, or in an indented one, would not be tested."""
     assert {block.language for block in page.blocks} <= LANGUAGES
     assert not [line for line in page.prose if re.match(r"( {4}|\t)\s*\S", line)]
     assert {block.mark for block in page.blocks} <= {"", "not run", "numbers vary"}
@@ -273,13 +273,13 @@ def test_outputs_are_compared_but_for_dots(shown, out, fits):
     assert bool(pages.pattern(shown).fullmatch(out)) == fits
 
 
-def test_where_numbers_vary_all_else_is_compared():
+def test_where_numbers_vary_everything_else_is_compared():
     shown = pages.pattern("  whole    19.81906     0.07233\nmean of 17 images\n", numbers_vary=True)
     assert shown.fullmatch("  whole     1.5         nan\nmean of 4 images\n")
     assert not shown.fullmatch("  whole     1.5         nan\nmean of 4 pictures\n")
 
 
-def test_a_page_is_read_in_its_parts(tmp_path):
+def test_a_page_is_parsed(tmp_path):
     script = "# A title: `x`, y\n\n<!-- not run: slow -->\n```sh\na b \\\n  c  # why\n```\n\n"
     (tmp_path / "p.md").write_text(script + "```console\n$ d\n1\n$ e\n```\n[z](f.md#g)\n")
     page = pages.read(tmp_path / "p.md")

@@ -54,7 +54,7 @@ def made(root):
 
 
 @given(st.integers(1, 60), st.integers(0, 1000))
-def test_the_places_of_all_parts_are_the_whole_plan(count, total):
+def test_the_indices_of_all_parts_are_the_whole_plan(count, total):
     indices = [Part(number, count).indices(total) for number in range(1, count + 1)]
     assert list(itertools.chain.from_iterable(indices)) == list(range(total))
     assert max(map(len, indices)) - min(map(len, indices)) <= 1
@@ -71,7 +71,7 @@ def test_any_order_makes_the_files_of_one_run(sources, tmp_path, truth, order):
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_parts_that_start_at_one_moment_in_an_empty_folder_agree(sources, tmp_path, truth, count):
+def test_parts_that_start_at_the_same_time_in_an_empty_folder_agree(sources, tmp_path, truth, count):
     def make(number):
         return forked.shm_data(*command(sources, tmp_path / "out", "--part", f"{number}/{count}"))
 
@@ -81,7 +81,7 @@ def test_parts_that_start_at_one_moment_in_an_empty_folder_agree(sources, tmp_pa
     assert contents(tmp_path / "out") == truth
 
 
-def test_each_part_tells_what_is_yet_to_be_made(sources, tmp_path):
+def test_each_part_names_the_parts_that_are_missing(sources, tmp_path):
     first = forked.shm_data(*command(sources, tmp_path / "out", "--part", "2/3"))
     assert first.out == "Part 2 of 3 is made: 5 of 16 samples.\nParts that are missing: 1, 3.\n"
     assert made(tmp_path / "out") == 5
@@ -106,19 +106,19 @@ def test_finish_names_what_is_missing_and_writes_no_lists(sources, tmp_path, tru
     assert contents(root) == truth
 
 
-def test_finish_wants_a_data_set(tmp_path):
+def test_finish_requires_a_data_set(tmp_path):
     assert fault_of(finish_parts, tmp_path).found == "no dataset.json"
     assert fault_of(finish_parts, tmp_path / "absent").path == str(tmp_path / "absent")
 
 
-def test_finish_waits_for_no_part_at_work(sources, tmp_path):
+def test_finish_is_refused_while_a_part_runs(sources, tmp_path):
     composite_part(options(sources), tmp_path / "out", Part(1, 1))
     with locked(tmp_path / "out", shared=True), pytest.raises(BusyError):
         finish_parts(tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", [2, 9, 20])
-def test_a_killed_part_goes_on(sources, tmp_path, truth, change):
+def test_a_killed_part_is_resumed(sources, tmp_path, truth, change):
     root = tmp_path / "out"
     composite_part(options(sources), root, Part(2, 2))
     killed = forked.shm_data(
@@ -153,20 +153,20 @@ def test_a_part_made_again_changes_nothing(sources, tmp_path, truth):
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
-@pytest.mark.parametrize("place", [0, 3, 4, 8])
-def test_a_part_that_lost_a_sample_is_named(sources, tmp_path, truth, place):
+@pytest.mark.parametrize("index", [0, 3, 4, 8])
+def test_a_part_that_lost_a_sample_is_named(sources, tmp_path, truth, index):
     root = tmp_path / "out"
     for number in (1, 2, 3):
         composite_part(options(sources), root, Part(number, 3))
     names = [json.loads(line)["name"] for line in (root / "recipes.jsonl").read_text().splitlines()]
-    (root / "trimap" / names[place]).unlink()
-    lacking = 1 + sum(place >= Part(number, 3).indices(16).stop for number in (1, 2))
+    (root / "trimap" / names[index]).unlink()
+    lacking = 1 + sum(index >= Part(number, 3).indices(16).stop for number in (1, 2))
     assert composite_part(options(sources), root, Part(3, 3))[1] == [lacking]
     assert composite_part(options(sources), root, Part(lacking, 3))[1] == []
     assert contents(root) == truth
 
 
-def test_more_parts_than_samples_is_well(sources, tmp_path, truth):
+def test_there_may_be_more_parts_than_samples(sources, tmp_path, truth):
     root = tmp_path / "out"
     empty = next(number for number in range(1, 41) if not Part(number, 40).indices(16))
     composite_part(options(sources), root, Part(empty, 40))
@@ -176,7 +176,7 @@ def test_more_parts_than_samples_is_well(sources, tmp_path, truth):
     assert contents(root) == truth
 
 
-def test_parts_are_at_work_together(sources, tmp_path, truth, monkeypatch):
+def test_parts_run_at_the_same_time(sources, tmp_path, truth, monkeypatch):
     monkeypatch.setattr(build, "_PATIENCE", 0.0)
     root = tmp_path / "out"
 
@@ -191,7 +191,7 @@ def test_parts_are_at_work_together(sources, tmp_path, truth, monkeypatch):
     assert contents(root) == truth
 
 
-def test_a_part_leaves_the_lists_to_one_that_is_still_at_work(sources, tmp_path, truth):
+def test_a_part_leaves_the_lists_to_one_that_still_runs(sources, tmp_path, truth):
     root = tmp_path / "out"
     composite_part(options(sources), root, Part(1, 2))
     with locked(root, shared=True):
@@ -201,7 +201,7 @@ def test_a_part_leaves_the_lists_to_one_that_is_still_at_work(sources, tmp_path,
     assert contents(root) == truth
 
 
-def test_a_run_of_all_while_a_part_is_at_work_is_refused(sources, tmp_path, truth):
+def test_a_run_of_all_is_refused_while_a_part_runs(sources, tmp_path, truth):
     root = tmp_path / "out"
 
     def refused(items, total, label):
@@ -216,7 +216,7 @@ def test_a_run_of_all_while_a_part_is_at_work_is_refused(sources, tmp_path, trut
     assert contents(root) == truth
 
 
-def test_a_part_while_a_run_of_all_is_at_work_is_refused(sources, tmp_path, truth, monkeypatch):
+def test_a_part_is_refused_while_a_run_of_all_runs(sources, tmp_path, truth, monkeypatch):
     monkeypatch.setattr(build, "_PATIENCE", 0.0)
     monkeypatch.setattr(build, "_PAUSE", 0.01)
     root = tmp_path / "out"
@@ -241,7 +241,7 @@ def test_a_part_waits_while_another_writes_the_plan_or_the_lists(sources, tmp_pa
         part.start()
         until = time.monotonic() + 60
         while "this part waits for the plan" not in caplog.text:
-            assert time.monotonic() < until, "it never said that it waits"
+            assert time.monotonic() < until, "it never logged that it waits"
             time.sleep(0.01)
     part.join()
     with locked(root):
@@ -260,7 +260,7 @@ def test_parts_with_other_options_are_refused(sources, tmp_path, other):
     assert name in fault_of(composite_part, options(sources, **other), tmp_path / "out", Part(2, 2)).found
 
 
-def test_of_two_parts_with_other_options_at_one_moment_one_is_refused(sources, tmp_path):
+def test_of_two_simultaneous_parts_with_different_options_one_is_refused(sources, tmp_path):
     def make(number):
         seed = ("--seed", number, "--part", f"{number}/2")
         return forked.shm_data(*command(sources, tmp_path / "out", *seed))
@@ -271,7 +271,7 @@ def test_of_two_parts_with_other_options_at_one_moment_one_is_refused(sources, t
     assert "made with other options" in "".join(each.err for each in ended)
 
 
-def test_photos_may_join_between_parts(sources, tmp_path):
+def test_photos_may_be_added_between_parts(sources, tmp_path):
     root = tmp_path / "out"
     composite_part(options(sources), root, Part(1, 2))
     images.write_png(sources / "photos" / "q.png", photo(7))
@@ -288,7 +288,7 @@ def test_photos_may_join_between_parts(sources, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1 / 3", "1.0/3"])
-def test_what_is_no_part_is_one_sentence(sources, tmp_path, text):
+def test_an_invalid_part_is_one_sentence(sources, tmp_path, text):
     for more in ([], ["--dry-run"]):
         ended = forked.shm_data(*command(sources, tmp_path / "out", "--part", text, *more))
         assert (ended.code, ended.out) == (1, "")
@@ -298,7 +298,7 @@ def test_what_is_no_part_is_one_sentence(sources, tmp_path, text):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_tells_how_large_the_part_is(sources, tmp_path):
+def test_a_dry_run_prints_the_size_of_the_part(sources, tmp_path):
     ended = forked.shm_data(*command(sources, tmp_path / "out", "--part", "3/3", "--dry-run"))
     assert ended.code == 0, ended.err
     assert "16 samples (" in ended.out and "6 of the samples are part 3 of 3; of them all:" in ended.out

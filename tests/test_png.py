@@ -43,8 +43,8 @@ def test_extreme_shapes_come_back(shape):
 def test_pillow_verifies_every_checksum():
     data = bytes(png.encode(np.full((30, 20, 3), 7, np.uint8)))
     Image.open(io.BytesIO(data)).verify()
-    place = data.index(b"IDAT") + 8
-    broken = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    offset = data.index(b"IDAT") + 8
+    broken = data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
     with pytest.raises(SyntaxError, match="broken PNG file"):
         Image.open(io.BytesIO(broken)).verify()
 

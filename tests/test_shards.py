@@ -48,8 +48,8 @@ PEOPLE = ("a.b", "a.c", "ü日本", "plain", "__meta__", "d")
 
 def made(folder, **more):
     """A small complete data set of people with odd names."""
-    for room in ("photos", "alphas", "places"):
-        (folder / room).mkdir(parents=True)
+    for name in ("photos", "alphas", "places"):
+        (folder / name).mkdir(parents=True)
     for number, name in enumerate(PEOPLE):
         images.write_png(folder / "photos" / f"{name}.png", photo(number))
         images.write_png(folder / "alphas" / f"{name}.png", matte(number))
@@ -120,10 +120,10 @@ def test_webdataset_finds_every_sample_once_with_the_bytes_of_its_files(tmp_path
     keys = set()
     for split in SPLITS:
         samples = streamed(out, split)
-        told = [json.loads(sample["json"]) for sample in samples]
-        assert sorted(each["name"] for each in told) == sorted(read_names(root, split)) != []
-        assert all(each in recipes and each["split"] == split for each in told)
-        for sample, each in zip(samples, told, strict=True):
+        records = [json.loads(sample["json"]) for sample in samples]
+        assert sorted(each["name"] for each in records) == sorted(read_names(root, split)) != []
+        assert all(each in recipes and each["split"] == split for each in records)
+        for sample, each in zip(samples, records, strict=True):
             files = [path.read_bytes() for path in Layout(root).sample(each["name"])]
             assert [sample[f"image.{extension}"], sample["alpha.png"], sample["trimap.png"]] == files
             assert read_names(root, split)[int(sample["__key__"].partition("-")[2])] == each["name"]
@@ -144,8 +144,8 @@ def test_the_page_streams_them(root, packed, tmp_path):
     (tmp_path / "shards").symlink_to(packed)
     code = next(block.text for block in page.blocks if block.language == "python")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    told = {line.split()[1] for line in done.stdout.splitlines()}
-    assert told == set(read_names(root, "train")) and "train-00000000" in done.stdout and not done.stderr
+    names = {line.split()[1] for line in done.stdout.splitlines()}
+    assert names == set(read_names(root, "train")) and "train-00000000" in done.stdout and not done.stderr
     assert all(line.endswith("(48, 64, 3) (48, 64) (48, 64)") for line in done.stdout.splitlines())
 
 
@@ -159,7 +159,7 @@ def test_alphas_that_are_hard_links_are_whole_in_each_sample(root, packed):
                 assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (0, 0, 0, "", "")
 
 
-def test_the_index_tells_the_truth(packed):
+def test_the_index_is_correct(packed):
     index = read_index(packed)
     assert index.complete and (index.counts.train, index.counts.val) == (15, 3)
     assert [shard.file for shard in index.shards] == sorted(path.name for path in packed.glob("*.tar"))
@@ -200,9 +200,9 @@ def test_a_set_without_a_record_gives_name_and_split(root, copy, tmp_path):
     Layout(copy).recipes.unlink()
     index = write_shards(copy, tmp_path / "out")
     assert index.seed == 0 and set(index.dataset) == {"train.txt", "val.txt"}
-    told = [json.loads(sample["json"]) for split in SPLITS for sample in streamed(tmp_path / "out", split)]
+    records = [json.loads(sample["json"]) for split in SPLITS for sample in streamed(tmp_path / "out", split)]
     expected = [{"name": name, "split": split} for split in SPLITS for name in read_names(root, split)]
-    assert sorted(told, key=str) == sorted(expected, key=str)
+    assert sorted(records, key=str) == sorted(expected, key=str)
 
 
 def test_any_name_of_a_set_made_elsewhere_gets_a_key_of_its_own(copy, tmp_path):
@@ -224,7 +224,7 @@ def test_any_name_of_a_set_made_elsewhere_gets_a_key_of_its_own(copy, tmp_path):
 # The same bytes.
 
 
-def test_threads_and_places_change_no_byte(copy, packed, tmp_path):
+def test_neither_threads_nor_folders_change_a_byte(copy, packed, tmp_path):
     for jobs in (1, 4):
         write_shards(copy, tmp_path / str(jobs), maxcount=5, jobs=jobs)
         assert contents(tmp_path / str(jobs)) == contents(packed)
@@ -238,7 +238,7 @@ def test_a_second_run_changes_nothing(root, packed, tmp_path):
 
 
 @pytest.mark.parametrize("change", [1, 2, 4, 5, 6, 8, 11, 14, 19, 21])
-def test_a_killed_run_goes_on_to_the_same_bytes(root, packed, tmp_path, change):
+def test_a_killed_run_is_resumed_to_the_same_bytes(root, packed, tmp_path, change):
     out = tmp_path / "out"
     command = ["shards", "--data", root, "--savedir", out, "--maxcount", 5, "--jobs", 1]
     killed = forked.shm_data(*command, before=forked.AtChange(out, change, forked.Send(signal.SIGKILL)))
@@ -255,7 +255,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(root, packed, tmp_path, change):
     assert all((out / name).stat().st_mtime_ns == time for name, time in times.items())
 
 
-def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(root, packed, tmp_path):
+def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(root, packed, tmp_path):
     out = tmp_path / "out"
     command = ["shards", "--data", root, "--savedir", out, "--maxcount", 5, "--jobs", 1]
     full = forked.AtChange(out, 8, forked.Fail(errno.ENOSPC), lasting=True)
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(root, packed, 
     assert contents(out) == contents(packed)
 
 
-def test_a_shard_that_got_lost_is_written_again(root, packed, tmp_path):
+def test_a_lost_shard_is_written_again(root, packed, tmp_path):
     out = Path(shutil.copytree(packed, tmp_path / "out"))
     (out / "train-000001.tar").unlink()
     (out / "val-000000.tar").write_bytes(b"short")
@@ -426,7 +426,7 @@ HOW = "missing,cut short,longer,no table,table of another,broken table,huge,twic
 
 
 @pytest.mark.parametrize("how", HOW.split(","))
-def test_what_is_no_folder_of_shards_is_one_sentence(packed, tmp_path, how):
+def test_another_folder_than_one_of_shards_is_one_sentence(packed, tmp_path, how):
     out = Path(shutil.copytree(packed, tmp_path / "out"))
     named = spoiled(out, how)
     assert str(named) in fault(source_of, "shards", out, "train")
@@ -456,8 +456,8 @@ def test_a_broken_picture_in_a_shard_is_named(packed, tmp_path):
     data = bytearray(tar.read_bytes())
     data[600] ^= 255
     tar.write_bytes(data)
-    place = read_table(tar).samples[0].position
-    assert f"{tar}: train-{place:08}.image.png" in fault(source.read, place)
+    position = read_table(tar).samples[0].position
+    assert f"{tar}: train-{position:08}.image.png" in fault(source.read, position)
 
 
 def test_a_row_is_checked_before_a_byte_is_read():
@@ -510,13 +510,13 @@ def test_training_from_shards_repeats_the_losses_of_the_layout_with_any_workers_
 
 def test_evaluate_knows_shards_by_their_index_and_scores_as_on_the_layout(root, packed, tmp_path, one_thread):
     last = train(config("shards", packed, tmp_path, max_epoch=1, eval=False)).last
-    told = []
+    scores = []
     for data in (root, packed):
         command = ["evaluate", "--checkpoint", last, "--data", data, "--savedir", tmp_path / data.name]
         result = CliRunner().invoke(model, [*map(str, command)])
         assert result.exit_code == 0, result.output
-        told.append(result.stdout.partition("mean of 3 images")[0])
-    assert told[0] == told[1] and "SAD/1000" in told[0]
+        scores.append(result.stdout.partition("mean of 3 images")[0])
+    assert scores[0] == scores[1] and "SAD/1000" in scores[0]
     for name in ("scores.csv", "scores.json", "samples.png"):
         assert (tmp_path / root.name / name).read_bytes() == (tmp_path / packed.name / name).read_bytes()
 
@@ -528,6 +528,6 @@ def test_a_broken_sample_in_a_shard_stops_training_with_its_name(packed, tmp_pat
     assert f"{tar}: found something else, expected train-" in fault(train, config("shards", out, tmp_path / "run"))
 
 
-def test_shards_must_be_said_to_be_shards(root, packed, tmp_path):
+def test_training_needs_data_shards_for_shards(root, packed, tmp_path):
     assert str(packed / "train.txt") in fault(TrainingSet, config("layout", packed, tmp_path))
     assert f"{root}: found no index.json" in fault(TrainingSet, config("shards", root, tmp_path))

@@ -1,4 +1,4 @@
-"""Whenever a job is killed, every file that is there is whole, and the same command completes it to the same bytes.
+"""Whenever a job is killed, every existing file is whole, and the same command completes the job with the same bytes.
 
 `make torture` does this for longer, with more commands, and on real photos.
 """
@@ -70,26 +70,26 @@ def small_jobs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", KILLS)
-def test_killed_at_random_moments_a_job_goes_on_to_the_same_bytes(by_name, name, tmp_path):
+def test_killed_at_random_moments_a_job_is_resumed_to_the_same_bytes(by_name, name, tmp_path):
     strikes = torture(tmp_path, KILLS[name], seed=3, some=[by_name[name]])
     assert [(strike, strike.faults) for strike in strikes if strike.faults] == []
     assert any(strike.phase != "too late" for strike in strikes)
 
 
-def test_killed_before_each_change_to_the_disk_a_job_goes_on_to_the_same_bytes(small, tmp_path):
+def test_killed_before_each_change_to_the_disk_a_job_is_resumed_to_the_same_bytes(small, tmp_path):
     job, truth = small
     changes, wrong = strike_before_each_change(job, tmp_path / "out", truth, Send(signal.SIGKILL), signal.SIGKILL)
     assert wrong == [] and changes > 2 * len(truth.files)
 
 
-def test_told_to_stop_at_any_change_a_job_says_how_to_go_on(small, tmp_path):
+def test_stopped_at_any_change_a_job_prints_how_to_resume(small, tmp_path):
     job, truth = small
     changes, wrong = strike_before_each_change(job, tmp_path / "out", truth, Send(signal.SIGTERM), signal.SIGTERM)
     assert wrong == [] and changes > 2 * len(truth.files)
 
 
 @pytest.mark.parametrize("caller", ["model_dump_json", "whole_file", "walk", "open"])
-def test_told_to_stop_in_the_middle_of_a_library_a_job_says_how_to_go_on(small_jobs, tmp_path, caller):
+def test_stopped_in_the_middle_of_a_library_a_job_prints_how_to_resume(small_jobs, tmp_path, caller):
     """Some call us back, and take what we raise for an error of their own."""
     job, truth = small_jobs["composite"]
     root = tmp_path / "out"
@@ -107,7 +107,7 @@ def test_a_demo_killed_while_its_folders_are_made_can_be_run_again(tmp_path, cha
     assert again.code == 0, again.err
 
 
-def test_told_many_times_to_stop_a_job_says_one_line(small_jobs, tmp_path):
+def test_stopped_many_times_a_job_prints_one_line(small_jobs, tmp_path):
     """Who is impatient presses Ctrl-C again."""
     job, truth = small_jobs["composite"]
     process = job.start(tmp_path / "out")
@@ -174,7 +174,7 @@ def test_while_a_job_writes_a_second_one_is_refused(small, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["composite", "part", "trimap"])
-def test_of_runs_begun_at_once_at_least_one_ends_well_and_none_does_harm(by_name, name, tmp_path):
+def test_of_simultaneous_runs_at_least_one_succeeds_and_none_does_harm(by_name, name, tmp_path):
     job = by_name[name]
     truth = truth_of(job, tmp_path / "whole")
     generator = random.Random(0)
@@ -206,7 +206,7 @@ def test_parts_made_at_once_of_which_one_is_killed_make_the_same_set(by_name, tm
     assert faults_of_next_run(parts[1], root, truth) == []
 
 
-def test_the_lock_of_a_killed_run_is_not_there_any_more(tmp_path):
+def test_the_lock_of_a_killed_run_is_gone(tmp_path):
     script = "import sys, time; from pathlib import Path; from shm_data.files import locked\n"
     script += "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
@@ -231,7 +231,7 @@ def test_a_program_started_by_the_holder_does_not_keep_the_lock(tmp_path):
         sleeper.wait()
 
 
-def test_a_copy_of_the_holder_that_lives_on_keeps_the_lock_until_it_ends(tmp_path):
+def test_a_fork_of_the_holder_keeps_the_lock_until_it_ends(tmp_path):
     """Forked while it held the lock, it may write: were the lock free, two would."""
     script = f"""
 import os, signal, sys, time

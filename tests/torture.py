@@ -197,7 +197,7 @@ def marks(root, pattern="**/*"):
 def strike(job, root, how, *, seconds=None, moment=None, delay=0.0):
     """Starts a job and sends `how` to its group after `seconds`, or `delay` after a file of `moment` came to be.
 
-    Gives its exit code and errors. Those who are told politely are told once they listen.
+    Return its exit code and errors. SIGTERM and SIGINT are sent only once the process handles them.
     """
     before = marks(root, moment) if moment else set()
     begun = time.monotonic()
@@ -312,7 +312,7 @@ def torture(work, kills, seed, some):
     return strikes
 
 
-def told(strikes):
+def summary(strikes):
     """Lines that say what was killed, how, where in its work, and what was wrong."""
     lines = [f"{len(strikes)} kills; {sum(s.leftovers > 0 for s in strikes)} of them left an unfinished file"]
     for what in ("job", "how", "phase"):
@@ -342,7 +342,7 @@ def main():
     strikes = torture(work, options.kills, options.seed, jobs(work / "sources"))
     require(everything(work / "sources") == sources, "a source was changed")
     require({path.name for path in work.iterdir()} <= {"sources", "undisturbed", "killed"}, "a stray file")
-    print(*told(strikes), f"{time.monotonic() - begun:.0f} s", sep="\n")
+    print(*summary(strikes), f"{time.monotonic() - begun:.0f} s", sep="\n")
     if any(strike.faults for strike in strikes):
         sys.exit(f"What was left is in {work / 'killed'}.")
     shutil.rmtree(work)
