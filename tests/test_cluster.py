@@ -1,4 +1,4 @@
-"""A Dask cluster makes the same files whichever worker is killed; a run that cannot continue ends with one sentence."""
+"""A Dask cluster makes the same files whichever worker is killed; one that cannot continue ends with one sentence."""
 
 import functools
 import os

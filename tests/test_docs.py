@@ -130,7 +130,7 @@ def desk(request, ground, tmp_path, monkeypatch):
 
 @pytest.fixture
 def terminal(monkeypatch, capsys):
-    """Return a function that runs a command line and returns its exit code, its output as in the pages, and its errors.
+    """Return a function that runs a command line; it returns exit code, output as in the pages, and errors.
 
     Pages show the standard output and, of the error stream, the error but not the progress.
     """
