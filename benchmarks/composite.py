@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 SHM_DATA = str(Path(sysconfig.get_path("scripts")) / "shm-data")
 CORES = len(os.sched_getaffinity(0))
 FORMATS = ("png", "jpg", "webp")
-PACKAGES = ("numpy", "opencv-python-headless", "pillow", "numba", "joblib")
+PACKAGES = ("numpy", "opencv-python-headless", "pillow", "numba")
 
 # About 1 megapixel, for which the goals are set; all other sizes; backgrounds per foreground of each.
 USUAL, MATRIX = (1200, 900), ((800, 600), (1500, 1500), (4000, 3000))

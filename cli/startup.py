@@ -27,11 +27,14 @@ MESSAGE = f"Interrupted. Every written file is complete; {_ADVICE} to resume."
 def tune_process() -> None:
     """Set what holds for the whole process and for the processes it starts."""
     gc.set_threshold(_NEW_OBJECTS)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to find them it would search all installed packages
     if PROGRAM == "shm-data":
         # It uses no linear algebra, and waiting threads of OpenBLAS would keep cores busy. OpenCV's own threads would
         # wait for ours, which already use all cores.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+        # Numba looks for it to compile linear algebra, which we have none of; loading SciPy is a fifth of a start.
+        sys.modules["scipy.linalg.cython_blas"] = None  # type: ignore[assignment]
         from shm_data.allocator import tune_allocator
 
         tune_allocator()

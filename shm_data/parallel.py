@@ -1,19 +1,28 @@
-"""Runs one function over many items on all cores, with progress. The only module that knows joblib."""
+"""Runs one function over many items on all cores, with progress."""
 
+import contextlib
 import itertools
+import math
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 import cv2
-from joblib import Parallel, delayed, effective_n_jobs
 
 from shm_data.allocator import FREED_MEMORY_KEPT, tune_allocator
 from shm_data.errors import ShmDataError
 from shm_data.host import HostSetting, Restore
 
-# Threads beside those that work: three of joblib, the one of a progress bar, and the timer of compiled loops.
-_OTHER_THREADS = 6
+# Threads beside those that work: of the progress bar, and the timer of compiled loops.
+_OTHER_THREADS = 3
+
+# What Linux lets the processes of a container use: microseconds of processor time in each period.
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,16 +63,45 @@ def spread(
 
     remaining = iter(items)
     batches = iter(lambda: list(itertools.islice(remaining, batch)), [])
-    kind = "generator" if ordered else "generator_unordered"
-    workers = Parallel(n_jobs=jobs, prefer="threads", return_as=kind, batch_size=1)
+    count = count_workers(jobs)
     with _ONE_OPENCV_THREAD:
-        yield from itertools.chain.from_iterable(workers(delayed(apply_all)(some) for some in batches))
+        if count == 1:
+            results: Iterator[list[Result]] = map(apply_all, batches)
+        else:
+            _require_threads(count)
+            results = _from_threads(apply_all, batches, count, ordered=ordered)
+        yield from itertools.chain.from_iterable(results)
+
+
+def _from_threads(
+    function: Callable[[Item], Result], items: Iterator[Item], count: int, *, ordered: bool
+) -> Iterator[Result]:
+    """Yield `function` of each item from `count` threads. One task for each waits, so that none has to."""
+    with ThreadPoolExecutor(count) as pool:
+        pending: deque[Future[Result]] = deque()
+        finished: SimpleQueue[Future[Result]] = SimpleQueue()
+
+        def submit(item: Item) -> None:
+            pending.append(future := pool.submit(function, item))
+            if not ordered:
+                future.add_done_callback(finished.put)
+
+        try:
+            for item in itertools.islice(items, 2 * count):
+                submit(item)
+            while pending:
+                future = pending[0] if ordered else finished.get()
+                result = future.result()
+                pending.remove(future)
+                for item in itertools.islice(items, 1):
+                    submit(item)
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _require_threads(count: int) -> None:
-    """Raise ShmDataError unless so many threads can be started: joblib would fail halfway, and wait for ever."""
-    if count == 1:
-        return
+    """Raise ShmDataError unless so many threads can be started, with the number that can."""
     done = threading.Event()
     started: list[threading.Thread] = []
     try:
@@ -100,6 +138,14 @@ def tune_worker(kept: int = FREED_MEMORY_KEPT) -> None:
 
 
 def count_workers(jobs: int) -> int:
-    """Return how many threads `jobs` means: -1 is one per core."""
-    count: int = effective_n_jobs(jobs)
-    return count
+    """Return how many threads `jobs` means: -1 is one per core that this process may use."""
+    return jobs if jobs > 0 else max(1, _count_cores() + 1 + jobs)
+
+
+def _count_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # a container's share; "max" if it has no limit
+        quota, period = _CGROUP_LIMIT.read_text(encoding="ascii").split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)

@@ -43,7 +43,7 @@ for package in {packages}:
         done.append(found.name)
 print(json.dumps(done))
 """
-_LIBRARIES = "click cv2 gradio joblib numba numpy onnxruntime PIL.Image portalocker pydantic skimage torch".split()
+_LIBRARIES = "click cv2 gradio numba numpy onnxruntime PIL.Image portalocker pydantic skimage torch".split()
 _LIBRARIES += "tqdm yaml distributed tempfile subprocess torch.utils.tensorboard torch.distributed torch.onnx".split()
 
 

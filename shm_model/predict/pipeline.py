@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield `function(item)` in order, while `threads` threads compute the next results.
 
-    The caller's thread draws the items. At most `threads` results wait to be taken, which bounds the memory; joblib's
-    generators do not where the caller is the slowest part.
+    The caller's thread draws the items. At most `threads` results wait to be taken, which bounds the memory
+    where the caller is the slowest part.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
