@@ -56,7 +56,6 @@ def spread(
     as they are needed, `batch` at a time: where each takes less than a millisecond, single ones cost more to pass.
     Raises ShmDataError where the system allows fewer threads.
     """
-    _require_threads(count_workers(jobs))
 
     def apply_all(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
