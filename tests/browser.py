@@ -1,4 +1,4 @@
-"""A headless Chromium, and what a page says and asks for while it is open."""
+"""A headless Chromium, and the errors and requests of a page while it is open."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "-
 
 @dataclass
 class Tab:
-    """A page, with the errors on its console and every address that it asked for."""
+    """A page, with the errors on its console and every address that it requested."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def photograph(self, path: Path) -> Path:
-        """Takes a picture of the whole page."""
+        """Take a screenshot of the whole page."""
         self.page.screenshot(path=path, full_page=True)
         return path
 
 
 def program() -> str:
-    """Where Chromium is; without it the test is skipped."""
+    """Return the path of Chromium; without it the test is skipped."""
     found = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if found is None:
         pytest.skip("no Chromium is installed")
@@ -37,7 +37,7 @@ def program() -> str:
 
 @contextmanager
 def opened(address: str, *, dark: bool = False, size: tuple[int, int] = (1280, 900)) -> Iterator[Tab]:
-    """A tab that has opened an address; whatever the page itself cannot reach is told among its errors."""
+    """Open an address in a new tab; requests that fail are among its errors."""
     executable = program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(_QUIET))

@@ -1,4 +1,4 @@
-"""Reads the pages of the documentation: their blocks of code, what prose names, and where links lead."""
+"""Read the pages of the documentation: blocks of code, code in prose, and links."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ NUMBER = re.compile(r"(?:\\ )*(?:\d+(?:\\\.\d+)?|nan)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: the number of its first line, its language, its text, and the comment right before it."""
+    """A fenced block: the number of its first line, its language, its text, and the comment just before it."""
 
     line: int
     language: str
@@ -31,7 +31,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page in its parts. `prose` has a line for each of the page; those of blocks are empty."""
+    """The parts of a page. `prose` has a line for each line of the page; those of blocks are empty."""
 
     path: Path
     blocks: tuple[Block, ...]
@@ -39,30 +39,30 @@ class Page:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """What the page takes for granted, besides the sources."""
+        """Return the names of the folders that the page presumes, besides the sources."""
         found = GIVEN.search(self.path.read_text(encoding="utf-8"))
         return tuple(found[1].split(", ")) if found else ()
 
     @property
     def spans(self) -> list[str]:
-        """The pieces of code in prose."""
+        """Return the pieces of code in prose."""
         return re.findall(r"`([^`]+)`", "\n".join(self.prose))
 
     @property
     def links(self) -> list[str]:
-        """Where links and pictures lead, but for other sites."""
+        """Return the targets of links and pictures, without other sites."""
         targets = re.findall(r"\]\(([^)\s]+)\)", "\n".join(self.prose))
         return [target for target in targets if "://" not in target]
 
     @property
     def anchors(self) -> set[str]:
-        """The headings as links name them."""
+        """Return the headings as links name them."""
         headings = [line.lstrip("#").strip() for line in self.prose if line.startswith("#")]
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def read(path: Path) -> Page:
-    """Reads a page. Raises ValueError where a block does not end."""
+    """Read a page. Raises ValueError where a block does not end."""
     blocks, prose, inside = [], [], None
     mark = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -83,7 +83,7 @@ def read(path: Path) -> Page:
 
 
 def commands(block: Block) -> list[Command]:
-    """The commands of a block: all lines of a script, those after `$ ` in a console with their output."""
+    """Return the commands of a block: all lines of a script, those after `$ ` in a console with their output."""
     text = block.text.replace("\\\n", " ")
     if block.language == "sh":
         return [Command(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -94,7 +94,7 @@ def commands(block: Block) -> list[Command]:
 
 
 def pattern(shown: str, *, numbers_vary: bool = False) -> re.Pattern[str]:
-    """What an output must match: `...` stands for anything in a line, or for lines if it is alone."""
+    """Return the pattern of an output: `...` stands for any text in a line, or for any lines if it is alone."""
     lines = [r"(?:.*\n)*" if line == "..." else _of_line(line, numbers_vary) for line in shown.splitlines()]
     return re.compile("".join(lines))
 

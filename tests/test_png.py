@@ -188,3 +188,11 @@ def test_real_pictures_are_as_pillow_reads_them(realdata):
         if pixels is not None:
             with Image.open(path) as picture:
                 np.testing.assert_array_equal(pixels, np.asarray(picture))
+
+
+def test_indexed_pictures_have_the_colours_of_their_palette():
+    generator = np.random.default_rng(0)
+    indices = generator.integers(0, 200, (31, 47), np.uint8)
+    colours = generator.integers(0, 256, (200, 4), np.uint8)
+    with Image.open(io.BytesIO(png.encode_indexed(indices, colours))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGBA")), colours[indices])

@@ -1,5 +1,7 @@
 """A preview is what composite would make: the same samples, the same pixels, the same faults."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -105,6 +107,15 @@ def test_a_preview_shows_composites(sources, tmp_path, monkeypatch):
     originals = {recipe.name for recipe in read_recipes(tmp_path / "out" / "recipes.jsonl") if not recipe.background}
     assert originals and len(rows) == 4
     assert not originals & {row.name for row in rows}
+
+
+def test_a_dry_run_prints_composites(sources, tmp_path):
+    where = ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "places"]
+    words = ["composite", *map(str, where), "--numbg", "1", "--savedir", str(tmp_path / "out"), "--dry-run"]
+    result = CliRunner().invoke(data, words)
+    assert result.exit_code == 0, result.output
+    printed = [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
+    assert len(printed) == 3 and all(recipe["background"] for recipe in printed)
 
 
 def test_the_size_of_the_pictures_can_be_chosen(sources, tmp_path):

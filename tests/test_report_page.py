@@ -1,4 +1,4 @@
-"""The page about a data set: true, the same each time, in one file, of bounded size, and safe whatever names are."""
+"""The page about a data set: true, the same each time, in one file, of bounded size, and safe for any names."""
 
 import html
 import json
@@ -41,7 +41,7 @@ def page_of(layout, **more):
 
 
 def words_of(page):
-    """What is to be read on a page, without its pictures, style and script."""
+    """Return the visible text of a page."""
     bare = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]+>", " ", page, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(bare)).strip()
 
@@ -58,7 +58,7 @@ def ours(sources, tmp_path):
 
 @pytest.fixture
 def theirs(ours):
-    """The same set as others would have it: without recipes and record."""
+    """The same set as other tools would make it: without recipes and record."""
     ours.recipes.unlink()
     ours.manifest.unlink()
     return ours
@@ -84,7 +84,7 @@ def test_the_same_set_has_the_same_page(ours, tmp_path):
     assert write_report(ours.root, tmp_path / "other.html").read_bytes() == first
 
 
-def test_a_page_lies_in_its_set_where_neither_check_nor_composite_minds_it(ours, sources):
+def test_a_page_in_its_set_disturbs_neither_check_nor_composite(ours, sources):
     before = check_dataset(ours.root)
     assert write_report(ours.root) == ours.root / "report.html"
     assert check_dataset(ours.root) == before
@@ -130,7 +130,7 @@ def test_nothing_else_is_written(ours):
     assert after == before
 
 
-def test_a_page_holds_all_that_it_shows_and_may_ask_for_nothing(ours):
+def test_a_page_holds_all_that_it_shows_and_may_load_nothing(ours):
     page = page_of(ours)
     assert not re.search(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)[\w/.]""", page)
     assert "@import" not in page
@@ -161,7 +161,7 @@ def test_the_disk_use_counts_each_file_once(sources, tmp_path):
     assert linked.saved == sum(copied.folders.values()) - sum(linked.folders.values()) > 0
 
 
-def test_the_splits_are_told_with_what_they_do_not_share(ours):
+def test_the_splits_are_shown_with_what_they_do_not_share(ours):
     page = page_of(ours)
     recipes = list(read_recipes(ours.recipes))
     for split in ("train", "val"):
@@ -172,13 +172,13 @@ def test_the_splits_are_told_with_what_they_do_not_share(ours):
     assert "Train and val share no foreground, no near-duplicate foreground, no background" in words_of(page)
 
 
-def test_groups_are_told_where_the_set_has_them(sources, tmp_path):
+def test_groups_are_shown_where_the_set_has_them(sources, tmp_path):
     words = words_of(page_of(built(sources, tmp_path / "set", group="^p")))
     assert "Split Samples Share Foregrounds Groups Backgrounds train 16 100.0% 4 1" in words
     assert "Only one split has samples, so there is nothing to compare" in words
 
 
-def test_a_leak_is_told_and_both_sides_of_it_are_shown(ours):
+def test_a_leak_is_shown_with_both_samples(ours):
     page = page_of(damage(ours))
     words = words_of(page)
     assert "Train and val overlap" in words
@@ -248,7 +248,7 @@ def test_skipped_files_are_listed_with_the_reason(sources, tmp_path):
         assert f"{why} {len(names)} {names[0]}" in words
 
 
-def test_long_lists_are_cut_and_say_so(sources, tmp_path):
+def test_long_lists_are_cut_and_count_the_rest(sources, tmp_path):
     for number in range(60):
         images.write_png(sources / "photos" / f"lonely{number:02}.png", photo(30))
     words = words_of(page_of(built(sources, tmp_path / "set")))
@@ -279,7 +279,7 @@ def test_the_command_on_the_page_makes_the_set_again(sources, tmp_path, monkeypa
     assert contents(away / "set") == contents(layout.root)
 
 
-def test_of_a_set_of_others_it_says_what_it_cannot_know(theirs):
+def test_the_page_of_a_set_of_another_tool_names_what_is_not_known(theirs):
     page = page_of(theirs)
     words = words_of(page)
     assert tile(page, "Foregrounds") == ("4", "counted by their alphas")
@@ -312,7 +312,7 @@ def test_an_empty_set_has_a_page(tmp_path):
     assert "The data set has no samples." in words_of(page)
 
 
-def test_what_is_no_set_and_what_cannot_be_written_is_told(ours, tmp_path):
+def test_a_folder_that_is_no_set_and_a_page_that_cannot_be_written_are_refused(ours, tmp_path):
     with pytest.raises(ShmDataError, match="found no folder, expected a data set"):
         write_report(tmp_path / "absent")
     with pytest.raises(ShmDataError, match=r"--out .*expected an existing folder"):
@@ -352,7 +352,7 @@ def test_what_cannot_be_measured_is_counted(ours):
     assert "measured in 15 of 16 samples. 1 more could not be read." in words_of(page_of(ours))
 
 
-def test_only_a_sample_is_measured_and_the_page_says_of_how_many(ours, monkeypatch):
+def test_some_samples_are_measured_and_the_page_says_how_many(ours, monkeypatch):
     monkeypatch.setattr("shm_data.report._MEASURED", 5)
     assert "measured in 5 of 16 samples, chosen at random by the seed of the set." in words_of(page_of(ours))
 
@@ -361,8 +361,8 @@ def test_uses_of_backgrounds_are_counted(ours):
     uses = Counter(recipe.background for recipe in read_recipes(ours.recipes) if recipe.background)
     page = page_of(ours)
     low, high = min(uses.values()), max(uses.values())
-    told = f"{len(uses)} backgrounds, each used {low} to {high} times, {12 / len(uses):.1f} on average."
-    assert told in words_of(page)
+    caption = f"{len(uses)} backgrounds, each used {low} to {high} times, {12 / len(uses):.1f} on average."
+    assert caption in words_of(page)
     chart = page[page.index("Uses of a background") :]
     for times, number in Counter(uses.values()).items():
         assert f": {number}</title>" in chart and f">{times}</text>" in chart

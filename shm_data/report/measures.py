@@ -1,5 +1,6 @@
 """The statistics of a data set that need pixels, from some of its samples."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,13 +43,22 @@ class Statistics:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._found: dict[str, _Measure | None] = dict.fromkeys(names)
+        self._last = threading.local()
 
     def visit(self, name: str, alpha: Array | None, trimap: Array | None) -> None:
         """Measure a sample if it is one of those."""
         if name in self._found and alpha is not None and trimap is not None:
-            levels, labels = _shares(alpha), _shares(trimap)
+            levels, labels = self._shares("alpha", alpha), self._shares("trimap", trimap)
             unknown = max(0.0, 1 - labels[BACKGROUND] - labels[FOREGROUND])
             self._found[name] = _Measure(levels, unknown, (alpha.shape[1], alpha.shape[0]))
+
+    def _shares(self, kind: str, pixels: Array) -> Floats:
+        """Return the share of each level. Samples of a foreground follow each other and often share their pixels."""
+        known, shares = getattr(self._last, kind, (None, np.zeros(256)))
+        if known is not pixels:
+            shares = _shares(pixels)
+            setattr(self._last, kind, (pixels, shares))
+        return shares
 
     def measures(self) -> Measures:
         """Return what was measured, in the order of the names."""
