@@ -114,10 +114,12 @@ def batch_of(config: Config) -> Batch:
     count, patch_size = config.batch_size, config.mnet_size
 
     def pixels(channels: int, side: int) -> Tensor:
-        return torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
+        made = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
+        return made.pin_memory() if torch.cuda.is_available() else made  # as the loader does
 
     def labels(side: int) -> Tensor:
-        return pixels(1, side)[:, 0] % 3
+        made = pixels(1, side)[:, 0] % 3
+        return made.pin_memory() if torch.cuda.is_available() else made
 
     names, size = ["-"] * count, config.tnet_size if config.mode == "pretrain_tnet" else config.end_size
     if config.mode == "pretrain_tnet":

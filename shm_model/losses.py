@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Counts as this many pixels that are predicted rightly: the dice of a class that is absent, and not
-# predicted, is one instead of 0 / 0.
+# Counts as this many correctly predicted pixels: the dice of a class that is absent and not predicted is 1.
 _SMOOTH = 1.0
 
 
 def trimap_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "dice"] = "ce") -> Tensor:
-    """L_t of logits (N, 3, H, W) and labels (N, H, W) int64 in {0, 1, 2}: background, unknown, foreground.
+    """Return L_t of logits (N, 3, H, W) and labels (N, H, W) int64 in {0, 1, 2}: background, unknown, foreground.
 
     "ce" is the mean of -log p_label over all pixels; "dice" the mean over the classes c of
     1 - (2 sum p_c g_c + s) / (sum p_c + sum g_c + s), with p the softmax, g the one-hot labels, sums over the batch.
@@ -30,14 +29,14 @@ def trimap_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "dice"] = "c
 
 
 def alpha_loss(alpha: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of |alpha - truth|, all (N, 1, H, W); with weight w, sum w |alpha - truth| / sum w."""
+    """Return the mean of |alpha - truth|, all (N, 1, H, W); with weight w, sum w |alpha - truth| / sum w."""
     return _mean(F.l1_loss(alpha.float(), truth.float(), reduction="none"), weight)
 
 
 def composite_loss(
     alpha: Tensor, image: Tensor, foreground: Tensor, background: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    """Mean of |alpha F + (1 - alpha) B - I| over pixels and channels.
+    """Return the mean of |alpha F + (1 - alpha) B - I| over pixels and channels.
 
     alpha and weight are (N, 1, H, W), the colours (N, 3, H, W) in [0, 1]. F is the true foreground, not the image:
     against the image, an alpha that is too high in a mixed pixel would cost nothing.
@@ -57,14 +56,14 @@ def prediction_loss(  # noqa: PLR0917 - the order of the formulas
     gamma: float = 0.5,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """L_p = gamma alpha_loss + (1 - gamma) composite_loss, with shapes as theirs."""
+    """Return L_p = gamma alpha_loss + (1 - gamma) composite_loss, with shapes as theirs."""
     of_alpha = alpha_loss(alpha, truth, weight)
     of_composite = composite_loss(alpha, image, foreground, background, weight)
     return gamma * of_alpha + (1 - gamma) * of_composite
 
 
 def total_loss(prediction: Tensor, trimap: Tensor, loss_lambda: float = 0.01) -> Tensor:
-    """L = L_p + lambda L_t of two scalars."""
+    """Return L = L_p + lambda L_t of two scalars."""
     return prediction + loss_lambda * trimap
 
 
@@ -72,5 +71,5 @@ def _mean(error: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return error.mean()
     weight = weight.float()
-    # A batch in which nothing weighs (crops without unknown pixels) costs nothing; 0 / 0 would end the training.
+    # A batch of weight 0 (crops without unknown pixels) costs nothing; 0 / 0 would end the training.
     return (error * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

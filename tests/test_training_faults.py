@@ -122,6 +122,62 @@ def test_in_fp16_a_gradient_that_is_not_finite_is_skipped(root, tmp_path):
     assert all(torch.equal(before[name], value) for name, value in weights(run).items() if "num_batches" not in name)
 
 
+# What is trained, and how fast.
+
+
+def test_pretrained_layers_may_have_a_smaller_rate(root, tmp_path):
+    for mode, prefix in (("pretrain_tnet", "backbone."), ("pretrain_mnet", "encoder.")):
+        run = start_run(config(root, mode, savedir=tmp_path, lr=1e-3, pretrained_lr=0.125), CPU)
+        rates = {id(each): group["lr_factor"] for group in run.optimizer.param_groups for each in group["params"]}
+        for name, parameter in run.network.named_parameters():
+            assert rates[id(parameter)] == (0.125 if name.startswith(prefix) else 1.0), name
+        train_step(run, batches_of(run)[0], 0, 10)
+        assert {group["lr"] for group in run.optimizer.param_groups} == {1e-3, 1.25e-4}
+
+
+def test_biases_and_norms_may_be_spared_from_decay(root, tmp_path):
+    """Without a gradient, AdamW's update is the decay alone."""
+    given = config(root, "pretrain_mnet", savedir=tmp_path, weight_decay=0.5, decay_matrices_only=True)
+    run = start_run(given, CPU)
+    before = {name: each.detach().clone() for name, each in run.network.named_parameters()}
+    for parameter in run.network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    training_step.optimizer_step(run, 0.1)
+    for name, parameter in run.network.named_parameters():
+        expected = before[name] * (0.95 if parameter.ndim > 1 else 1)
+        torch.testing.assert_close(parameter.detach(), expected, msg=name)
+
+
+def test_by_default_all_parameters_are_one_group(root, tmp_path):
+    run = start_run(config(root, savedir=tmp_path), CPU)
+    (group,) = run.optimizer.param_groups
+    assert list(map(id, group["params"])) == list(map(id, run.network.parameters()))
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_frozen_batch_norm_keeps_its_statistics_and_its_weights_learn(root, tmp_path, freeze):
+    run = start_run(config(root, "pretrain_mnet", savedir=tmp_path, freeze_bn=freeze), CPU)
+    before = {name: value.clone() for name, value in run.network.named_buffers()}
+    weight = next(each for name, each in run.network.named_parameters() if "norm.weight" in name)
+    old = weight.detach().clone()
+    train_step(run, batches_of(run)[0], 0, 10)
+    kept = [torch.equal(before[name], each) for name, each in run.network.named_buffers() if "running" in name]
+    assert all(kept) if freeze else not any(kept)
+    assert not torch.equal(weight, old)
+
+
+def test_a_run_may_end_after_some_steps_and_the_schedule_with_it(root, tmp_path):
+    given = {"savedir": tmp_path, "max_epoch": 5, "batch_size": 2, "lr": 1.0, "schedule": "cosine"}
+    per_epoch = EpochBatches(len(TrainingSet(config(root))), config(root, **given)).per_epoch
+    steps = per_epoch + 2
+    outcome = train(config(root, "pretrain_mnet", max_steps=steps, **given))
+    assert (outcome.done, outcome.batches) == (1, steps)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rates = [line["lr"] for line in lines]
+    assert len(rates) == steps and rates == sorted(rates, reverse=True) and rates[-1] < 0.1
+    assert train(config(root, "pretrain_mnet", max_steps=steps, **given)).batches == 0
+
+
 # Files.
 
 
