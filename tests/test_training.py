@@ -348,6 +348,18 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
     assert any(not torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
 
 
+def test_the_accumulated_gradient_is_a_mean(root, tmp_path):
+    norms = []
+    for accumulate in (1, 2):
+        torch.manual_seed(0)
+        run = start_run(config(root, savedir=tmp_path / str(accumulate), accumulate=accumulate), CPU)
+        dataset = TrainingSet(run.config)
+        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config))))
+        values = [train_step(run, batch, step, 10) for step in range(accumulate)]
+        norms.append(values[-1]["gradient"])
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+
+
 def test_the_rate_counts_steps_of_the_optimiser_and_the_last_of_an_epoch_may_be_smaller(root, tmp_path, monkeypatch):
     given = config(root, savedir=tmp_path, accumulate=2, max_epoch=2, lr=1.0, schedule="cosine", warmup=1)
     run, rates, shares = start_run(given, CPU), [], []
