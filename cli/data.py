@@ -98,10 +98,10 @@ def trimap(inalp: Path, savedir: Path, prefix: str | None, jobs: int, **options:
     metavar="N",
     help="Make N samples again, and compare them with those on disk.",
 )
-@from_table("inimg", "inalp", "intri", "prefix", "layout")
+@from_table("inimg", "inalp", "intri", "prefix", "layout", "resize_alpha")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @jobs
-def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool, **folders: Any) -> None:
+def check(dataset: Path | None, deep: int, jobs: int, as_json: bool, **options: Any) -> None:
     """Check DATASET, or the folders of --inimg before a set is made of them. Writes nothing.
 
     The exit code is 1 if something is wrong.
@@ -110,14 +110,15 @@ def check(dataset: Path | None, deep: int, layout: Any, jobs: int, as_json: bool
     from shm_data.check import check_dataset, check_pairs, to_json, to_lines
     from shm_data.errors import ShmDataError
 
-    if dataset is not None and not any(folders.values()) and layout == "auto":
+    layout, folders = options["layout"], any(value for name, value in options.items() if name != "layout")
+    if dataset is not None and not folders and layout == "auto":
         verdict = check_dataset(dataset, deep=deep, jobs=jobs, progress=show)
-    elif dataset is None and folders["inimg"] is not None and not deep:
-        verdict = check_pairs(**folders, layout=layout, jobs=jobs, progress=show)
+    elif dataset is None and options["inimg"] is not None and not deep:
+        verdict = check_pairs(**options, jobs=jobs, progress=show)
     else:
         raise ShmDataError("shm-data check", expected="a data set, with or without --deep, or folders (--inimg ...)")
     if as_json:
-        click.echo(to_json(verdict, str(dataset or folders["inimg"])))
+        click.echo(to_json(verdict, str(dataset or options["inimg"])))
     else:
         say(to_lines(verdict))
     if verdict.wrong:

@@ -104,6 +104,15 @@ _TRIMAPS = (
         metavar="PX",
         check=_odd,
     ),
+    Option(
+        "tolerance",
+        int,
+        "Levels from 0 and 255 that count as background and foreground; auto measures them in each alpha.",
+        default="auto",
+        word="auto",
+        low=0,
+        high=100,
+    ),
     Option("seed", int, "Change it to get other random choices.", default=0),
 )
 

@@ -98,6 +98,7 @@ class TrimapOptions(_Options):
 
     trimap: TrimapMethod = _default("trimap")
     trimap_size: Literal["auto"] | int = _default("trimap_size")
+    tolerance: Literal["auto"] | int = _default("tolerance")
     seed: int = _default("seed")
 
 

@@ -229,7 +229,7 @@ def test_real_pairs_of_different_size_name_both_sizes(realdata):
 def test_a_real_cutout_is_foreground_and_alpha_in_one(realdata, tmp_path):
     (tmp_path / "lemur.png").symlink_to(realdata / "fg" / "pymatting_lemur" / "lemur_cutout.png")
     found = _found(tmp_path)
-    foreground, _ = inspect(found.files[0], found.roots, CompositeOptions())
+    foreground = inspect(found.files[0], found.roots, CompositeOptions()).foreground
     assert foreground.files.alpha is None
     pixels = read(found.files[0], found.roots)
     assert pixels.alpha.min() == 0 and pixels.alpha.max() == 255

@@ -95,7 +95,8 @@ def _write_trimap(source: Path, target: Path, name: str, options: TrimapOptions)
     """Write one trimap; return a remark on it, or an empty string."""
     alpha = images.read_alpha(source)
     height, width = alpha.shape
-    trimap = derive_trimap(alpha, trimap_rule(stem_of(name), (width, height), tolerance_of(alpha, source), options))
+    tolerance = tolerance_of(alpha, source, options.tolerance)
+    trimap = derive_trimap(alpha, trimap_rule(stem_of(name), (width, height), tolerance, options))
     if not os.path.exists(target):
         images.write_png(target, trimap)
     elif not np.array_equal(images.read_gray(target), trimap):

@@ -14,6 +14,7 @@ _SHOWN = 5
 Kind = Literal[
     "record", "list", "missing", "orphan", "unpaired", "unreadable", "channels", "size",
     "blank", "swapped", "inverted", "premultiplied", "binary", "noise", "maximum", "holes",
+    "islands", "is_trimap", "turned",
     "trimap", "foreground", "leak", "near_duplicate", "source", "rerender",
 ]  # fmt: skip
 
@@ -32,7 +33,10 @@ KINDS: dict[Kind, str] = {
     "premultiplied": "the colours of a cut-out are multiplied by its alpha already",
     "binary": "an alpha has no soft edge",
     "noise": "an alpha is noisy where it should be flat",
-    "maximum": "an alpha never reaches 255",
+    "maximum": "an alpha has no flat foreground, so its trimap has none",
+    "islands": "an alpha has small parts of foreground far from the person",
+    "turned": "a photo is turned by its EXIF tag, and its alpha is not",
+    "is_trimap": "an alpha is a trimap",
     "holes": "an alpha has specks of background deep inside its foreground",
     "trimap": "a trimap has other values than 0, 128, 255, or contradicts its alpha",
     "foreground": "a sample shows another foreground than its recipe names",

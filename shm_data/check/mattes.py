@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from shm_data.check.findings import Finding, error, warning
 from shm_data.images import HIGHEST_OF_LABELS, is_gray
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.trimap import LOSSY_TOLERANCE
+from shm_data.pixels.matte_faults import FLAT as _FLAT
+from shm_data.pixels.matte_faults import (
+    border_and_centre,
+    contour_length,
+    is_binary,
+    is_flat,
+    is_inverted,
+    is_trimap,
+    islands,
+    soft_share_of_photo,
+)
+from shm_data.pixels.trimap import TrimapRule, flat_levels, kernel_width, missing_classes_by
 
-# Levels that count as 0 or 255.
-_FLAT = LOSSY_TOLERANCE
-
-# Black-and-white photos are flat, that is near 0 or 255, in up to 16 % of their pixels. Mattes are in 40 % (where a
-# solver was given few known pixels) to 100 %, and in 78 % at least where they are made with care.
-_FLAT_IN_PHOTOS, _FLAT_IN_MATTES = 0.25, 0.7
-
-# Soft pixels for each pixel of the contour: 0.8 to 16 in mattes with a soft edge, 0 in binary masks.
-_SOFTEST_BINARY = 0.1
+# Mattes that are made with care are flat, that is near 0 or 255, in 78 % of their pixels at least.
+_FLAT_IN_MATTES = 0.7
 
 # Peaks in flat areas for each pixel of the contour: up to 0.25 in clean mattes, made by hand or by networks; 0.5 to
 # 1.7 as a rule where they went through JPEG of quality 75 to 95, and 0.5 to 11 in the output of solvers.
 _NOISY = 0.4
-
-# The border of an inverted matte is foreground in most of its length, and more so than the centre. Of matted people
-# and things the border is foreground in at most 46 %, and always less than the centre.
-_BORDER, _BORDER_OVER_CENTRE = 0.5, 0.05
 
 # Specks that keying leaves inside a body are of a few pixels; the smallest true gap (between leaves, fingers, curls)
 # of that depth is 0.014 % of its foreground. Depth is the distance from other background over the root of the area.
@@ -61,7 +61,7 @@ def swapped(what: str) -> Finding:
 def looks_like_matte(pixels: Array) -> bool:
     """Return whether pixels (H, W) or (H, W, 3) uint8 are gray and mostly black or white."""
     plane = pixels if pixels.ndim == 2 else pixels[..., 0]
-    if np.mean(_is_flat(plane)) <= _FLAT_IN_MATTES:
+    if np.mean(is_flat(plane)) <= _FLAT_IN_MATTES:
         return False
     return pixels.ndim == 2 or is_gray(pixels)
 
@@ -86,51 +86,38 @@ def cutout_faults(what: str, colours: Array, alpha: Array) -> list[Finding]:
 
 
 def _grave_faults(what: str, alpha: Array) -> Iterator[Finding]:
-    flat = np.mean(_is_flat(alpha))
-    if flat < _FLAT_IN_PHOTOS:
-        found = f"shades of gray in {1 - flat:.0%} of the pixels, as in a photo"
+    if shades := soft_share_of_photo(alpha):
+        found = f"shades of gray in {shades:.0%} of the pixels, as in a photo"
         yield error("swapped", what, found, "a matte, mostly 0 and 255")
-    border, centre = _border_and_centre(alpha)
-    if border > _BORDER and border > centre + _BORDER_OVER_CENTRE:
-        found = f"alpha {border:.2f} along the border and {centre:.2f} in the centre"
+    elif is_trimap(alpha):
+        yield error("is_trimap", what, "three levels, the middle one in a wide band", "the soft edges of a matte")
+    if is_inverted(alpha):
+        found = "alpha {:.2f} along the border and {:.2f} in the centre".format(*border_and_centre(alpha))
         yield error("inverted", what, found, "255 for the foreground, 0 for the background")
 
 
 def _oddities(what: str, alpha: Array, *, lossy: bool) -> Iterator[Finding]:
-    contour = max(1, _contour(alpha))
-    if np.count_nonzero(~_is_flat(alpha)) < _SOFTEST_BINARY * contour:
+    contour = max(1, contour_length(alpha))
+    if is_binary(alpha):
         yield warning("binary", what, "a binary alpha", "soft edges")
     noise = _peaks(alpha) / contour
     if lossy or noise > _NOISY:
         found = "a lossy file" if lossy else f"{noise:.1f} stray levels for each pixel of the contour"
         yield warning("noise", what, found, "0 in the background and 255 in the foreground, exactly")
-    if alpha.max() < 255:
-        yield warning("maximum", what, f"a maximum of {alpha.max()}", "255 in the foreground")
+    tolerance = max(flat_levels(alpha))
+    band = kernel_width(alpha.shape[::-1], "auto")
+    if "foreground" in missing_classes_by(alpha, TrimapRule("euclid", band, band, tolerance)):
+        found = f"no foreground of the trimap's band within {tolerance} levels of 255"
+        yield warning("maximum", what, found, "a flat foreground")
+    if parts := islands(alpha):
+        column, row = parts[0]
+        found = f"{len(parts)} small parts far from the largest, one at x {column}, y {row}"
+        yield warning("islands", what, found, "one person")
     specks = _specks(alpha)
     if specks:
         column, row = specks[0]
         found = f"{len(specks)} specks of background inside the foreground, one at x {column}, y {row}"
         yield warning("holes", what, found, "a foreground without holes")
-
-
-def _is_flat(alpha: Array) -> NDArray[np.bool_]:
-    return (alpha <= _FLAT) | (alpha >= 255 - _FLAT)
-
-
-def _border_and_centre(alpha: Array) -> tuple[float, float]:
-    """Mean alpha, 0 to 1, of a frame of 2 % of the short edge, and of the middle third each way."""
-    height, width = alpha.shape
-    band = max(1, round(min(height, width) / 50))
-    inside = alpha[band : height - band, band : width - band]
-    frame = (alpha.sum(dtype=np.int64) - inside.sum(dtype=np.int64)) / (alpha.size - inside.size) / 255
-    centre = alpha[height // 3 : height - height // 3, width // 3 : width - width // 3]
-    return float(frame), float(centre.mean() / 255)
-
-
-def _contour(alpha: Array) -> int:
-    """Return the length in px of the line where alpha crosses one half."""
-    half = (alpha >= 128).astype(np.uint8)
-    return int(np.count_nonzero(cv2.morphologyEx(half, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))) // 2
 
 
 def _peaks(alpha: Array) -> int:

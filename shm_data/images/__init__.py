@@ -9,7 +9,7 @@
 A file that cannot be used is a ShmDataError with its path.
 """
 
-from shm_data.images.decoding import is_lossy, read_background, read_channels, read_image, read_size
+from shm_data.images.decoding import is_lossy, read_background, read_channels, read_image, read_orientation, read_size
 from shm_data.images.encoding import encode, encode_indexed, write_jpeg, write_png
 from shm_data.images.formats import EXTENSIONS
 from shm_data.images.listing import find, require_folder
@@ -42,6 +42,7 @@ __all__ = [
     "read_gray",
     "read_image",
     "read_matte",
+    "read_orientation",
     "read_size",
     "read_trimap",
     "require_folder",

@@ -61,6 +61,12 @@ def read_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(picture) in _ON_ITS_SIDE else (width, height)
 
 
+def read_orientation(path: Path) -> int:
+    """Return a picture's EXIF orientation, 1 to 8. Raises ShmDataError where it is no picture."""
+    with opened(path, pixels=False) as picture:
+        return picture.metadata.orientation
+
+
 def is_lossy(path: Path) -> bool:
     """Return whether a picture's pixels are compressed with loss. Raises ShmDataError where it is no picture."""
     with opened(path, pixels=False) as picture:

@@ -17,7 +17,7 @@ from shm_data.sources import Background, Foreground, foregrounds
 # Beyond this median enlargement of the backgrounds a person can be recognised by sharpness.
 VISIBLE_ENLARGEMENT = 1.5
 
-# The number of copies that a note names.
+# The number of foregrounds that a note names.
 _NAMED = 5
 
 
@@ -29,6 +29,7 @@ def notes(
     *,
     known_splits: Mapping[str, str],
     copies: Collection[tuple[str, str]],
+    oddities: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
     """Return sentences about the plan for these sources, of which `files` were read."""
     yield from foregrounds.layout_notes(sources.foregrounds.layouts)
@@ -43,6 +44,9 @@ def notes(
     if options.group:
         yield _note_on_groups([foreground.files.name for foreground in people], options.group)
     yield from _notes_on_copies(copies)
+    for oddity, names in oddities.items():
+        some = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+        yield f"{len(names)} of {counted(len(people), 'foreground')}: {oddity}: {some}"
     yield from _notes_on_augmentations(people, splits, options)
     if options.originals and any(foreground.files.alpha is None for foreground in people):
         yield "cut-outs have no original photo: they give composites only"

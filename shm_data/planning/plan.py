@@ -51,7 +51,7 @@ def make_plan(
         raise ShmDataError(error.what, found=found, expected=error.expected) from error
     if recorded is not None:
         _require_same_beginning(recorded, draw(files.broken.keys()))
-    remarks = notes(sources, people, files, options, known_splits=known, copies=copies)
+    remarks = notes(sources, people, files, options, known_splits=known, copies=copies, oddities=inspected.oddities)
     skipped = [*sources.foregrounds.skipped, *conflicts, *sources.backgrounds.skipped, *files.broken.values()]
     all_notes = (*remarks, *sources.backgrounds.notes)
     manifest = _manifest(sources, options, people, files, skipped=by_reason(skipped), remarks=all_notes)

@@ -12,11 +12,10 @@ from shm_data.errors import ShmDataError, Skipped
 from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
-from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import near_duplicate_pairs
 from shm_data.published_sets import PUBLISHED_SETS
 from shm_data.sources import foreground_folders, published_folders
-from shm_data.sources.foreground_pixels import inspect, read, tolerance_of
+from shm_data.sources.foreground_pixels import Inspection, inspect, read, tolerance_of
 from shm_data.sources.types import Files, Foreground, path_of
 
 __all__ = ["Found", "inspect", "inspect_all", "layout_notes", "read", "scan", "tolerance_of"]
@@ -92,16 +91,20 @@ def _layouts(options: CompositeOptions, roots: Mapping[str, Path]) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """Foregrounds that were read and fit. `copies` are pairs of their names that are nearly the same picture."""
+    """Foregrounds that were read and fit.
+
+    `copies` are pairs of their names that are nearly the same picture, `oddities` the names with each oddity.
+    """
 
     foregrounds: tuple[Foreground, ...]
     copies: tuple[tuple[str, str], ...]
+    oddities: Mapping[str, tuple[str, ...]]
 
 
 def inspect_all(found: Found, options: CompositeOptions, jobs: int = -1, progress: Progress = quiet) -> Inspected:
     """Inspect every foreground in parallel. Raises one ShmDataError with all that cannot be used."""
 
-    def attempt(files: Files) -> tuple[Foreground, Array | None] | ShmDataError:
+    def attempt(files: Files) -> Inspection | ShmDataError:
         try:
             return inspect(files, found.roots, options)
         except ShmDataError as error:
@@ -113,12 +116,16 @@ def inspect_all(found: Found, options: CompositeOptions, jobs: int = -1, progres
     if bad:
         raise ShmDataError(f"{len(bad)} of {len(shown)} foregrounds cannot be used", faults=bad)
     good = [result for result in shown if not isinstance(result, ShmDataError)]
-    return Inspected(tuple(foreground for foreground, _ in good), tuple(_copies(good)))
+    oddities: dict[str, tuple[str, ...]] = {}
+    for each in good:
+        for oddity in each.oddities:
+            oddities[oddity] = (*oddities.get(oddity, ()), each.foreground.files.name)
+    return Inspected(tuple(each.foreground for each in good), tuple(_copies(good)), oddities)
 
 
-def _copies(inspected: Sequence[tuple[Foreground, Array | None]]) -> Iterator[tuple[str, str]]:
+def _copies(inspected: Sequence[Inspection]) -> Iterator[tuple[str, str]]:
     """Yield the names of each two foregrounds that are nearly the same picture."""
-    hashed = {foreground.files.name: hashes for foreground, hashes in inspected if hashes is not None}
+    hashed = {each.foreground.files.name: each.hashes for each in inspected if each.hashes is not None}
     if hashed:
         names = list(hashed)
         for one, other in near_duplicate_pairs(np.stack(list(hashed.values()))):
