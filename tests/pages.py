@@ -7,6 +7,7 @@ from pathlib import Path
 FENCE = re.compile(r"^```(\w*)$")
 MARK = re.compile(r"^<!-- ([a-z ]+): .+ -->$")
 GIVEN = re.compile(r"^<!-- given: ([\w, ]+) -->$", re.MULTILINE)
+LOOP = re.compile(r"^for .* do\n(?:  .*\n)+done$", re.MULTILINE)
 # A number as it comes out of re.escape, with the blanks of a column before it.
 NUMBER = re.compile(r"(?:\\ )*(?:\d+(?:\\\.\d+)?|nan)")
 
@@ -84,13 +85,18 @@ def read(path: Path) -> Page:
 
 def commands(block: Block) -> list[Command]:
     """Return the commands of a block: all lines of a script, those after `$ ` in a console with their output."""
-    text = block.text.replace("\\\n", " ")
+    text = LOOP.sub(_on_one_line, block.text.replace("\\\n", " "))
     if block.language == "sh":
         return [Command(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
     parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
     if parts[0]:
         raise ValueError(f"line {block.line}: a console begins with `$ ` and a command")
     return [Command(line, shown) for line, _, shown in (part.partition("\n") for part in parts[1:])]
+
+
+def _on_one_line(loop: re.Match[str]) -> str:
+    head, *body = loop[0].split("\n")
+    return f"{head} {'; '.join(line.strip() for line in body)}"
 
 
 def pattern(shown: str, *, numbers_vary: bool = False) -> re.Pattern[str]:
