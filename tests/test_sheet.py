@@ -90,6 +90,12 @@ def test_the_edge_is_the_softest_part_of_the_image_as_it_is() -> None:
     assert y <= 250 and x <= 180 and y + 100 >= 300 and x + 75 >= 220
 
 
+def test_the_legend_fits_the_narrowest_sheet() -> None:
+    sheet = contact_sheet([_row("a.png", size=(20, 400))], "")
+    assert (sheet[50:76, -32:] == sheet[0, 0]).all()
+    assert (sheet[50:76, -100:] != sheet[0, 0]).any()
+
+
 def test_a_sheet_grows_with_its_samples() -> None:
     heights = [contact_sheet([_row("a.png")] * count, "samples").shape[0] for count in (2, 4, 6)]
     assert heights[1] - heights[0] == heights[2] - heights[1] > 0

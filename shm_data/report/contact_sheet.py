@@ -28,7 +28,7 @@ _GAP, _GUTTER, _MARGIN = 6, 28, 32
 _HEADER, _CAPTION = 118, 44
 
 # The least and the greatest width of a sheet, if one card fits into that: the legend needs the first.
-_LEAST_WIDTH, _WIDTH = 1240, 2000
+_LEAST_WIDTH, _WIDTH = 1300, 2000
 
 _PAPER: Colour = (247, 246, 243)
 _INK: Colour = (44, 46, 54)
