@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from shm_data.report import write_report as write_report
     from shm_data.report.preview import preview as preview
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "CompositeOptions": "options",
