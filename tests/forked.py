@@ -54,8 +54,10 @@ def shm_data(*arguments, before=None, timeout=60):
 
 
 def _run(arguments, before, outputs):
+    from cli import startup
     from cli.data import main
 
+    startup._is_child = lambda: False  # it stands for a program, not for a worker whose parent prints the sentence
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv = ["shm-data", *arguments]
