@@ -706,6 +706,14 @@ def test_a_folder_that_is_missing_or_no_data_set_is_one_sentence(tmp_path):
         check_pairs(tmp_path / "nowhere", tmp_path)
 
 
+def test_backgrounds_that_are_enlarged_are_a_warning(sources, tmp_path):
+    for path in (sources / "photos", sources / "alphas"):
+        for picture in path.iterdir():
+            pixels = images.read_channels(picture)
+            images.write_png(picture, np.kron(pixels, np.ones((6, 6, 1), np.uint8)).squeeze())
+    assert ("enlarged", "recipes.jsonl", False) in found(built(sources, tmp_path / "set"))
+
+
 def test_every_kind_of_finding_is_awaited_by_a_test():
     here = Path(__file__)
     text = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_matte_faults.py")))

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from shm_data.check.deep import rerender
-from shm_data.check.findings import Finding, Unchecked, Verdict, error
+from shm_data.check.findings import Finding, Unchecked, Verdict, error, warning
 from shm_data.check.index import DatasetIndex, digests_of, leaks, read_index, recipes_of
 from shm_data.check.samples import Visit, check_task, no_visit, tasks_of
 from shm_data.dataset.layout import SPLITS, Layout
@@ -17,6 +18,7 @@ from shm_data.dataset.manifest import Manifest
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import near_duplicates
+from shm_data.planning.resolution import VISIBLE_ENLARGEMENT, enlargement
 from shm_data.planning.splits import count_matches
 
 
@@ -52,6 +54,7 @@ def check_index(
     """Check a data set as `check_dataset` does, from an index that was read before; `visit` sees each sample."""
     survey = _survey(layout, index, visit, jobs, progress)
     findings = [*index.findings, *survey.findings, *_leaks(layout, index, survey), *_near_duplicates(survey)]
+    findings += _enlarged(layout, index)
     left: list[Unchecked] = []
     if deep and index.manifest is not None and index.planned is not None:
         of_deep, left = rerender(layout, index.manifest, deep, jobs, progress)
@@ -106,6 +109,16 @@ def _near_duplicates(survey: _Survey) -> Iterator[Finding]:
             name = train[one][0]
             found = f"nearly the foreground of {name} in train ({distance:.0%} of the hash differs)"
             yield error("near_duplicate", val[other][0], found, "different foregrounds in both splits", name)
+
+
+def _enlarged(layout: Layout, index: DatasetIndex) -> Iterator[Finding]:
+    """Yield a warning where the backgrounds of the recipes are visibly enlarged."""
+    if index.planned is None:
+        return
+    factors = [factor for recipe in recipes_of(layout, index.manifest) if (factor := enlargement(recipe)) is not None]
+    if factors and (middle := median(factors)) > VISIBLE_ENLARGEMENT:
+        expected = f"at most {VISIBLE_ENLARGEMENT}, by larger backgrounds or --max-enlarge; see docs/gap.md"
+        yield warning("enlarged", "recipes.jsonl", f"{middle:.1f} times in the median", expected)
 
 
 def _counts(index: DatasetIndex, survey: _Survey) -> dict[str, int]:

@@ -15,7 +15,7 @@ Kind = Literal[
     "record", "list", "missing", "orphan", "unpaired", "unreadable", "channels", "size",
     "blank", "swapped", "inverted", "premultiplied", "binary", "noise", "maximum", "holes",
     "islands", "is_trimap", "turned",
-    "trimap", "foreground", "leak", "near_duplicate", "source", "rerender",
+    "trimap", "foreground", "leak", "near_duplicate", "enlarged", "source", "rerender",
 ]  # fmt: skip
 
 KINDS: dict[Kind, str] = {
@@ -42,6 +42,7 @@ KINDS: dict[Kind, str] = {
     "foreground": "a sample shows another foreground than its recipe names",
     "leak": "train and val share a foreground, a group or a background",
     "near_duplicate": "foregrounds in train and val are nearly the same picture",
+    "enlarged": "backgrounds are enlarged, so that the person can be told by sharpness alone",
     "source": "a source is not what was recorded when the data set was made",
     "rerender": "a sample is not what its recipe makes",
 }

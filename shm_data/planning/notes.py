@@ -9,13 +9,11 @@ from shm_data.options import CompositeOptions
 from shm_data.pixels.compositing import fit
 from shm_data.planning import partners
 from shm_data.planning.draw import sample_size, split_backgrounds, split_foregrounds, splits_to_composite
+from shm_data.planning.resolution import VISIBLE_ENLARGEMENT
 from shm_data.planning.scan import Sources
 from shm_data.planning.splits import count_matches, group_of
 from shm_data.planning.survey import Survey
 from shm_data.sources import Background, Foreground, foregrounds
-
-# Beyond this median enlargement of the backgrounds a person can be recognised by sharpness.
-VISIBLE_ENLARGEMENT = 1.5
 
 # The number of foregrounds that a note names.
 _NAMED = 5

@@ -11,6 +11,9 @@ from shm_data.dataset.recipes import Recipe
 from shm_data.pixels.compositing import Size, fit
 from shm_data.sources.types import Background
 
+# Beyond this median enlargement of the backgrounds a person can be recognised by sharpness.
+VISIBLE_ENLARGEMENT = 1.5
+
 # With a limit, at least this share of a split's backgrounds stays usable for each foreground, so that they vary.
 _KEPT = 0.5
 
