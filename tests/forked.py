@@ -61,6 +61,7 @@ def _run(arguments, before, outputs):
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv = ["shm-data", *arguments]
+    multiprocessing.process._parent_process = None  # it plays the program, not a worker of one
     if before:
         before()
     main()
