@@ -173,7 +173,6 @@ _SET = (
         "max_enlarge",
         float,
         "Never enlarge a background more than X times; samples become smaller where it needs that. See docs/gap.md.",
-        low=0,
         metavar="X",
         check=lambda factor: "" if factor > 0 else "more than 0",
     ),
