@@ -104,9 +104,9 @@ def _spread(x: Tensor, code: Tensor) -> Tensor:
 def _spread_unknown_size(x: Tensor, code: Tensor) -> Tensor:
     """Return the same for exporters, which do not see that slices with steps are alike when sizes are unknown."""
     height, width = x.shape[2:]
-    place = torch.arange(4, dtype=torch.uint8, device=x.device).reshape(2, 2).repeat(height, width)
+    position = torch.arange(4, dtype=torch.uint8, device=x.device).reshape(2, 2).repeat(height, width)
     x, code = (F.interpolate(each, scale_factor=2.0, mode="nearest") for each in (x, code))
-    return torch.where(code == place, x, 0)
+    return torch.where(code == position, x, 0)
 
 
 class Block(nn.Module):
@@ -152,8 +152,8 @@ class MNet(nn.Module):
         """Image (N, 3, H, W) RGB in [0, 1] and probabilities (N, 3, H, W) -> alpha_r (N, 1, H, W).
 
         The probabilities are T-Net's softmax, or a trimap's one-hot code: background, unknown, foreground.
-        Any H and W: both are padded to a multiple of 16. alpha_r is raw: clamped to [0, 1], a pixel that
-        has gone beyond would have no gradient to come back by. Who writes the matte clamps it.
+        Any H and W: both are padded to a multiple of 16. alpha_r is raw: clamped to [0, 1], a pixel
+        beyond would get no gradient. Whoever writes the matte clamps it.
         """
         height, width = image.shape[2:]
         x = torch.cat([self.normalise(image), probabilities], 1)

@@ -130,7 +130,7 @@ def _stage(
 ) -> nn.Sequential:
     """Return the blocks of one stage.
 
-    Where a stride is left out, what comes after the convolution that had it is dilated, that convolution
+    Where a stride is removed, what comes after the convolution that had it is dilated, that convolution
     itself only as far as the stage before: then each feature of the strided network is also a feature of
     the dilated one, and ImageNet weights mean what they meant. (PSPNet's own weights stride one convolution
     earlier, which is why it dilates that one too.)

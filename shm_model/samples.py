@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """What they are called."""
+        """The names of the samples."""
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """The image (H, W, 3), alpha (H, W) and trimap (H, W) in {0, 128, 255} of a sample, all uint8.
@@ -49,7 +49,7 @@ class _Stored(ABC):
 
     @abstractmethod
     def read(self, index: int) -> tuple[Array, Array, Array]:
-        """One of them."""
+        """Return image, alpha and trimap of a sample."""
 
     def scene(self, index: int, epoch: int) -> Sample:
         """One of them, in any epoch."""
@@ -65,7 +65,7 @@ class LayoutSource(_Stored):
     names: Sequence[str]
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
-        """One of them."""
+        """Return image, alpha and trimap of a sample."""
         return read_sample(self.root, self.names[index])
 
 
@@ -84,9 +84,9 @@ class ShardSource(_Stored):
     places: NDArray[np.int64]
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
-        """One of them."""
-        file, offset, image, alpha, trimap, told = self.places[index].tolist()
-        row = Row(index, self.names[index], image, alpha, trimap, told)
+        """Return image, alpha and trimap of a sample."""
+        file, offset, *sizes = self.places[index].tolist()
+        row = Row(index, self.names[index], *sizes)
         tar = self.root / self.files[file]
         files = [Encoded(f"{tar}: {member}", data) for member, data in read_pictures(tar, self.split, row, offset)]
         return _whole(f"sample {row.name} of {self.root}", *files)
@@ -105,11 +105,11 @@ class RecipeSource:
 
     @property
     def names(self) -> Sequence[str]:
-        """What they are called."""
+        """The names of the samples."""
         return self.replay.names
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
-        """One of them."""
+        """Return image, alpha and trimap of a sample."""
         scene = self.replay.sample(self.replay.recipe(index))
         return scene.image, scene.alpha, scene.trimap
 
@@ -134,7 +134,7 @@ def source_of(
 ) -> Source:
     """The samples of a split. Raises ShmDataError where there are none, or the files of one are missing.
 
-    `cache` is where recipes keep prepared foregrounds, the folder `cache` in `root` unless another is told; `fresh`
+    `cache` is where recipes keep prepared foregrounds, the folder `cache` in `root` unless another is given; `fresh`
     and `augment` are theirs, too.
     """
     if kind == "recipes":
@@ -223,7 +223,7 @@ def _in_shards(root: Path, split: str) -> ShardSource:
     rows.sort()
     whole = len(rows) == getattr(index.counts, split)
     if not whole or [row.position for row, _, _ in rows] != list(range(len(rows))):
-        expected = f"each place in {split} once, as it was written"
+        expected = f"each position in {split} once"
         raise ShmDataError(path=root, found="tables that do not fit together", expected=expected)
     places = np.array([(number, offset, *row.sizes) for row, number, offset in rows], np.int64)
     return ShardSource(root, split, [row.name for row, _, _ in rows], [shard.file for shard in shards], places)

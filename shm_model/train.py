@@ -112,8 +112,8 @@ def train(config: Config, progress: Progress = quiet, report: Report = silent) -
             progress, report = quiet, silent
         val = _open_val(config, report)
         run = start_run(config, context, digest_of(config.data, config.data_root))
-        begun, place = run.epoch, {"epoch": run.epoch, "step": run.step}
-        batches = EpochBatches(len(dataset), config, context.rank, context.world_size, **place)
+        begun, position = run.epoch, {"epoch": run.epoch, "step": run.step}
+        batches = EpochBatches(len(dataset), config, context.rank, context.world_size, **position)
         run.total = run.total or batches.first
         if len(batches):
             for line in start_lines(run):
