@@ -461,7 +461,7 @@ def test_a_shrunken_crop_is_smoothed_and_probabilities_stay_such():
     checks = (torch.arange(64)[:, None] + torch.arange(64)) % 2
     patches = crop(F.one_hot(checks, 3).permute(2, 0, 1)[None].float(), torch.tensor([[0, 0, 64, 64]]), 21)
     assert (patches[:, :2] - 0.5).abs().max() < 0.05
-    torch.testing.assert_close(patches.sum(1), torch.ones(1, 16, 21))
+    torch.testing.assert_close(patches.sum(1), torch.ones(1, 21, 21))
 
 
 @pytest.mark.parametrize("box", [[30, 0, 16, 16], [0, 20, 16, 16]])
