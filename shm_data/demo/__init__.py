@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
-from shm_data.images import read_image, write_jpeg
+from shm_data.images import read_channels, write_jpeg
 from shm_data.options import CompositeOptions
 from shm_data.pixels.arrays import Array
 
@@ -57,7 +57,8 @@ def photo(name: str) -> Array:
     """Return a photo (H, W, 3) uint8 of scikit-image's wheel."""
     import skimage  # noqa: PLC0415
 
-    return read_image(Path(skimage.__file__).parent / "data" / name)
+    # As stored, without its profile: the example's files stay the same.
+    return read_channels(Path(skimage.__file__).parent / "data" / name)
 
 
 def tint(name: str, dark: ArrayLike, bright: ArrayLike) -> Array:

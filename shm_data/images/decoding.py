@@ -15,6 +15,7 @@ from PIL import Image
 
 from shm_data.errors import ShmDataError
 from shm_data.images import containers, integrity
+from shm_data.images.colours import cmyk_to_srgb, to_srgb
 from shm_data.images.opening import File, Opened, open_image, opened
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import blend
@@ -81,29 +82,29 @@ def is_lossy(path: Path) -> bool:
 
 def read_channels(path: File) -> Array:
     """Read a picture as (H, W, C) uint8: gray, gray + A, RGB or RGBA, upright. Raises ShmDataError."""
-    with opened(path) as picture:
-        # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
-        pixels = _decode(path, picture)
-        if picture.has_more:
-            _log_once("%s has several frames or pages: only the first one is used", str(path))
-        return _upright(pixels, _orientation(picture))
+    return _read(path)[0]
 
 
 def read_image(path: File) -> Array:
-    """Read a photo as (H, W, 3) uint8 RGB, as a viewer shows it. Raises ShmDataError where it is no picture.
+    """Read a photo as (H, W, 3) uint8 in sRGB, as a viewer shows it. Raises ShmDataError where it is no picture.
 
-    Gray, palette, CMYK and 16-bit pictures are converted. Where a photo is transparent it is white, which is logged.
+    Gray, palette, CMYK and 16-bit pictures are converted, and other colours by their ICC profile. Where a photo is
+    transparent it is white, which is logged.
     """
-    colours, alpha = _separate(read_channels(path))
+    pixels, profile = _read(path)
+    colours, alpha = _separate(pixels)
+    colours = to_srgb(colours, profile)
     if alpha is None or alpha.min() == 255:
         return colours
     _log_once("%s is transparent: it is composited over white", str(path))
-    return blend(colours, alpha, np.full_like(colours, 255))
+    return blend(colours, np.ascontiguousarray(alpha), np.full_like(colours, 255))
 
 
 def read_straight(path: File) -> tuple[Array, Array | None]:
-    """Read straight colours (H, W, 3) uint8, and the A channel (H, W) uint8 if the file has one."""
-    return _separate(read_channels(path))
+    """Read straight colours (H, W, 3) uint8 in sRGB, and the A channel (H, W) uint8 if the file has one."""
+    pixels, profile = _read(path)
+    colours, alpha = _separate(pixels)
+    return to_srgb(colours, profile), None if alpha is None else np.ascontiguousarray(alpha)
 
 
 def read_background(path: Path, factor: int = 1) -> tuple[Array, int]:
@@ -121,18 +122,27 @@ def read_background(path: Path, factor: int = 1) -> tuple[Array, int]:
             if pixels is None:
                 raise ValueError("its pixels do not decode")
             upright = _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _orientation(picture))
-            return _separate(upright)[0], factor
-    colours, alpha = _separate(read_channels(path))
+            return to_srgb(upright, picture.metadata.profile), factor
+    pixels, profile = _read(path)
+    colours, alpha = _separate(pixels)
     if alpha is not None and np.mean(alpha < 255 - LOSSY_TOLERANCE) > _FEW:
         raise ShmDataError("is transparent", path=path)
-    return colours, 1
+    return to_srgb(colours, profile), 1
+
+
+def _read(path: File) -> tuple[Array, bytes]:
+    """Return the pixels of a picture (H, W, C) uint8, upright, and its ICC profile."""
+    with opened(path) as picture:
+        # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
+        pixels = _decode(path, picture)
+        if picture.has_more:
+            _log_once("%s has several frames or pages: only the first one is used", str(path))
+        return _upright(pixels, _orientation(picture)), picture.metadata.profile
 
 
 def _separate(pixels: Array) -> tuple[Array, Array | None]:
-    """Return colours (H, W, 3) and A (H, W), None if there is none, of channels (H, W, C)."""
-    has_alpha = pixels.shape[2] in (2, 4)
-    colours = np.broadcast_to(pixels[..., :-1] if has_alpha else pixels, (*pixels.shape[:2], 3))
-    return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., -1]) if has_alpha else None
+    """Return colours (H, W, 1 or 3) and A (H, W), None if there is none."""
+    return (pixels[..., :-1], pixels[..., -1]) if pixels.shape[2] in (2, 4) else (pixels, None)
 
 
 @functools.lru_cache(maxsize=2**12)
@@ -147,12 +157,12 @@ def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
     if image.format == "PNG" and (pixels := _by_ourselves(data)) is not None:
         return pixels
     if image.format in _JPEG:
-        return _by_pillow(_whole_jpeg(path.read_bytes(), image))
+        return _by_pillow(_whole_jpeg(path.read_bytes(), image), picture.metadata.profile)
     if image.format == "TIFF":
         integrity.check_tiff(getattr(image, "tag_v2"))  # noqa: B009
     if _beyond_pillow(image):
         return _by_opencv(data or path.read_bytes(), picture.page)
-    return _by_pillow(image)
+    return _by_pillow(image, picture.metadata.profile)
 
 
 def read_deep_channels(path: File) -> NDArray[np.uint16] | None:
@@ -200,12 +210,14 @@ def _decoded(data: bytes) -> Image.Image:
     return image
 
 
-def _by_pillow(image: Image.Image) -> NDArray[np.generic]:
+def _by_pillow(image: Image.Image, profile: bytes) -> NDArray[np.generic]:
     """Return Pillow's pixels in the narrowest of L, LA, RGB, RGBA that holds them, or 16-bit gray."""
     if image.mode in ("F", "I"):
         raise ShmDataError(found="floating-point or 32-bit pixels", expected="8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
+    if image.mode == "CMYK":
+        return cmyk_to_srgb(image, profile)
     if image.mode == "P":
         _check_palette(image)
     if image.mode == "1":

@@ -60,7 +60,7 @@ def require_opacities(path: File, alpha: Array) -> None:
 
 
 def read_cutout(path: Path) -> tuple[Array, Array]:
-    """Read an RGBA cut-out as straight colours (H, W, 3) uint8 and alpha (H, W) uint8.
+    """Read an RGBA cut-out as straight colours (H, W, 3) uint8 in sRGB and alpha (H, W) uint8.
 
     Raises ShmDataError where the file is broken, or its A channel is missing or 255 everywhere.
     """
