@@ -43,7 +43,7 @@ def safe_stem(text: str) -> str:
 
     Separators, control characters and what Windows forbids become underscores.
     """
-    stem = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\u2028\u2029]', "_", text)
+    stem = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]', "_", text)
     stem = f"_{stem}" if _DEVICE.match(stem) else stem
     raw = stem.encode("utf-8", "surrogateescape")
     if len(raw) <= _LONGEST_STEM:
