@@ -106,6 +106,6 @@ def _stdout_is_lost() -> bool:
 
 
 def _fail(message: str) -> None:
-    with contextlib.suppress(OSError):  # nobody can be told where the error stream is closed
+    with contextlib.suppress(OSError):  # the error stream may be closed
         click.echo(f"Error: {message}", err=True)
     sys.exit(1)

@@ -15,7 +15,7 @@ from shm_model.config import Config
 # All processes wait for the one that scores the largest pictures of val: longer than torch's ten minutes.
 _TIMEOUT = timedelta(hours=6)
 
-# What torchrun tells each process.
+# What torchrun passes to each process.
 _TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 

@@ -20,7 +20,7 @@ from shm_data.planning.splits import group_of
 class DatasetIndex:
     """The samples of a data set by its lists and recipes.
 
-    `splits` has the split of each sample by name, in the order of the lists ("" where no list tells). `planned` has
+    `splits` has the split of each sample by name, in the order of the lists ("" where no list has it). `planned` has
     the splits by the recipes, None where there are none to go by; `manifest` is None where no record can be trusted.
     """
 

@@ -23,7 +23,7 @@ class Recipe:
     `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
     original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
     (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
-    `trimap` is None where the user's own trimap is used, `augment` where nothing is augmented. dataset.json tells
+    `trimap` is None where the user's own trimap is used, `augment` where nothing is augmented. dataset.json says
     where the files of foreground and background are, and how the foreground's colours are found.
     """
 

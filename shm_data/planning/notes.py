@@ -57,7 +57,7 @@ def _notes_on_sharpness(enlargements: Sequence[float]) -> Iterator[str]:
     middle = median(enlargements) if enlargements else 0.0
     if middle > VISIBLE_ENLARGEMENT:
         found = f"backgrounds are enlarged {middle:.1f} times in the median (largest {max(enlargements):.1f})"
-        yield f"{found}: the person can be told by sharpness alone; see --max-enlarge and docs/gap.md"
+        yield f"{found}: sharpness alone gives the person away; see --max-enlarge and docs/gap.md"
 
 
 def _notes_on_sizes(

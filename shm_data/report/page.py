@@ -21,7 +21,7 @@ from shm_data.report.measures import Measures
 
 _FOLDER = Path(__file__).with_name("templates")
 
-# What tells a page from other files.
+# Distinguishes a page from other files.
 MARK = b'<meta name="generator" content="shm-data report">'
 
 # No more reasons why files were skipped are listed.

@@ -23,7 +23,7 @@ from shm_data.planning.scan import refuse_inside, scan
 from shm_data.report.contact_sheet import TILE, Row, choose, contact_sheet, header, row_of
 from shm_data.report.own_files import require_own, write_own
 
-# A comment in the file, which tells a sheet from other pictures.
+# A comment in the file that distinguishes a sheet from other pictures.
 _MARK = b"Comment\0shm-data preview"
 _END_OF_HEADER = 33
 
