@@ -198,13 +198,18 @@ def test_a_read_only_disk_is_reported_before_anything_else_happens(small, disk):
 
 def test_a_disk_that_turns_read_only_in_the_middle_stops_a_job(small_jobs, disk):
     job, truth = small_jobs["composite"]
-    root = disk("size=8m") / "out"
-    process = job.start(root)
-    while process.poll() is None and not root.exists():
-        time.sleep(0.0005)
-    while process.poll() is None and not remount(root.parent, "ro"):
-        time.sleep(0.0005)
-    _, errors = process.communicate(timeout=60)
+    folder = disk("size=64m")
+    for attempt in range(30):  # no remount succeeds while a file is open, so a job may end before
+        root = folder / f"out{attempt}"
+        process = job.start(root)
+        while process.poll() is None and not root.exists():
+            time.sleep(0.0005)
+        while process.poll() is None and not remount(folder, "ro"):
+            time.sleep(0.0005)
+        _, errors = process.communicate(timeout=60)
+        if process.returncode:
+            break
+        remount(folder, "rw")
     assert faults(root, truth) == []
     assert_reported(Ended(process.returncode, "", errors), "Read-only file system", str(root))
     assert remount(root.parent, "rw")

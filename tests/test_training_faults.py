@@ -241,6 +241,7 @@ def test_too_little_memory_of_a_cpu_is_found_as_torch_says_it(root, tmp_path):
 import json, resource, sys, torch
 torch.set_num_threads(1)
 from shm_data.errors import ShmDataError
+from shm_data.pixels import kernels
 from shm_model.config import config_of
 from shm_model.train import train
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
