@@ -11,7 +11,7 @@ from types import FrameType
 
 INTERRUPTED = 130
 
-# Which of our programs this process is; empty in a process of somebody else's.
+# The name of our program that this process runs; empty in any other process.
 PROGRAM = os.path.splitext(os.path.basename(sys.argv[0]))[0]  # noqa: PTH122  # pathlib takes time to import
 PROGRAM = PROGRAM if PROGRAM in ("shm-data", "shm-model") else ""
 

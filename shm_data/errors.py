@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Of many faults so many are shown.
+# The number of faults that are shown.
 _SHOWN = 10
 
 

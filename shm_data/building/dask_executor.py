@@ -50,8 +50,8 @@ _FOREIGN_PROTOCOL = (MemoryError, ValueError, struct.error)
 # Seconds between two looks at the number of workers while no result comes.
 _LOOK = 1.0
 
-# So many tasks for each thread of the workers are sent ahead, and a few more, by which an adaptive cluster sees that
-# it should grow.
+# The number of tasks that are sent ahead for each thread of the workers, and a few more, by which an adaptive cluster
+# sees that it should grow.
 _AHEAD = 3
 _MORE = 16
 

@@ -28,7 +28,7 @@ from shm_data.sources.foregrounds import Found
 # resumed), how their layout was recognised (what was found decides), and their licences.
 _NOT_DECISIVE = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
 
-# So many skipped names are printed for each reason; the record holds all.
+# The number of skipped names that are printed for each reason. The record holds all.
 _NAMED = 5
 
 _PACKAGES = ("numba", "numpy", "opencv-python-headless", "pillow")

@@ -35,7 +35,7 @@ class Plan:
         return [recipe for index, recipe in enumerate(kind) if index in chosen]
 
     def some_recipes(self, count: int) -> list[Recipe]:
-        """Return `count` recipes, or all, spread evenly over the plan: the middle ones of so many equal parts."""
+        """Return `count` recipes, or all, spread evenly over the plan: the middle recipe of each of `count` parts."""
         total = self.manifest.counts.samples
         count = min(count, total)
         chosen = {(2 * part + 1) * total // (2 * count) for part in range(count)}
