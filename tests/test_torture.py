@@ -187,7 +187,7 @@ def test_of_simultaneous_runs_at_least_one_succeeds_and_none_does_harm(by_name, 
         ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
         assert any(code == 0 for _, code in ends), ends
         for errors, code in ends:
-            refused = "is being written to" in errors or "has been written to by another run" in errors
+            refused = "is being written to" in errors or "was changed by another run" in errors
             assert code == 0 or (code == 1 and refused), errors
         assert everything(root) == (truth.files, truth.facts)
 
