@@ -1,4 +1,4 @@
-"""The options that commands of `shm-data` share. Those of a data set are made from `shm_data.option_table`."""
+"""The options that commands of `shm-data` share. Those of a data set are made from `shm_data.options.table`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from shm_data.option_table import PUBLISHED_OPTIONS, SET_OPTIONS, TABLE, TRIMAP_OPTIONS, Option
+from shm_data.options.table import PUBLISHED_OPTIONS, SET_OPTIONS, TABLE, TRIMAP_OPTIONS, Option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -35,7 +35,7 @@ def tune_process() -> None:
         os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
         # Numba looks for it to compile linear algebra, which we have none of; loading SciPy is a fifth of a start.
         sys.modules["scipy.linalg.cython_blas"] = None  # type: ignore[assignment]
-        from shm_data.allocator import tune_allocator
+        from shm_data.host.allocator import tune_allocator
 
         tune_allocator()
 

@@ -6,7 +6,7 @@ neither numpy nor OpenCV. Subpackages keep their names, so checking is `check_da
 
 from typing import TYPE_CHECKING
 
-from shm_data.lazy import lazy_attributes
+from shm_data.host.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from shm_data.building.build import composite as composite

@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 
 import cv2
 
-from shm_data.allocator import FREED_MEMORY_KEPT, tune_allocator
 from shm_data.errors import ShmDataError
-from shm_data.host import HostSetting, Restore
+from shm_data.host.allocator import FREED_MEMORY_KEPT, tune_allocator
+from shm_data.host.settings import HostSetting, Restore
 
 # Threads beside those that work: of the progress bar, and the timer of compiled loops.
 _OTHER_THREADS = 3

@@ -6,7 +6,7 @@ training is `train_network`, and scoring `evaluate_network`.
 
 from typing import TYPE_CHECKING
 
-from shm_data.lazy import lazy_attributes
+from shm_data.host.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from shm_model.config import Config as Config

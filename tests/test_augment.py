@@ -26,8 +26,8 @@ from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.recipes import from_line, read_recipes, to_line
 from shm_data.draws import draws
 from shm_data.errors import ShmDataError
-from shm_data.option_table import TABLE
 from shm_data.options import CompositeOptions
+from shm_data.options.table import TABLE
 from shm_data.pixels import augmentations, effects
 from shm_data.pixels.augmentations import AUGMENTATIONS, Augmentation, AugmentationKind, draw_augmentation
 from shm_data.pixels.compositing import blend, cover

@@ -9,7 +9,7 @@ import pytest
 _AGAIN_AND_AGAIN = """
 import resource, sys
 import numpy as np
-from shm_data.allocator import tune_allocator
+from shm_data.host.allocator import tune_allocator
 
 def picture():
     [np.ones(5_000_000, np.uint8) for _ in range(3)]

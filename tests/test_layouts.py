@@ -18,7 +18,7 @@ from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.manifest import read_manifest, summary
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
-from shm_data.published_sets import PUBLISHED_SETS
+from shm_data.options.published_sets import PUBLISHED_SETS
 from shm_data.sources.foregrounds import scan
 
 
@@ -227,7 +227,7 @@ def test_a_new_set_is_one_entry(sources, tmp_path):
         (sources / kind).rename(sources / name)
     script = """
 import sys
-from shm_data.published_sets import PUBLISHED_SETS, PairFolders, PublishedSet
+from shm_data.options.published_sets import PUBLISHED_SETS, PairFolders, PublishedSet
 folders = (PairFolders("people", "mattes", split="val"),)
 PUBLISHED_SETS["toy"] = PublishedSet("Toy", folders, citation="@misc{toy}", licence="CC0")
 from cli.data import main

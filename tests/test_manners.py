@@ -44,10 +44,10 @@ class Library:
 
 ctypes.CDLL, original = Library, ctypes.CDLL
 from shm_data import images
-from shm_data.allocator import tune_allocator
+from shm_data.host.allocator import tune_allocator
 ctypes.CDLL = original
-import shm_data.allocator
-shm_data.allocator.ctypes = type("ctypes", (), {"CDLL": Library})
+import shm_data.host.allocator
+shm_data.host.allocator.ctypes = type("ctypes", (), {"CDLL": Library})
 from shm_data.building.build import composite
 from shm_data.building.trimaps import write_trimaps
 from shm_data.check import check_dataset, check_pairs

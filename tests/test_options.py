@@ -8,8 +8,8 @@ import pytest
 
 from cli.data import data
 from shm_data.errors import ShmDataError
-from shm_data.option_table import PUBLISHED_OPTIONS, SET_OPTIONS, TABLE, TRIMAP_OPTIONS
 from shm_data.options import CompositeOptions, TrimapOptions
+from shm_data.options.table import PUBLISHED_OPTIONS, SET_OPTIONS, TABLE, TRIMAP_OPTIONS
 
 # Options that depend on another option, with what they need here.
 COMPANY = {
@@ -97,6 +97,6 @@ def test_the_first_of_several_faults_is_named():
 
 
 def test_the_table_needs_the_standard_library_alone():
-    script = "import sys, shm_data.option_table; print({'numpy', 'pydantic', 'click'} & sys.modules.keys())"
+    script = "import sys, shm_data.options.table; print({'numpy', 'pydantic', 'click'} & sys.modules.keys())"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout == "set()\n"

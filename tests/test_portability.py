@@ -11,9 +11,9 @@ import pytest
 from small import contents, matte, photo
 
 from shm_data import files, images
-from shm_data.allocator import tune_allocator
 from shm_data.building.build import composite
 from shm_data.dataset.layout import Layout
+from shm_data.host.allocator import tune_allocator
 from shm_data.options import CompositeOptions
 from shm_model.dataset import start_method
 

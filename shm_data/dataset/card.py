@@ -15,7 +15,7 @@ from shm_data.dataset.rebuild_command import command
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, counted, one_line
 from shm_data.files import write_bytes
-from shm_data.published_sets import PUBLISHED_SETS
+from shm_data.options.published_sets import PUBLISHED_SETS
 
 _KINDS = {
     "inimg": "photos",

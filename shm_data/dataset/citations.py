@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from shm_data.published_sets import PUBLISHED_SETS
+from shm_data.options.published_sets import PUBLISHED_SETS
 
 _SHM = """\
 @inproceedings{chen2018semantic,

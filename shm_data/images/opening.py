@@ -16,7 +16,7 @@ import cv2
 from PIL import Image, UnidentifiedImageError
 
 from shm_data.errors import ShmDataError, as_machine_fault, is_machine_fault
-from shm_data.host import HostSetting, Restore
+from shm_data.host.settings import HostSetting, Restore
 from shm_data.images import containers
 from shm_data.images.containers import Metadata
 from shm_data.images.formats import FORMATS, plugins

@@ -11,9 +11,9 @@ import numpy as np
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions
+from shm_data.options.published_sets import PUBLISHED_SETS
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.near_duplicates import near_duplicate_pairs
-from shm_data.published_sets import PUBLISHED_SETS
 from shm_data.sources import foreground_folders, published_folders
 from shm_data.sources.foreground_pixels import Inspection, inspect, read, tolerance_of
 from shm_data.sources.types import Files, Foreground, path_of

@@ -1,4 +1,4 @@
-"""Foregrounds in the folders of published sets, which `shm_data.published_sets` describes."""
+"""Foregrounds in the folders of published sets, which `shm_data.options.published_sets` describes."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from shm_data import images
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.files import is_plain
-from shm_data.published_sets import PUBLISHED_SETS, PairFolders, PublishedSet
+from shm_data.options.published_sets import PUBLISHED_SETS, PairFolders, PublishedSet
 from shm_data.sources.pairing import pair, stem_of
 from shm_data.sources.types import Files
 

@@ -1,6 +1,6 @@
-"""Every option of a data set, once: the options of the commands and the checks in `options` come from this table.
+"""Every option of a data set, once: the options of the commands and the checks in `models` come from this table.
 
-It loads neither numpy nor pydantic, so `--help` is fast. A new option is one entry here and one field in `options`.
+It loads neither numpy nor pydantic, so `--help` is fast. A new option is one entry here and one field in `models`.
 """
 
 import re
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from shm_data.options.published_sets import PUBLISHED_SETS
 from shm_data.pixels.augmentations import AUGMENTATIONS
-from shm_data.published_sets import PUBLISHED_SETS
 
 TrimapMethod = Literal["euclid", "ellipse", "random"]
 ForegroundColours = Literal["estimate", "photo"]

@@ -1,4 +1,4 @@
-"""The choices a user makes, checked at birth and saved with their results. `option_table` has their defaults."""
+"""The choices a user makes, checked at birth and saved with their results. `table` has their defaults."""
 
 import difflib
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from shm_data.errors import ShmDataError
-from shm_data.option_table import TABLE, ForegroundColours, ImageFormat, TrimapMethod
+from shm_data.options.table import TABLE, ForegroundColours, ImageFormat, TrimapMethod
 
 __all__ = ["Augment", "CompositeOptions", "TrimapOptions"]
 
