@@ -15,8 +15,8 @@ INTERRUPTED = 130
 PROGRAM = os.path.splitext(os.path.basename(sys.argv[0]))[0]  # noqa: PTH122  # pathlib takes time to import
 PROGRAM = PROGRAM if PROGRAM in ("shm-data", "shm-model") else ""
 
-# Python's collector runs after so many new objects. Libraries bring many that stay: after the usual few hundred, it
-# took a tenth of the time of loading them.
+# Number of new objects after which Python's garbage collector runs. With the usual 700, it took a tenth of the time
+# of loading libraries, whose objects stay.
 _NEW_OBJECTS = 10_000
 
 # What to do next; `predict` makes everything anew unless it gets --skip-done.

@@ -100,7 +100,7 @@ def _from_threads(
 
 
 def _require_threads(count: int) -> None:
-    """Raise ShmDataError unless so many threads can be started, with the number that can."""
+    """Raise ShmDataError, with the number of threads that can be started, if it is lower."""
     done = threading.Event()
     started: list[threading.Thread] = []
     try:

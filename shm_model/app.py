@@ -28,7 +28,7 @@ _CHECKERBOARD = """
 .checkered img { background: repeating-conic-gradient(#d8d8d8 0 25%, #fbfbfb 0 50%) 0 0 / 20px 20px; }
 """
 
-# The page keeps the last cut-out of so many visitors, to composite it over their next background.
+# Number of visitors whose last cut-out the page keeps, to composite it over their next background.
 _VISITORS = 16
 
 # Files that were shown are deleted after an hour. gradio's delete_cache is (frequency, age), in seconds.

@@ -123,7 +123,7 @@ class Config(BaseModel):
     # The largest norm of the gradient; longer gradients are scaled down to it.
     clip: float | None = Field(default=10.0, gt=0)
     max_epoch: _Count = 100
-    # The run ends after so many optimiser steps, even within an epoch.
+    # Number of optimiser steps after which the run ends, even within an epoch.
     max_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
@@ -137,7 +137,7 @@ class Config(BaseModel):
     checkpoint_period: _Count = 1
     # Only the newest `keep` of the files epoch_NNNN.pt stay; all of them if null.
     keep: _Count | None = 3
-    # The last checkpoint is also written after so many optimiser steps, for long epochs.
+    # Number of optimiser steps after which the last checkpoint is written again, for long epochs.
     checkpoint_steps: _Count | None = None
     checkpoint_name: str | None = Field(default=None, pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")
     resume: bool = True

@@ -153,7 +153,7 @@ class MNet(nn.Module):
 
         The probabilities are T-Net's softmax, or a trimap's one-hot code: background, unknown, foreground.
         Any H and W: both are padded to a multiple of 16. alpha_r is raw: clamped to [0, 1], a pixel
-        beyond would get no gradient. Whoever writes the matte clamps it.
+        beyond would get no gradient. Clamp it when the matte is written.
         """
         height, width = image.shape[2:]
         x = torch.cat([self.normalise(image), probabilities], 1)

@@ -188,7 +188,7 @@ class Unprivileged:
 
 @dataclass(frozen=True)
 class FewFiles:
-    """Lets this process open so many files more, and no further one."""
+    """Lets this process open `more` files, and no further one."""
 
     more: int
 

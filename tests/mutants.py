@@ -24,7 +24,7 @@ LIST = Path(__file__).with_suffix(".toml")
 COPIED = ("shm_data", "shm_model", "cli", "tests", "configs", "docs", "pyproject.toml")
 AT_ONCE = 2
 
-# No test that is named takes longer: a mutant that loops for ever is noticed, too.
+# No named test takes longer, so a mutant that never ends is noticed, too.
 _PATIENCE = 300
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 _PASSED, _FAILED = 0, 1

@@ -100,7 +100,7 @@ def test_a_picture_covers_the_whole_from_its_middle():
     assert np.array_equal(composite_cutout(CUTOUT, "picture", "", picture), blend(*CUTOUT, photo(2)))
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(tnet):
+def test_a_port_that_is_taken_is_explained_in_one_sentence(tnet):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

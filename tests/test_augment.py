@@ -341,7 +341,7 @@ places = st.tuples(st.floats(0.6, 1.2), st.floats(0, 1, exclude_max=True), st.fl
 @settings(max_examples=60, deadline=None)
 @given(places, st.sampled_from([(64, 48), (30, 70), (100, 20), (1, 1)]))
 @pytest.mark.parametrize("cut", [(0, 9, 20, 30), (40, 9, 64, 48), (20, 0, 40, 48), (0, 20, 64, 30), (20, 10, 40, 48)])
-def test_a_side_that_cuts_somebody_still_does(cut, place, size):
+def test_a_side_that_cuts_a_person_still_does(cut, place, size):
     """A shoulder that the photo cut off would float, and the network learn that people end in straight lines."""
     before = figure(*cut)[1]
     after = place_in_frame(*figure(*cut), size, place)[1]
@@ -615,7 +615,7 @@ def test_a_partner_in_both_splits_is_a_leak(sources, tmp_path):
     assert [f"the foreground {val} of" in finding.found for finding in leaks(recipes, splits, None)] == [True]
 
 
-def test_a_matte_of_somebody_else_is_found_among_the_augmented(built):
+def test_a_matte_of_another_person_is_found_among_the_augmented(built):
     recipes = recipes_in(built)
     model = next(recipe for recipe in recipes if recipe.split == "train" and not recipe.has_own_alpha)
     other = next(r for r in recipes if r.foreground == model.foreground and r != model and not r.has_own_alpha)
@@ -626,7 +626,7 @@ def test_a_matte_of_somebody_else_is_found_among_the_augmented(built):
     assert "foreground" in {finding.kind for finding in check_dataset(built).findings}
 
 
-def test_a_photo_of_somebody_else_is_found_among_the_augmented(sources, tmp_path):
+def test_a_photo_of_another_person_is_found_among_the_augmented(sources, tmp_path):
     """Also where the first sample of its foreground is augmented, so that others must not be judged by it."""
     root = tmp_path / "set"
     composite(options_of(sources, augment=("gamma", "place"), trainsplit=1, numbg=9, seed=3), root)
@@ -673,7 +673,7 @@ def test_the_command_takes_several(sources, tmp_path):
 # Training.
 
 
-def test_behind_a_person_stands_anybody_else_of_train(sources, tmp_path):
+def test_behind_a_person_stands_another_person_of_train(sources, tmp_path):
     write_plan(options_of(sources, augment=()), tmp_path / "plan")
     replay = source_of("recipes", tmp_path / "plan", "train").replay
     recipe = next(r for r in map(replay.recipe, range(len(replay.names))) if r.background)

@@ -149,7 +149,7 @@ def test_a_list_limits_the_photos_and_any_extension_will_do(tmp_path: Path) -> N
     assert list(reasons(pool)) == ["voc/JPEGImages/gone"]
 
 
-def test_a_missing_list_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported_with_those_that_are_there(tmp_path: Path) -> None:
     voc_tree(tmp_path, a="dog")
     text(tmp_path / "ImageSets" / "Main" / "val.txt", "a")
     with pytest.raises(ShmDataError, match=r"'trainval': found val"):
@@ -458,7 +458,7 @@ def test_sizes_are_upright(realdata: Path) -> None:
     assert sizes == {"bgdir/Portrait_6.jpg": (1200, 1800), "bgdir/Landscape_8.jpg": (1800, 1200)}
 
 
-def test_unreadable_and_tiny_pictures_are_told_and_skipped(tmp_path: Path) -> None:
+def test_unreadable_and_tiny_pictures_are_reported_and_skipped(tmp_path: Path) -> None:
     picture(tmp_path / "good.jpg", (MIN_EDGE, 300))
     picture(tmp_path / "tiny.png", (900, MIN_EDGE - 1))
     text(tmp_path / "empty.jpg", "")

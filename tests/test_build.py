@@ -138,7 +138,7 @@ def test_the_colours_of_jpeg_are_not_halved():
     assert np.abs(decoded.astype(int) - stripes).mean() < 4
 
 
-def test_a_source_of_other_content_is_told_and_not_mixed(sources, tmp_path):
+def test_a_source_of_other_content_is_reported_and_not_mixed(sources, tmp_path):
     root = tmp_path / "out"
     composite(options(sources), root)
     before = contents(root)
@@ -345,7 +345,7 @@ def test_recipes_that_the_record_does_not_vouch_for_are_refused(sources, tmp_pat
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"\xff\xfe", b"[]", lambda record: record.replace(b'"format": 2', b'"format": 9')]
 )
-def test_a_broken_record_is_told(sources, tmp_path, damage):
+def test_a_broken_record_is_reported(sources, tmp_path, damage):
     root = tmp_path / "out"
     composite(options(sources), root)
     record = (root / "dataset.json").read_bytes()
@@ -400,7 +400,7 @@ def test_sources_that_no_longer_fit_the_recipes_are_refused(sources, tmp_path, c
     assert contents(tmp_path / "out") == before
 
 
-def test_a_folder_of_somebody_else_is_left_alone(sources, tmp_path):
+def test_a_foreign_folder_is_left_alone(sources, tmp_path):
     (tmp_path / "out" / "input").mkdir(parents=True)
     (tmp_path / "out" / "input" / "theirs.png").write_bytes(b"x")
     assert fault_of(composite, options(sources), tmp_path / "out").found == "input"
@@ -476,7 +476,7 @@ def test_planning_writes_nothing(sources, tmp_path):
     assert 0.5 < estimated / pictures < 2
 
 
-def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp_path):
+def test_backgrounds_of_which_nothing_is_known_are_counted_and_reported(sources, tmp_path):
     (sources / "voc").mkdir()
     (sources / "places").rename(sources / "voc" / "JPEGImages")
     given = options(sources, bgdir=(), vocroot=(sources / "voc",))
@@ -486,7 +486,7 @@ def test_backgrounds_of_which_nothing_is_known_are_counted_and_told(sources, tmp
     assert manifest.counts.samples == 16
 
 
-def test_lost_recipes_are_told(sources, tmp_path):
+def test_lost_recipes_are_reported(sources, tmp_path):
     composite(options(sources), tmp_path / "out")
     (tmp_path / "out" / "recipes.jsonl").unlink()
     fault = fault_of(composite, options(sources), tmp_path / "out")

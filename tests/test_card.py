@@ -150,7 +150,7 @@ def test_a_licence_of_no_source_is_refused_with_the_names_of_all(folders, tmp_pa
 
 
 @pytest.mark.parametrize("text", ["inimg", "=mine", "inimg= "])
-def test_a_licence_is_told_with_its_source(text):
+def test_a_licence_is_reported_with_its_source(text):
     assert "NAME=TEXT" in fault_of(CompositeOptions.checked, license=(text,)).expected
 
 
@@ -163,7 +163,7 @@ def test_a_card_in_other_words_is_kept(folders, tmp_path, caplog, words):
     (out / "README.md").write_text(words)
     with caplog.at_level(logging.WARNING):
         assert _made(folders, out, license={"inimg": "mine"})[1] == words
-    assert "README.md was written or changed by somebody else and is kept" in caplog.text
+    assert "README.md was written or changed by hand and is kept" in caplog.text
     (out / "README.md").unlink()
     assert _cells(_made(folders, out)[1], "inimg")[3] == "mine"
 
@@ -193,7 +193,7 @@ def test_a_record_from_before_there_were_cards_gets_one(folders, tmp_path):
 # COCO's own words.
 
 
-def test_the_licences_of_real_backgrounds_are_told_by_their_annotations(realdata, folders, tmp_path):
+def test_the_licences_of_real_backgrounds_are_reported_by_their_annotations(realdata, folders, tmp_path):
     root = realdata / "coco_mini"
     del folders["bgdir"]
     manifest, text = _made(folders, tmp_path / "out", cocoroot=(root,))
@@ -225,7 +225,7 @@ ANNOTATIONS = [
 
 
 @pytest.mark.parametrize(("annotations", "counts"), ANNOTATIONS)
-def test_licences_are_told_as_far_as_annotations_go(tmp_path, annotations, counts):
+def test_licences_are_reported_as_far_as_annotations_go(tmp_path, annotations, counts):
     (tmp_path / "annotations").mkdir()
     path = tmp_path / "annotations" / "instances_x.json"
     path.write_text(json.dumps(annotations))

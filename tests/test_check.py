@@ -105,7 +105,7 @@ def test_nothing_is_found_in_a_good_set_of_another_kind(large, tmp_path, more):
     assert found(built(large, tmp_path / "set", **more), deep=5) == []
 
 
-def test_nothing_is_found_in_a_good_set_of_others_and_what_it_lacks_is_told(theirs):
+def test_nothing_is_found_in_a_good_set_of_others_and_what_it_lacks_is_reported(theirs):
     verdict = check_dataset(theirs.root, deep=3)
     assert verdict.findings == () and verdict.counts["foregrounds"] == 4
     assert [each.kind for each in verdict.unchecked] == ["leak", "leak", "rerender"]
@@ -482,7 +482,7 @@ def test_a_copy_that_is_smaller_and_mirrored_is_found_in_the_other_split(theirs)
     assert check_dataset(theirs.root).findings[0].other == f"{composites(theirs)[0].partition('_')[0]}.png"
 
 
-def test_the_fault_of_an_alpha_is_told_once_for_all_its_samples(ours):
+def test_the_fault_of_an_alpha_is_reported_once_for_all_its_samples(ours):
     for recipe in recipes(ours):
         if recipe.foreground == "p2":
             alpha = matte(2, SIZE)
@@ -520,7 +520,7 @@ def test_a_change_within_rounding_is_a_warning_where_versions_changed_and_else_w
     assert "numpy 1.0, now " in findings[0].found
 
 
-def test_a_source_that_is_gone_is_no_fault_of_the_set_and_is_told(large, ours):
+def test_a_source_that_is_gone_is_no_fault_of_the_set_and_is_reported(large, ours):
     (large / "alphas" / "p1.png").unlink()
     verdict = check_dataset(ours.root, deep=100)
     assert verdict.findings == ()
@@ -550,7 +550,7 @@ def test_nothing_is_found_in_good_folders(large):
     assert verdict.findings == () and verdict.counts == {"foregrounds": 4}
 
 
-def test_a_file_without_partner_is_told(large):
+def test_a_file_without_partner_is_reported(large):
     (large / "alphas" / "p2.png").unlink()
     assert pairs(large) == [("unpaired", "inimg/p2.png", False)]
 
@@ -561,20 +561,20 @@ def test_a_pair_of_another_shape_is_wrong_and_one_of_another_scale_can_be_resolv
     assert pairs(large) == [("size", "inalp/p1.png", True), ("size", "inalp/p2.png", False)]
 
 
-def test_folders_that_are_swapped_are_told_for_each_pair(large):
+def test_folders_that_are_swapped_are_reported_for_each_pair(large):
     verdict = check_pairs(large / "alphas", large / "photos")
     assert [(f.kind, f.what) for f in verdict.findings] == [
         ("swapped", f"inalp/p{number}.png") for number in range(4)
     ]
 
 
-def test_a_broken_file_of_a_pair_is_told_and_the_others_are_checked(large):
+def test_a_broken_file_of_a_pair_is_reported_and_the_others_are_checked(large):
     (large / "photos" / "p0.png").write_bytes(b"no picture")
     images.write_png(large / "alphas" / "p3.png", 255 - matte(3, SIZE))
     assert pairs(large) == [("unreadable", "inimg/p0.png", True), ("inverted", "inalp/p3.png", True)]
 
 
-def test_an_alpha_from_a_jpeg_is_told(large):
+def test_an_alpha_from_a_jpeg_is_reported(large):
     (large / "alphas" / "p0.png").unlink()
     images.write_jpeg(large / "alphas" / "p0.jpg", np.repeat(matte(0, SIZE)[..., None], 3, axis=2))
     assert pairs(large) == [("noise", "inalp/p0.jpg", False)]
@@ -660,7 +660,7 @@ def test_the_command_checks_folders(large):
     assert json.loads(result.stdout)["counts"] == {"foregrounds": 4}
 
 
-def test_a_name_that_is_no_utf8_is_told_and_printed(theirs):
+def test_a_name_that_is_no_utf8_is_reported_and_printed(theirs):
     raw = theirs.names_of("val").read_bytes()
     theirs.names_of("val").write_bytes(raw + b"caf\xe9.png\n")
     assert [(kind, grave) for kind, _, grave in found(theirs)] == [("missing", True)] * 3
@@ -668,7 +668,7 @@ def test_a_name_that_is_no_utf8_is_told_and_printed(theirs):
     assert any("caf\\udce9.png" in line for line in to_lines(check_dataset(theirs.root)))
 
 
-def test_names_that_no_file_can_have_are_told(theirs):
+def test_names_that_no_file_can_have_are_reported(theirs):
     relist(theirs, "val", [*read_names(theirs.root, "val"), "n" * 300 + ".png", "nul\0.png"])
     assert {kind for kind, *_ in found(theirs)} == {"unreadable", "list"}
 
@@ -692,7 +692,7 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "arguments", [[], ["set", "--inimg", "photos"], ["--inimg", "photos", "--deep", "3"], ["--inalp", "a"]]
 )
-def test_what_to_check_must_be_said_once(arguments):
+def test_what_to_check_must_be_given_once(arguments):
     with pytest.raises(ShmDataError, match=r"expected a data set"):
         CliRunner().invoke(data, ["check", *arguments], catch_exceptions=False)
 

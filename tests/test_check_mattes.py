@@ -168,7 +168,7 @@ def test_a_pixel_here_and_there_may_be_drawn_by_another_version():
     assert [finding.grave for finding in trimap_faults("", trimap, alpha, rule)] == [False]
 
 
-def test_a_trimap_of_another_convention_is_read_and_told(realdata):
+def test_a_trimap_of_another_convention_is_read_and_reported(realdata):
     lemur = realdata / "fg" / "pymatting_lemur"
     stored, alpha = images.read_gray(lemur / "lemur_trimap.png"), images.read_alpha(lemur / "lemur_alpha.png")
     findings = trimap_faults("", stored, alpha)

@@ -265,7 +265,7 @@ def program(*arguments, **options):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", [["--help"], ["composite", "--help"], ["--version"], "trimap"], ids=str)
-def test_an_output_that_takes_no_more_is_told_in_a_sentence(sources, tmp_path, monkeypatch, command, unbuffered):
+def test_an_output_that_takes_no_more_is_explained(sources, tmp_path, monkeypatch, command, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     if command == "trimap":
         command = ["trimap", "--inalp", sources / "alphas", "--savedir", tmp_path / "trimaps"]
@@ -399,7 +399,7 @@ def test_the_program_keeps_opencv_to_one_thread(tmp_path):
     assert out.splitlines()[-1] == "1", out + error
 
 
-def test_a_limit_of_threads_is_told_in_a_sentence(sources, tmp_path):
+def test_a_limit_of_threads_is_explained_in_one_sentence(sources, tmp_path):
     """As under `ulimit -u`, which does not hold for root: no more than twenty threads at a time."""
     hook = """
 import threading
@@ -449,7 +449,7 @@ if __name__ == "__main__":
     assert (result.returncode, result.stderr) == (130, f"{MESSAGE}\n")
 
 
-def test_a_program_told_to_ignore_ctrl_c_ignores_it(sources, tmp_path, monkeypatch):
+def test_a_program_started_to_ignore_ctrl_c_ignores_it(sources, tmp_path, monkeypatch):
     lines = ("import time", "print('importing', flush=True)", "time.sleep(0.5)", "raise SystemExit(7)")
     (tmp_path / "numpy.py").write_text("\n".join(lines))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")

@@ -89,7 +89,7 @@ def command(sources, out, address):
 
 
 def after(count, act):
-    """Acts once so many samples are made."""
+    """Acts once `count` samples are made."""
 
     def progress(items, total, label):
         del total

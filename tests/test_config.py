@@ -74,7 +74,7 @@ def test_a_missing_file_and_a_broken_override_are_named(tmp_path):
     assert (error.value.found, error.value.expected) == ("lr", "key=value")
 
 
-def test_patches_are_the_papers_unless_told():
+def test_patches_are_the_papers_by_default():
     both = {"tnet_checkpoint": "t.pt", "mnet_checkpoint": "m.pt"}
     assert config_of({"mode": "pretrain_mnet", "data_root": "x"}, "x").patches == (320,)
     assert config_of({"mode": "end_to_end", "data_root": "x"} | both, "x").patches == (320, 480, 640)

@@ -332,7 +332,7 @@ def test_a_job_that_may_open_few_files_fails_or_makes_the_same(small, work, more
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENFILE])
 @pytest.mark.parametrize("kind", ["photos", "alphas", "places"])
 @pytest.mark.parametrize("time", [1, 2, 3, 4, 6, 8])
-def test_a_source_that_cannot_be_read_just_now_is_not_left_out_for_good(small_jobs, work, number, kind, time):
+def test_a_source_that_cannot_be_read_just_now_is_not_skipped_for_good(small_jobs, work, number, kind, time):
     """The machine is at fault, not the file: a plan without it would never be mended."""
     job, truth = small_jobs["composite"]
     folder = next(path for path in job.arguments if isinstance(path, Path) and path.name == kind)

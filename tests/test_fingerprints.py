@@ -24,7 +24,7 @@ def test_a_copy_with_another_time_is_what_it_was(tmp_path):
     assert changed(then, tmp_path / "b") is None
 
 
-def test_another_size_and_other_content_are_told(tmp_path):
+def test_another_size_and_other_content_are_reported(tmp_path):
     then = write(tmp_path / "a", b"one", 10**18)
     write(tmp_path / "longer", b"one more", 10**18)
     write(tmp_path / "other", b"two", 2 * 10**18)

@@ -38,7 +38,7 @@ def test_a_pair_is_found_and_inspected(pair_in):
     assert foreground.missing == ()
 
 
-def test_what_has_no_partner_is_told_and_the_rest_goes_on(pair_in):
+def test_what_has_no_partner_is_reported_and_the_rest_goes_on(pair_in):
     _write(pair_in / "photos" / "lonely.png", PHOTO)
     _write(pair_in / "alphas" / "widow.png", ALPHA)
     found = _found(pair_in, "photos", "alphas")
@@ -75,7 +75,7 @@ def test_equal_stems_in_two_folders_get_names_of_their_own(tmp_path):
     assert [files.name for files in _found(tmp_path, "photos", "alphas").files] == ["x_1", "x_1_2", "y_1"]
 
 
-def test_a_pubdir_is_told_apart_by_prefix_and_taken_over(tmp_path):
+def test_a_pubdir_is_recognised_by_prefix_and_imported(tmp_path):
     for name in ("a", "b"):
         _write(tmp_path / f"{name}.png", PHOTO)
         _write(tmp_path / f"{name}_matte.png", ALPHA)
@@ -138,7 +138,7 @@ def test_missing_classes_are_found(pair_in):
     assert foreground.missing == ("background", "unknown")
 
 
-def test_a_folder_of_jpegs_with_png_alphas_is_told_apart(tmp_path):
+def test_a_folder_of_jpegs_with_png_alphas_is_recognised(tmp_path):
     for name in ("a", "b"):
         images.write_jpeg(tmp_path / f"{name}.jpg", PHOTO)
         _write(tmp_path / f"{name}.png", ALPHA)

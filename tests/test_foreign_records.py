@@ -1,4 +1,4 @@
-"""Records that somebody else made, with digests that fit: what they hold is refused by name, and nothing crashes."""
+"""Records of other programs, with digests that fit: what they hold is refused by name, and nothing crashes."""
 
 import hashlib
 import json

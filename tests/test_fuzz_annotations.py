@@ -125,7 +125,7 @@ def test_an_annotation_that_is_no_file_leaves_its_photo_unknown(tmp_path, kind):
     assert voc(tmp_path, a=None, b=annotation("dog")) == {"a": UNKNOWN, "b": ""}
 
 
-def test_wherever_an_annotation_is_cut_its_photo_is_left_out(tmp_path):
+def test_wherever_an_annotation_is_cut_its_photo_is_skipped(tmp_path):
     xml = annotation("dog", "person", head=DECLARED.format("UTF-8"))
     cuts = {f"p{length:03}": xml[:length] for length in range(len(xml))}
     assert set(voc(tmp_path, **cuts).values()) == {UNKNOWN}

@@ -1,4 +1,4 @@
-"""Configurations, checkpoints and records may be broken or meant badly: nothing in them is run, all is told."""
+"""Configurations, checkpoints and records may be broken or hostile: none is run, and every fault is reported."""
 
 import io
 import json
@@ -144,7 +144,7 @@ def test_a_configuration_is_read_however_it_is_written(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_broken_configuration_is_told_in_a_sentence(tmp_path, kind):
+def test_a_broken_configuration_is_explained_in_one_sentence(tmp_path, kind):
     path = config(tmp_path, REFUSED[kind])
     assert fault_of(load_config, path, named=path)
     assert not (tmp_path / "mark").exists()
@@ -164,7 +164,7 @@ def test_a_configuration_that_is_no_file_is_named(tmp_path, kind):
     ],
     ids=lambda text: text[:30],
 )
-def test_a_broken_override_is_told_in_a_sentence(tmp_path, override):
+def test_a_broken_override_is_explained_in_one_sentence(tmp_path, override):
     path = config(tmp_path, BASE)
     assert fault_of(load_config, path, [override], named=override.partition("=")[0])
 
@@ -178,7 +178,7 @@ ANYTHING = st.recursive(
 
 @settings(derandomize=True, max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER)
 @given(st.sampled_from(sorted(Config.model_fields)), ANYTHING)
-def test_any_value_of_any_key_is_taken_or_told(tmp_path, key, value):
+def test_any_value_of_any_key_is_accepted_or_refused(tmp_path, key, value):
     path = config(tmp_path, json.dumps({"mode": "pretrain_mnet", "data_root": "d"} | {key: value}))
     if not fault_of(load_config, path, named=path):
         kept = getattr(load_config(path), key)
@@ -187,7 +187,7 @@ def test_any_value_of_any_key_is_taken_or_told(tmp_path, key, value):
 
 @settings(derandomize=True, max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER)
 @given(st.binary(max_size=80) | st.text(alphabet="abm:-[]{},&*!|>'\"#%?\n <\t1.e", max_size=60))
-def test_any_text_is_taken_or_told(tmp_path, content):
+def test_any_text_is_accepted_or_refused(tmp_path, content):
     path = config(tmp_path, content)
     assert fault_of(load_config, path, named=path)
 
@@ -325,7 +325,7 @@ def test_a_whole_checkpoint_is_restored(tmp_path):
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path, kind):
+def test_a_file_that_is_no_checkpoint_is_explained_in_one_sentence(tmp_path, kind):
     path = tmp_path / "x.pt"
     path.write_bytes(STRANGE[kind])
     assert fault_of(restored, path, named=path)
@@ -377,7 +377,7 @@ def test_a_checkpoint_that_is_no_file_is_named(tmp_path, kind):
 
 
 @pytest.mark.parametrize("optimizer", [{"state": 1}, {"state": {0: 1}}, {"other": {}}], ids=str)
-def test_a_run_with_the_state_of_another_optimiser_is_not_gone_on_with(tmp_path, optimizer):
+def test_a_run_with_the_state_of_another_optimiser_is_not_resumed(tmp_path, optimizer):
     small = SMALL.model_copy(update={"savedir": tmp_path, "cuda": False})
     (tmp_path / "last.pt").write_bytes(changed(config=small.model_dump(mode="json"), optimizer=optimizer))
     place = ProcessContext(torch.device("cpu"), 0, 1)

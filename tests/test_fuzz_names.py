@@ -187,7 +187,7 @@ def test_what_is_no_plain_file_stops_no_search_and_hangs_no_reader(tmp_path, odd
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("role", ["photos", "alphas", "places"])
-def test_what_is_no_plain_file_is_left_out_or_named(tmp_path, role, odd):
+def test_what_is_no_plain_file_is_skipped_or_named(tmp_path, role, odd):
     for number in range(2):
         laid(tmp_path, f"p{number}", number)
     nobody_knows(tmp_path)[odd](tmp_path / role / odd)
@@ -209,7 +209,7 @@ def test_a_photo_that_is_no_plain_file_is_named(tmp_path, odd):
     assert not (tmp_path / "out").exists()
 
 
-def test_names_that_are_not_utf_8_are_left_out_of_every_search_and_logged_as_bytes(tmp_path, caplog):
+def test_names_that_are_not_utf_8_are_skipped_by_every_search_and_logged_as_bytes(tmp_path, caplog):
     laid(tmp_path, "a")
     for role in ("photos", "alphas", "places"):
         strange = os.fsdecode(os.fsencode(tmp_path / role) + b"/caf\xe9.png")
@@ -260,7 +260,7 @@ def test_a_folder_that_is_none_is_named(tmp_path, role, kind):
 
 @pytest.fixture
 def restricted():
-    """A folder in which this process has no more rights than anybody: the superuser becomes nobody meanwhile."""
+    """A folder in which this process has an ordinary user's rights: the superuser becomes `nobody` meanwhile."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     laid(folder, "a")

@@ -257,7 +257,7 @@ def test_a_tree_that_fits_two_sets_is_refused_until_one_is_named(tmp_path):
 @pytest.mark.parametrize(
     "folders", ["original mask", "image matte", "val/fg val/alpha", "Train/FG Train/GT", "fg alpha"]
 )
-def test_folders_that_anybody_may_have_are_no_set(tmp_path, folders):
+def test_folders_that_many_people_have_are_no_set(tmp_path, folders):
     bench = Bench(tmp_path)
     image, alpha = folders.split()
     bench.pair(f"{image}/alice.jpg", f"{alpha}/alice.png")
@@ -291,7 +291,7 @@ def test_a_part_of_a_set_will_do(tmp_path):
     assert {files.name for files in found.files} == {name for name, *_, split in pairs if split == "val"}
 
 
-def test_a_folder_without_the_set_says_what_is_wanted(tmp_path):
+def test_a_folder_without_the_set_says_what_is_expected(tmp_path):
     with pytest.raises(ShmDataError) as error:
         scan(CompositeOptions(inimg=tmp_path, layout="aim500"))
     assert "AIM-500" in error.value.found and "original and mask" in error.value.expected
@@ -409,7 +409,7 @@ def test_ones_own_photos_go_with_the_group_that_a_set_has_placed(sources, tmp_pa
     assert sides["z_again.png"] == sides["z.png"] == "val"
 
 
-def test_a_tree_stays_what_it_was_read_as_when_a_set_is_gone_on_with(tmp_path):
+def test_a_tree_stays_what_it_was_read_as_when_a_set_is_resumed(tmp_path):
     """Auto is decided once: neither what comes to lie beside nor an option that says the same changes it."""
     bench = Bench(tmp_path / "set")
     p3m(bench)
@@ -424,7 +424,7 @@ def test_a_tree_stays_what_it_was_read_as_when_a_set_is_gone_on_with(tmp_path):
         _made(tmp_path / "out", pubdir=tmp_path / "set", layout="alphamatting")
 
 
-def test_a_set_made_before_there_were_layouts_is_gone_on_with_as_it_was_read(tmp_path):
+def test_a_set_made_before_there_were_layouts_is_resumed_as_it_was_read(tmp_path):
     """As `prepare --pubdir SET` read it then: by words in names, with a split that was drawn."""
     bench = Bench(tmp_path / "set")
     for name in ("a", "b", "c"):

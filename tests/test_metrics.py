@@ -289,7 +289,7 @@ PLANE = np.zeros((4, 5), np.uint8)
         (PLANE, PLANE, PLANE + 128.0, "trimap: found float64, expected a trimap in uint8"),
     ],
 )
-def test_wrong_arrays_are_told(prediction, truth, trimap, complaint):
+def test_wrong_arrays_are_reported(prediction, truth, trimap, complaint):
     for metric in (*METRICS, scores):
         with pytest.raises(ValueError, match=complaint):
             metric(prediction, truth, trimap)
@@ -303,6 +303,6 @@ def test_wrong_arrays_are_told(prediction, truth, trimap, complaint):
         (PLANE, PLANE / 255, "truth: found float64"),
     ],
 )
-def test_wrong_trimaps_are_told(prediction, truth, complaint):
+def test_wrong_trimaps_are_reported(prediction, truth, complaint):
     with pytest.raises(ValueError, match=complaint):
         class_iou(prediction, truth)

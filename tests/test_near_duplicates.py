@@ -109,7 +109,7 @@ def test_the_bands_find_what_comparing_all_pairs_would():
     assert max(distance for *_, distance in found) <= ALIKE
 
 
-def test_of_several_the_nearest_is_told():
+def test_of_several_the_nearest_is_reported():
     generator = np.random.default_rng(4)
     base = generator.integers(0, 128, (1, 10, 32), dtype=np.uint8)
     near, far = base.copy(), base.copy()

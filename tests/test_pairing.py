@@ -80,7 +80,7 @@ def test_a_name_that_fits_several_files_is_an_error(images, alphas):
         pair(images, alphas, ALPHA_WORDS)
 
 
-def test_what_has_no_partner_is_told():
+def test_what_has_no_partner_is_reported():
     pairs = pair(["a.jpg", "b.jpg"], ["b.png", "c.png"], ALPHA_WORDS)
     assert (pairs.images_left, pairs.others_left) == (("a.jpg",), ("c.png",))
 

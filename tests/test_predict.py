@@ -458,7 +458,7 @@ def test_a_video_with_fewer_frames_than_it_promises_leaves_nothing(tmp_path, mon
     assert os.listdir(tmp_path / "out") == ["predictions.jsonl"]
 
 
-# In a process of its own, whose files may hold so many bytes: writing more fails as on a full disk.
+# In a process of its own, whose files have a size limit: writing more fails as on a full disk.
 PREDICT_WITH_LITTLE_SPACE = """
 import resource, signal, sys
 from pathlib import Path

@@ -167,7 +167,7 @@ def _cut(folder):
     [lambda folder: _drop(folder / "alphas"), lambda folder: _drop(folder / "places"), _unpair, _cut],
     ids=["no alphas", "no places", "no pairs", "a broken photo"],
 )
-def test_faults_are_told_as_composite_tells_them(sources, tmp_path, spoil):
+def test_faults_are_reported_as_composite_reports_them(sources, tmp_path, spoil):
     spoil(sources)
     with pytest.raises(ShmDataError) as of_composite:
         composite(options(sources), tmp_path / "out")

@@ -144,7 +144,7 @@ def test_originals_come_first_and_cutouts_have_none():
     assert all(recipe.index for recipe in planned(PEOPLE, PLACES, originals=False))
 
 
-def test_what_is_taken_over_gets_no_composites():
+def test_what_is_imported_gets_no_composites():
     assert len(planned([foreground("a", imported=True)], [], numbg=5, originals=False)) == 1
 
 

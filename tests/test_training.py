@@ -663,7 +663,7 @@ def test_gradients_are_exchanged_with_the_last_batch_of_a_step_only(several):
     assert _close(alone, {name: (first[name] + second[name]) / 2 for name in first})
 
 
-def test_the_loss_that_is_told_is_the_mean_over_the_processes(several):
+def test_the_loss_that_is_reported_is_the_mean_over_the_processes(several):
     alone, first, second = (found["losses"] for found in several)
     assert first == second == pytest.approx(alone, rel=1e-5)
 

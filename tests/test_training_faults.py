@@ -285,7 +285,7 @@ def started(root, tmp_path, guard, **more):
     )
 
 
-def test_a_script_without_a_main_guard_is_told_so(root, tmp_path):
+def test_a_script_without_a_main_guard_gets_an_explanation(root, tmp_path):
     job = started(root, tmp_path, "if True:", num_workers=1)
     out, err = job.communicate(timeout=120)
     assert out.strip() == "no main guard" and not err, err

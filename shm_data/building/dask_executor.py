@@ -255,7 +255,7 @@ class DaskWorkers:
 
 
 def _require_scheduler(address: str) -> None:
-    """Raise ShmDataError where no scheduler answers: a client would wait for ever, or fail in odd ways."""
+    """Raise ShmDataError where no scheduler answers: a client would wait without end, or fail in odd ways."""
     if re.fullmatch(r"tcp://\S+:\d+", address) is None:
         expected = "the address of a Dask scheduler, such as tcp://10.0.0.1:8786"
         raise ShmDataError("--cluster", found=address, expected=expected)

@@ -20,13 +20,13 @@ from shm_data.errors import ShmDataError
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import perceptual_hashes
 
-# So many samples are one task: enough that the first of a foreground, read again for each, costs little.
+# Samples in one task: enough that the first sample of a foreground, read again for each task, costs little.
 _PART = 32
 
 # Mean levels by which a foreground may differ between its samples where alpha is 255: JPEG of low quality makes 3.
 _SAME = 8
 
-# One row in so many is compared: the foreground of another sample differs in all.
+# Every fourth row is compared: the foreground of another sample differs in all rows.
 _EVERY = 4
 
 

@@ -97,7 +97,7 @@ def write_card(layout: Layout, text: str) -> None:
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=layout.card) from error
     if there and not _is_untouched(there):
-        _log.warning("%s was written or changed by somebody else and is kept", layout.card)
+        _log.warning("%s was written or changed by hand and is kept", layout.card)
     elif there != text:
         write_bytes(layout.card, text.encode(), durable=True)
 

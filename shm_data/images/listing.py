@@ -9,7 +9,7 @@ from pathlib import Path
 from shm_data.errors import ShmDataError, counted
 from shm_data.images.formats import EXTENSIONS, FORMATS, UNREAD_EXTENSIONS
 
-# So many names of files that are not read are shown.
+# Number of skipped files whose names are printed.
 _SHOWN = 5
 
 _log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from shm_data.images import containers
 from shm_data.images.containers import Metadata
 from shm_data.images.formats import FORMATS, plugins
 
-# A picture may have so many pixels: half a GiB of RGB, more than any camera takes at once. A small file can claim far
-# more. Pillow's own limit is global, and it does not say which size it found.
+# The most pixels that a picture may have: half a GiB of RGB, more than any camera takes at once. A small file can
+# claim far more. Pillow's own limit is global, and it does not say which size it found.
 MAX_PIXELS = 2**29 // 3
 
 # Of a page of a TIFF: bits for a smaller version of another page, and for its mask.

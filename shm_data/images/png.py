@@ -22,7 +22,7 @@ _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # gray, RGB, gray + A, RGBA -> channels
 # Deflate has symbols for 256 bytes and the end of a block; further ones, for repetitions, are not used.
 _SYMBOLS = 257
 
-# One row in so many is counted to find the code.
+# Every eighth row is counted to find the code.
 _SAMPLED = 8
 
 # Bits a byte below which the rows hold more repetition than noise: a drawing, or a picture that is mostly flat.

@@ -21,7 +21,7 @@ _SOFTEST_BINARY = 0.1
 # and things the border is foreground in at most 46 %, and always less than the centre.
 _BORDER, _BORDER_OVER_CENTRE = 0.5, 0.05
 
-# A trimap has one level between 0 and 255, in a band of at least so many pixels for each pixel of the contour. Of the
+# A trimap has one level between 0 and 255, in a band of at least `_BAND` pixels for each pixel of the contour. Of the
 # soft pixels of mattes at most 12 % are within 2 levels of one level.
 _ONE_LEVEL, _BAND = 0.9, 2
 

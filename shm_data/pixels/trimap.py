@@ -15,7 +15,7 @@ BACKGROUND, UNKNOWN, FOREGROUND = CLASSES = (0, 128, 255)
 # JPEG and the like leave a few levels of noise where a matte is flat; some networks never reach 255.
 LOSSY_TOLERANCE = 5
 
-# So many levels from 0 or 255 a flat region may lie.
+# The most levels by which a flat region may differ from 0 or 255.
 _NEAR_END = 16
 
 

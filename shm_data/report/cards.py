@@ -173,7 +173,7 @@ def _layers(image: Array | None, alpha: Array | None, trimap: Array | None) -> d
 
 
 def _first_below(encode_at: Callable[[int, int], bytes], most: int) -> bytes:
-    """Return the picture of the first size and quality that has at most so many bytes."""
+    """Return the picture of the first size and quality that fits into `most` bytes."""
     data = b""
     for edge, quality in _STEPS:
         data = encode_at(edge, quality)

@@ -27,7 +27,7 @@ from shm_data.sources.types import Files, Foreground, Pixels, path_of
 # From this EXIF orientation on width and height are exchanged.
 _ON_ITS_SIDE = 5
 
-# So many levels from 0 or 255 a flat region may lie, as for `flat_levels`.
+# The most levels by which a flat region may differ from 0 or 255, as for `flat_levels`.
 _NEAR_END = 16
 
 # A phrase that many foregrounds can share.

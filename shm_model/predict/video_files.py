@@ -38,7 +38,7 @@ _PACKETS = ((0, 188), (4, 192))
 # A video that lacks a larger share of its frames, or of its duration, is refused.
 _MOST_MISSING = 0.05
 
-# Times are regular if so many of their steps are those of the nominal rate.
+# The share of frame intervals that must equal the nominal one for the times to be regular.
 _REGULAR = 0.9
 
 _MICROSECONDS = 1_000_000

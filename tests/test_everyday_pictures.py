@@ -49,7 +49,7 @@ MORE = {"save_all": True, "append_images": [Image.fromarray(255 - PHOTO)], "dura
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_of_an_animated_picture_the_first_frame_is_used_and_a_word_is_said(tmp_path, logged, kind):
+def test_of_an_animated_picture_the_first_frame_is_used_and_that_is_reported(tmp_path, logged, kind):
     options = {"lossless": True} if kind == "WEBP" else {"quality": 90} if kind == "AVIF" else {}
     path, still = tmp_path / "moving", tmp_path / "still"
     path.write_bytes(saved(PHOTO, kind, **MORE, **options))
