@@ -5,6 +5,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.effects import hue_saturation_matrix
+from shm_data.pixels.effects import add_noise, hue_saturation_matrix, recompress
 from shm_data.pixels.trimap import UNKNOWN
 
 Matrix = NDArray[np.float64]
@@ -24,6 +25,25 @@ _MAX_ANGLE = 10.0
 
 # Kernels of trimaps for pretraining M-Net, in px of the crop: wide enough to be wrong, as a T-Net's will be.
 _MAX_KERNEL = 29
+
+# What a degraded crop goes through: scaled down and up again by a factor, noise in levels, JPEG of a quality.
+_FACTORS, _SIGMAS, _QUALITIES = (1.0, 2.0), (2.0, 8.0), (70, 95)
+
+
+class Degradation(NamedTuple):
+    """How a crop is degraded: scaled down `factor` times and up again, noise of `sigma` levels, JPEG of `quality`."""
+
+    factor: float
+    sigma: float
+    seed: int
+    quality: int
+
+
+class Look(NamedTuple):
+    """What happens to the colours and the sharpness of one sample; None changes nothing."""
+
+    colours: Matrix | None
+    degradation: Degradation | None
 
 
 def generator_for(seed: int, epoch: int, index: int) -> Generator:
@@ -91,6 +111,26 @@ def draw_colours(generator: Generator, strength: float) -> Matrix:
     return mixed
 
 
+def draw_degradation(generator: Generator) -> Degradation:
+    """Draw how a crop is degraded, so that one band limit, one noise and one JPEG cover all its layers."""
+    factor, sigma, seed, quality = (generator.random() for _ in range(4))
+    low, high = _QUALITIES
+    return Degradation(
+        _between(factor, _FACTORS), _between(sigma, _SIGMAS), int(seed * 2**32), low + int(quality * (high - low + 1))
+    )
+
+
+def draw_look(generator: Generator, colour: float, *, degrade: bool) -> Look:
+    """Draw the look of a sample: colours of strength `colour`, and whether it is degraded."""
+    colours = draw_colours(generator, colour) if colour else None
+    return Look(colours, draw_degradation(generator) if degrade else None)
+
+
+def add_noise_and_jpeg(image: Array, degradation: Degradation) -> Array:
+    """Return an image (H, W, 3) uint8 with the noise of a degradation, compressed and read again."""
+    return recompress(add_noise(image, (degradation.sigma, degradation.seed)), (degradation.quality,))
+
+
 def recolour(pixels: Array, colours: Matrix) -> Array:
     """Return pixels (H, W, 3) uint8 under a linear map of their colours."""
     return cv2.transform(pixels, colours).astype(np.uint8, copy=False)
@@ -112,6 +152,10 @@ def rotate(pixels: Array, flip: bool, angle: float, *, labels: bool = False, win
     method = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
     rotated = cv2.warpAffine(pixels, matrix, size, flags=method, borderMode=cv2.BORDER_REFLECT_101)
     return (cv2.flip(rotated, 1) if flip else rotated).astype(np.uint8, copy=False)
+
+
+def _between(number: float, ends: tuple[float, float]) -> float:
+    return ends[0] + number * (ends[1] - ends[0])
 
 
 def _square_inside(generator: Generator, size: tuple[int, int], side: int) -> Square:

@@ -98,6 +98,9 @@ class Config(BaseModel):
     least_crop: float = Field(default=0.5, gt=0, le=1)
     # How far hue, saturation and brightness vary; in the paper they do not.
     colour: float = Field(default=0.0, ge=0, le=1)
+    # Whether every crop is scaled down by 1 to 2 and up again, and gets noise of 2 to 8 levels and a JPEG of quality
+    # 70 to 95, so that sharpness, noise and JPEG do not separate a person from a pasted background.
+    degrade: bool = False
     # Whole pictures are scaled down to this long edge for scores and predictions, and before M-Net's squares are cut.
     # By default the scale that the network is trained at.
     longest: _Edge | None = None

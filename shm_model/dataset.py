@@ -16,16 +16,18 @@ from shm_data.building.render import Sample
 from shm_data.errors import ShmDataError
 from shm_data.parallel import tune_worker
 from shm_data.pixels.arrays import Array
+from shm_data.pixels.band_limit import limit_band, limit_band_of_layers
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
 from shm_data.pixels.foreground_colours import separate_colours
 from shm_data.pixels.trimap import CLASSES, TrimapRule, derive_trimap
 from shm_model.augment import (
     Generator,
-    Matrix,
+    Look,
     Square,
-    draw_colours,
+    add_noise_and_jpeg,
     draw_crop,
     draw_kernels,
+    draw_look,
     draw_patch,
     draw_rotation,
     draw_side,
@@ -75,25 +77,25 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
             "pretrain_mnet": self._for_mnet,
             "end_to_end": self._for_both,
         }
-        colours = draw_colours(generator, self.config.colour) if self.config.colour else None
-        return make[self.config.mode](self.source.names[index], generator, scene, colours)
+        look = draw_look(generator, self.config.colour, degrade=self.config.degrade)
+        return make[self.config.mode](self.source.names[index], generator, scene, look)
 
-    def _for_tnet(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> TNetBatch:
+    def _for_tnet(self, name: str, generator: Generator, scene: Sample, look: Look) -> TNetBatch:
         bare = replace(scene, foreground=None, background=None)
-        scene = _rotate(self._crop(generator, bare, colours, self.config.tnet_size), *draw_rotation(generator))
-        return TNetBatch(name, _to_planes(scene.image), labels_of(scene.trimap))
+        scene = _rotate(self._crop(generator, bare, look, self.config.tnet_size), *draw_rotation(generator))
+        return TNetBatch(name, _to_planes(_stored(scene.image, look)), labels_of(scene.trimap))
 
-    def _for_mnet(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> MNetBatch:
+    def _for_mnet(self, name: str, generator: Generator, scene: Sample, look: Look) -> MNetBatch:
         # Squares of the photo scaled to `long_edge`, as M-Net sees it in predictions, but scaled after they are cut.
         scale = max(1.0, max(scene.trimap.shape) / self.config.long_edge)
         square = draw_patch(generator, scene.trimap, round(scale * draw_side(generator, self.config.patches)))
-        scene = _recolour(_cut(scene, square, self.config.mnet_size), colours)
+        scene = _with_look(_cut(scene, square, self.config.mnet_size), look)
         scene = _rotate(scene, *draw_rotation(generator))
         labels = labels_of(derive_trimap(scene.alpha, TrimapRule("euclid", *draw_kernels(generator))))
-        return MNetBatch(name, labels, *_patch(scene))
+        return MNetBatch(name, labels, *_patch(scene, _stored(scene.image, look)))
 
-    def _for_both(self, name: str, generator: Generator, scene: Sample, colours: Matrix | None) -> EndToEndBatch:
-        cut = self._crop(generator, scene, colours, self.config.end_size)
+    def _for_both(self, name: str, generator: Generator, scene: Sample, look: Look) -> EndToEndBatch:
+        cut = self._crop(generator, scene, look, self.config.end_size)
         rotation = draw_rotation(generator)
         whole = _rotate(replace(cut, foreground=None, background=None), *rotation)
         square = draw_patch(generator, whole.trimap, draw_side(generator, self.config.patches))
@@ -105,12 +107,14 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
         ]
         x, y, side = square
         box = torch.tensor((x, y, side, side))
-        colours_of_patch = _patch(replace(patch, foreground=known[0], background=known[1]))
-        return EndToEndBatch(name, _to_planes(whole.image), labels_of(whole.trimap), box, *colours_of_patch)
+        image = _stored(whole.image, look)
+        seen = patch.image if image is whole.image else resize(image[y : y + side, x : x + side], patch.alpha.shape)
+        colours_of_patch = _patch(replace(patch, foreground=known[0], background=known[1]), seen)
+        return EndToEndBatch(name, _to_planes(image), labels_of(whole.trimap), box, *colours_of_patch)
 
-    def _crop(self, generator: Generator, scene: Sample, colours: Matrix | None, size: int) -> Sample:
+    def _crop(self, generator: Generator, scene: Sample, look: Look, size: int) -> Sample:
         square = draw_crop(generator, (scene.image.shape[1], scene.image.shape[0]), self.config.least_crop)
-        return _recolour(_cut(scene, square, size), colours)
+        return _with_look(_cut(scene, square, size), look)
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -204,8 +208,23 @@ def _rotate(scene: Sample, flip: bool, angle: float) -> Sample:
     return _map_colours(replace(scene, alpha=alpha, trimap=trimap), lambda pixels: rotate(pixels, flip, angle))
 
 
-def _recolour(scene: Sample, colours: Matrix | None) -> Sample:
-    return scene if colours is None else _map_colours(scene, lambda pixels: recolour(pixels, colours))
+def _with_look(scene: Sample, look: Look) -> Sample:
+    """Return the scene with its colours changed and at the band limit of its look, before noise and JPEG."""
+    colours, degradation = look
+    if colours is not None:
+        scene = _map_colours(scene, lambda pixels: recolour(pixels, colours))
+    if degradation is None:
+        return scene
+    factor = degradation.factor
+    if scene.foreground is not None and scene.background is not None:
+        layers = limit_band_of_layers(scene.foreground, scene.alpha, scene.background, factor)
+        scene = replace(scene, foreground=layers[0], background=layers[1])
+    return replace(scene, image=limit_band(scene.image, factor), alpha=limit_band(scene.alpha, factor))
+
+
+def _stored(image: Array, look: Look) -> Array:
+    """Return an image as its camera stores it: with noise and JPEG, which no network should predict."""
+    return image if look.degradation is None else add_noise_and_jpeg(image, look.degradation)
 
 
 def _map_colours(scene: Sample, change: Callable[[Array], Array]) -> Sample:
@@ -215,14 +234,14 @@ def _map_colours(scene: Sample, change: Callable[[Array], Array]) -> Sample:
     return replace(scene, image=change(scene.image), foreground=foreground, background=background)
 
 
-def _patch(scene: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return patch, alpha, foreground and background; the colours are estimated where they are not known."""
+def _patch(scene: Sample, image: Array) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the stored image as a patch, alpha, foreground and background; colours not known are estimated."""
     if scene.foreground is None or scene.background is None:
         foreground, background = separate_colours(scene.image, scene.alpha)
     else:
         foreground, background = scene.foreground, scene.background
     alpha = torch.from_numpy(scene.alpha)[None]
-    return _to_planes(scene.image), alpha, _to_planes(foreground), _to_planes(background)
+    return _to_planes(image), alpha, _to_planes(foreground), _to_planes(background)
 
 
 def _to_planes(pixels: Array) -> Tensor:

@@ -1,0 +1,45 @@
+"""Brings pictures to a coarser band limit, as if their camera had fewer pixels, at their own size. Pure."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shm_data.pixels.arrays import Array
+
+Floats = NDArray[np.float32]
+
+
+def limit_band(pixels: Array, factor: float) -> Array:
+    """Return pixels (H, W) or (H, W, 3) uint8, scaled down `factor` times and up to their size again.
+
+    Applied to image and alpha alike, alpha stays what the foreground covers of each pixel.
+    """
+    return pixels if factor == 1 else _bytes(_limit(pixels.astype(np.float32), factor))
+
+
+def limit_band_of_layers(foreground: Array, alpha: Array, background: Array, factor: float) -> tuple[Array, Array]:
+    """Return F and B (H, W, 3) uint8 that the band-limited image mixes by the band-limited alpha, (H, W) uint8.
+
+    The band limit L is linear: L(I) = L(alpha F) + L((1 - alpha) B). So L(I) = L(alpha) F' + (1 - L(alpha)) B' with
+    F' = L(alpha F) / L(alpha), and B' likewise. Where a layer has no share, its colours are only band-limited.
+    """
+    share = alpha.astype(np.float32) / np.float32(255)
+    return _limit_weighted(foreground, share, factor), _limit_weighted(background, np.float32(1) - share, factor)
+
+
+def _limit_weighted(colours: Array, share: Floats, factor: float) -> Array:
+    summed, total = _limit(colours * share[..., None], factor), _limit(share, factor)[..., None]
+    shown = total > 1 / 510  # else the layer's share rounds to 0
+    straight = np.divide(summed, total, out=summed.copy(), where=shown)
+    return np.where(shown, _bytes(straight), limit_band(colours, factor))
+
+
+def _limit(pixels: Floats, factor: float) -> Floats:
+    height, width = pixels.shape[:2]
+    smaller = max(1, round(width / factor)), max(1, round(height / factor))
+    small = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
+
+
+def _bytes(exact: Floats) -> Array:
+    return np.rint(exact).clip(0, 255).astype(np.uint8)
