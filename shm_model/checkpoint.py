@@ -1,7 +1,7 @@
 """Networks from configurations and files. A checkpoint holds plain values and tensors, its configuration inside."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,9 @@ class Checkpoint:
 
     `epoch` epochs are done and `step` batches of the next, `total` batches in all, by `world_size` processes. `data`
     is the digest of the samples. Optimiser and scaler are empty in a file that no run can resume from.
+
+    `network` holds the weights to use. `training` holds those of the optimiser where they differ: all of them beside
+    a moving average. The scores of an `unscored` checkpoint are still due.
     """
 
     config: Config
@@ -37,6 +40,8 @@ class Checkpoint:
     total: int = 0
     world_size: int = 0
     data: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    unscored: bool = False
 
 
 _KINDS = {
@@ -50,10 +55,19 @@ _KINDS = {
     "total": int,
     "world_size": int,
     "data": str,
+    "training": dict,
+    "unscored": bool,
 }
 
 # The fields that older files lack.
-_DEFAULTS = {"step": 0, "total": 0, "world_size": 0, "data": ""}
+_DEFAULTS: dict[str, object] = {
+    "step": 0,
+    "total": 0,
+    "world_size": 0,
+    "data": "",
+    "training": {},
+    "unscored": False,
+}
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -136,7 +150,17 @@ def _pretrained_shm(config: Config, *fields: str) -> SHM:
 
 def restore_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """Return the network of a checkpoint. Raises ShmDataError where its weights do not fit or are not finite."""
-    network = _empty(checkpoint.config)
+    return _fill(_empty(checkpoint.config), checkpoint, path)
+
+
+def restore_training_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
+    """Return the network as the optimiser left it. Raises ShmDataError as `restore_network` does."""
+    return _fill(
+        _empty(checkpoint.config), replace(checkpoint, network=checkpoint.network | checkpoint.training), path
+    )
+
+
+def _fill(network: nn.Module, checkpoint: Checkpoint, path: Path) -> nn.Module:
     kinds = {name: value.is_floating_point() for name, value in network.state_dict().items()}
     other = ShmDataError(path=path, found="weights of another network", expected=checkpoint.config.mode)
     for name, value in checkpoint.network.items():
@@ -171,8 +195,8 @@ def _pretrained(config: Config, key: str, mode: str, *fields: str) -> nn.Module:
     if checkpoint.config.mode != mode:
         found = f"a checkpoint of {checkpoint.config.mode}"
         raise ShmDataError(f"{key} {path}", found=found, expected=f"one of {mode}")
-    for field in fields:
-        there, here = getattr(checkpoint.config, field), getattr(config, field)
+    for name in fields:
+        there, here = getattr(checkpoint.config, name), getattr(config, name)
         if there != here:
-            raise ShmDataError(f"{key} {path}", found=f"{field} {there}", expected=f"{here} as in the configuration")
+            raise ShmDataError(f"{key} {path}", found=f"{name} {there}", expected=f"{here} as in the configuration")
     return restore_network(checkpoint, path)

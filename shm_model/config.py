@@ -118,6 +118,9 @@ class Config(BaseModel):
     decay_matrices_only: bool = False
     # The learning rate of T-Net's backbone and M-Net's encoder, as a share of `lr`.
     pretrained_lr: float = Field(default=1.0, gt=0, le=1)
+    # The weights' moving average keeps this share of itself in each optimiser step, such as 0.999; it is what is
+    # scored, saved and exported. 0: no average.
+    ema: float = Field(default=0.0, ge=0, lt=1)
     # Whether batch norm keeps the means and deviations that it starts with.
     freeze_bn: bool = False
     schedule: Literal["constant", "cosine"] = "constant"

@@ -19,7 +19,7 @@ from torch.utils.tensorboard import summary
 from shm_data.errors import WriteError
 from shm_data.files import make_folders, write_bytes
 
-NAME = "log.jsonl"
+NAME, BOARD = "log.jsonl", "tensorboard"
 
 _scalar: Callable[..., Summary] = summary.scalar
 _image: Callable[..., Summary] = summary.image
@@ -28,16 +28,17 @@ _image: Callable[..., Summary] = summary.image
 class Log:
     """The log of a run that starts, or resumes, at step `first`: lines of later steps, done again, are replaced.
 
-    Raises WriteError where the file system refuses.
+    So are the scores after the step before, if the run is still `unscored`. Raises WriteError where the file system
+    refuses.
     """
 
-    def __init__(self, savedir: Path, first: int) -> None:
+    def __init__(self, savedir: Path, first: int, *, unscored: bool = False) -> None:
         make_folders(savedir)
         self._path = savedir / NAME
         with _write_errors(self._path):
-            kept = [line for line in _lines(self._path) if _step(line) < first]
+            kept = [line for line in _lines(self._path) if _step(line) < first - (unscored and _is_score(line))]
         write_bytes(self._path, b"".join(kept))
-        self._board = _EventFile(savedir / "tensorboard", first)
+        self._board = _EventFile(savedir / BOARD, first)
         with _write_errors(self._path):
             self._file = self._path.open("a", encoding="utf-8")
 
@@ -108,6 +109,10 @@ def _lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _is_score(line: bytes) -> bool:
+    return b'"epochs_done"' in line
 
 
 def _step(line: bytes) -> float:

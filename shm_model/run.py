@@ -1,5 +1,7 @@
 """The state of a training run: how it starts, resumes, and is saved."""
 
+import copy
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -10,11 +12,13 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, WriteError
+from shm_data.files import make_folders
 from shm_model import checkpoint
 from shm_model.checkpoint import Checkpoint, new_network
 from shm_model.config import Config
 from shm_model.distributed import ProcessContext
+from shm_model.log import BOARD, NAME
 from shm_model.mnet import MNet
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
@@ -30,8 +34,9 @@ _FIXED_IN_EPOCH = ("batch_size", "accumulate")
 class Run:
     """A run and its progress: `epoch` epochs are done and `step` batches of the next, `total` batches in all.
 
-    `forward` is the network as training calls it, `data` the digest of the samples, `best` the least SAD of val, and
-    `names` are the samples whose gradients are accumulated.
+    `forward` is the network as training calls it, `average` the moving average of its weights if there is one. `data`
+    is the digest of the samples, `best` the least SAD of val. An `unscored` run has its scores, and the files of the
+    epoch, still due. `names` are the samples whose gradients are accumulated.
     """
 
     config: Config
@@ -45,7 +50,14 @@ class Run:
     best: float = math.inf
     step: int = 0
     total: int = 0
+    unscored: bool = False
+    average: nn.Module | None = None
     names: list[str] = field(default_factory=list)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to score, show and save: the moving average if there is one."""
+        return self.network if self.average is None else self.average
 
 
 def start_run(config: Config, context: ProcessContext, data: str = "") -> Run:
@@ -60,7 +72,9 @@ def start_run(config: Config, context: ProcessContext, data: str = "") -> Run:
         return run
     resumed = checkpoint.load(last)
     _require_same_run(resumed, config, context, data, last)
-    run = new_run(checkpoint.restore_network(resumed, last), config, context)
+    run = new_run(checkpoint.restore_training_network(resumed, last), config, context)
+    if run.average is not None:
+        run.average.load_state_dict(checkpoint.restore_network(resumed, last).state_dict())
     # The optimiser's state is the checkpoint's, its options are those of the configuration.
     groups = run.optimizer.state_dict()["param_groups"]
     try:
@@ -71,6 +85,7 @@ def start_run(config: Config, context: ProcessContext, data: str = "") -> Run:
         raise ShmDataError(path=last, found="the state of another optimiser", expected="resume=false") from error
     run.data = data
     run.epoch, run.best, run.step, run.total = resumed.epoch, resumed.best, resumed.step, resumed.total
+    run.unscored = resumed.unscored
     return run
 
 
@@ -87,7 +102,25 @@ def new_run(network: nn.Module, config: Config, context: ProcessContext) -> Run:
         parameter_groups(network, config), config.lr, weight_decay=config.weight_decay, fused=fused
     )
     scaler = torch.amp.GradScaler(context.device.type, enabled=config.precision == "fp16")
-    return Run(config, context, network, _training_form(network, config, context), optimizer, scaler)
+    average = copy.deepcopy(network).eval().requires_grad_(False) if config.ema else None
+    forward = _training_form(network, config, context)
+    return Run(config, context, network, forward, optimizer, scaler, average=average)
+
+
+@torch.no_grad()
+def update_average(run: Run) -> None:
+    """Move the moving average towards the weights, and batch norm's statistics: mean = ema mean + (1 - ema) weight.
+
+    In the first n steps the share of the mean is (1 + n) / (10 + n) where that is less, as in TensorFlow.
+    """
+    if run.average is None:
+        return
+    steps = run.total // run.config.accumulate
+    share = min(run.config.ema, (1 + steps) / (10 + steps))
+    pairs = zip(run.average.state_dict().values(), run.network.state_dict().values(), strict=True)
+    floats = [(mean, value) for mean, value in pairs if value.is_floating_point()]
+    means, values = map(list, zip(*floats, strict=True))
+    torch._foreach_lerp_(means, values, 1 - share)
 
 
 def parameter_groups(network: nn.Module, config: Config) -> list[dict[str, object]]:
@@ -124,6 +157,8 @@ def start_lines(run: Run) -> Iterator[str]:
     for name, network in _parts(run.network):
         millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
         yield f"{name}: {millions:.1f} million parameters, {_origin(run, name)}, all of them trained"
+    if config.ema:
+        yield f"A moving average of the weights is scored and saved: ema {config.ema:g}."
     if config.freeze_bn:
         yield "Batch norm keeps the means and deviations that it starts with."
     if config.cuda and device.type == "cpu":
@@ -162,20 +197,45 @@ def _origin(run: Run, name: str) -> str:
 
 
 def save_checkpoint(run: Run, name: str, *, resumable: bool = True) -> None:
-    """Write the run to `savedir`; without the optimiser's state, two thirds of the file, if not `resumable`.
+    """Write the run to `savedir`; without what only training needs, two thirds of the file, if not `resumable`.
 
     Raises ShmDataError where a weight is not finite: what is there already is better.
     """
-    if not checkpoint.is_finite(run.network):
+    networks = [run.network] if run.average is None else [run.network, run.average]
+    if not all(map(checkpoint.is_finite, networks)):
         expected = f"finite ones; {run.config.savedir} keeps the checkpoints from before"
         raise ShmDataError(
             f"the weights after step {run.total}", found="values that are not finite", expected=expected
         )
     optimizer = run.optimizer.state_dict() if resumable else {}
     scaler = run.scaler.state_dict() if resumable else {}
+    training = run.network.state_dict() if resumable and run.average is not None else {}
     progress = run.epoch, run.best, run.step, run.total, run.context.world_size, run.data
-    saved = Checkpoint(run.config, run.network.state_dict(), optimizer, scaler, *progress)
+    saved = Checkpoint(
+        run.config, run.result.state_dict(), optimizer, scaler, *progress, training=training, unscored=run.unscored
+    )
     checkpoint.save(run.config.savedir / name, saved)
+
+
+def set_aside(config: Config) -> Path | None:
+    """Move the files of an earlier run in `savedir` to a folder in it, and return that; None if there are none.
+
+    The checkpoint that a run resumes from goes first: where this is cut short, no run resumes from half the files.
+    Raises WriteError where the file system refuses.
+    """
+    names = [LAST, BEST, NAME, BOARD, *([config.checkpoint_name] if config.checkpoint_name else [])]
+    epochs = sorted(path for path in config.savedir.glob("epoch_*.pt") if _EPOCH.match(path.name))
+    found = [path for path in (*(config.savedir / name for name in names), *epochs) if path.exists()]
+    if not found:
+        return None
+    folder = next(folder for n in itertools.count(1) if not (folder := config.savedir / f"earlier_{n:04}").exists())
+    make_folders(folder)
+    for path in found:
+        try:
+            path.rename(folder / path.name)
+        except OSError as error:
+            raise WriteError(f"cannot be moved to {folder} ({error.strerror or error})", path=path) from error
+    return folder
 
 
 def remove_old_epochs(run: Run) -> None:

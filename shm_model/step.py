@@ -14,7 +14,7 @@ from shm_model import losses
 from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
 from shm_model.distributed import ProcessContext
-from shm_model.run import Run
+from shm_model.run import Run, update_average
 from shm_model.validation import PRECISIONS
 
 # Names of a batch that a message shows.
@@ -48,6 +48,7 @@ def train_step(run: Run, batch: Batch, step: int, per_epoch: int) -> dict[str, f
     values = _checked(run, step, parts, gradient_norm(run) if is_last else None)
     if is_last:
         optimizer_step(run, lr)
+        update_average(run)
     return values | {"lr": lr}
 
 

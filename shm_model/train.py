@@ -22,7 +22,7 @@ from shm_model.evaluate import draw_panels
 from shm_model.faults import machine_faults, read_batches, refuse_unguarded_script
 from shm_model.log import Log
 from shm_model.predict import Predictor
-from shm_model.run import BEST, LAST, Run, remove_old_epochs, save_checkpoint, start_lines, start_run
+from shm_model.run import BEST, LAST, Run, remove_old_epochs, save_checkpoint, set_aside, start_lines, start_run
 from shm_model.samples import Source, digest_of, source_of
 from shm_model.step import train_step
 from shm_model.validation import validation_sad
@@ -115,7 +115,9 @@ def train(config: Config, progress: Progress = quiet, report: Report = silent) -
         begun, position = run.epoch, {"epoch": run.epoch, "step": run.step}
         batches = EpochBatches(len(dataset), config, context.rank, context.world_size, **position)
         run.total = run.total or batches.first
-        if len(batches):
+        if context.is_main and not config.resume and (folder := set_aside(config)):
+            report(f"resume: false: the files of the run before are kept in {folder}.")
+        if len(batches) or run.unscored:
             for line in start_lines(run):
                 report(line)
             fit(run, data_loader(dataset, batches), batches, val, progress, report)
@@ -141,7 +143,7 @@ def fit(  # noqa: PLR0917
         deterministic=torch.backends.cudnn.deterministic,
         allow_tf32=torch.backends.cudnn.allow_tf32,
     )
-    log_context = closing(Log(config.savedir, run.total)) if context.is_main else nullcontext()
+    log_context = closing(Log(config.savedir, run.total, unscored=run.unscored)) if context.is_main else nullcontext()
     with log_context as log, fixed_sizes:
         for _ in progress(train_epochs(run, read_batches(feed), batches, val, log, report), images, label):
             pass
@@ -158,6 +160,9 @@ def train_epochs(  # noqa: PLR0917
     """Train step by step, and yield once for every image that went through the network."""
     config, per_epoch, meter = run.config, batches.per_epoch, Meter()
     images = batches.size * run.context.world_size
+    if run.unscored and (run.step == 0 or not len(batches)):
+        report(f"{_position(run)}: resumed{finish_epoch(run, val, log, is_end=not len(batches))}")
+    run.unscored = False
     for number, batch in zip(range(batches.first, batches.last), meter.timed(feed), strict=False):
         if isinstance(batch, ShmDataError):
             raise batch
@@ -185,21 +190,28 @@ def train_epochs(  # noqa: PLR0917
 def finish_epoch(run: Run, val: Source | None, log: Log | None, *, is_end: bool = False) -> str:
     """Score val if it is due, by all processes; the main one writes scores, pictures and due checkpoints.
 
-    Returns the scores for the user's line. At the end of the run all of val is scored, too.
+    The run is saved before, so that a crash while scoring costs no training. Returns the scores for the user's line.
+    At the end of the run all of val is scored, too.
     """
     config, scores, better = run.config, {}, False
-    if val and config.eval and (is_end or run.epoch % config.eval_period == 0):
-        broadcast_buffers(run.network, run.context)
-        scores["sad"] = validation_sad(run.network, val, config, run.context, config.eval_samples)
+    is_shown = val is not None and (is_end or run.epoch % config.sample_period == 0)
+    is_scored = val is not None and config.eval and (is_end or run.epoch % config.eval_period == 0)
+    if log and not run.unscored and (is_scored or is_shown):
+        run.unscored = True
+        save_checkpoint(run, LAST)
+    if val and is_scored:
+        broadcast_buffers(run.result, run.context)
+        scores["sad"] = validation_sad(run.result, val, config, run.context, config.eval_samples)
         better = scores["sad"] < run.best
         run.best = min(run.best, scores["sad"])
         if is_end and len(draw_samples(config.seed, len(val.names), config.eval_samples)) < len(val.names):
-            scores["sad_of_all"] = validation_sad(run.network, val, config, run.context)
+            scores["sad_of_all"] = validation_sad(run.result, val, config, run.context)
+    run.unscored = False
     if log:
         if scores:
             log.score(run.total - 1, run.epoch, scores)
-        if val and (is_end or run.epoch % config.sample_period == 0):
-            predictor = Predictor(run.network, run.context.device, config.long_edge)
+        if val and is_shown:
+            predictor = Predictor(run.result, run.context.device, config.long_edge)
             pictures = draw_panels(predictor, val, range(min(_PICTURED, len(val.names))))
             log.picture(run.total - 1, "val: image, trimap, alpha, truth", pictures)
         _save_due(run, better, is_end)

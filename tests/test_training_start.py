@@ -326,3 +326,88 @@ def test_leftovers_of_killed_writes_are_cleared(root, tmp_path):
 def test_a_checkpoint_may_not_take_the_name_of_another_file(name):
     with pytest.raises(ShmDataError):
         config_of({"mode": "pretrain_tnet", "data_root": "x", "checkpoint_name": name}, "x")
+
+
+# A crash while val is scored, and runs that start anew.
+
+
+def stopped_in(function, given, monkeypatch):
+    """Stop a run in the second call of a function of the trainer, as Ctrl-C does."""
+    before, calls = getattr(training, function), []
+
+    def stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return before(*args, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(training, function, stop)
+        train(given)
+
+
+def scores_of(savedir):
+    lines = map(json.loads, (savedir / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if "sad" in line]
+
+
+@pytest.mark.parametrize("function", ["validation_sad", "draw_panels", "_save_due"])
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_crash_while_val_is_scored_costs_no_training(root, tmp_path, monkeypatch, function, epochs):
+    """Also of the last epoch, after which nothing is left to train."""
+    more = {"max_epoch": epochs, "eval": True, "sample_period": 1, "checkpoint_period": 1}
+    whole = load(train(config(root, "pretrain_mnet", savedir=tmp_path / "a", **more)).last)
+    given = config(root, "pretrain_mnet", savedir=tmp_path / "b", **more)
+    stopped_in(function, given, monkeypatch)
+    kept = load(tmp_path / "b" / "last.pt")
+    assert (kept.epoch, kept.step, kept.unscored) == (2, 0, True)
+    lines = []
+    outcome = train(given, report=lines.append)
+    assert outcome.begun == 2 and outcome.batches == (epochs - 2) * (len(step_lines(tmp_path / "a")) // epochs)
+    assert (tmp_path / "a" / "log.jsonl").read_text() == (tmp_path / "b" / "log.jsonl").read_text()
+    assert len(scores_of(tmp_path / "b")) == epochs and any("resumed, val SAD" in line for line in lines)
+    after = load(outcome.last)
+    assert (after.best, after.unscored) == (whole.best, False) and same(after.network, whole.network)
+    files = [{path.name for path in (tmp_path / name).glob("*.pt")} for name in "ab"]
+    assert files[0] == files[1] >= {"best.pt", "epoch_0002.pt"}
+
+
+def step_lines(savedir):
+    """The lines of steps."""
+    return [line for line in (savedir / "log.jsonl").read_text().splitlines() if "epochs_done" not in line]
+
+
+def test_a_run_that_scores_nothing_is_saved_once_an_epoch(root, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(training, "save_checkpoint", lambda run, name, **_: saved.append((name, run.unscored)))
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=2))
+    assert saved == [("last.pt", False), ("last.pt", True), ("last.pt", False)]  # pictures at the end
+
+
+def test_a_run_that_starts_anew_keeps_the_files_of_the_one_before(root, tmp_path):
+    given = config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1, eval=True, checkpoint_period=1)
+    train(given)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert {"last.pt", "best.pt", "epoch_0001.pt", "log.jsonl"} == set(before)
+    for number in (1, 2):
+        lines = []
+        train(given.model_copy(update={"resume": False, "seed": number}), report=lines.append)
+        folder = tmp_path / f"earlier_{number:04}"
+        assert any(str(folder) in line for line in lines)
+        if number == 1:
+            assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
+        assert (folder / "tensorboard").is_dir() and len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert (
+        load(tmp_path / "last.pt").config.seed == 2 and load(tmp_path / "earlier_0002" / "last.pt").config.seed == 1
+    )
+
+
+def test_a_run_that_does_not_start_moves_nothing(root, tmp_path):
+    train(config(root, "pretrain_mnet", savedir=tmp_path, max_epoch=1))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ShmDataError):
+        train(config(root, "pretrain_mnet", savedir=tmp_path, resume=False, mnet_checkpoint=tmp_path / "absent.pt"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    lines = []
+    train(config(root, "pretrain_mnet", savedir=tmp_path / "new", resume=False, max_epoch=1), report=lines.append)
+    assert not any("earlier" in line for line in lines)
