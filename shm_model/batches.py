@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+# The label of a pixel of which the class is not known: near the edge of a mask.
+IGNORE_LABEL = 255
+
 
 class TNetBatch(NamedTuple):
     """`name` of the sample (of a batch: all names), `image` (3, S, S) RGB, `labels` (S, S) in {0, 1, 2}.
 
-    Labels are the classes of the trimap: background, unknown, foreground.
+    Labels are the classes of the trimap: background, unknown, foreground; or IGNORE_LABEL.
     """
 
     name: Sequence[str]
@@ -23,6 +26,7 @@ class TNetBatch(NamedTuple):
 class MNetBatch(NamedTuple):
     """A square around unknown pixels: `patch` (3, P, P), its `labels` (P, P) and `alpha` (1, P, P).
 
+    `known` (1, P, P) is 0 where alpha is not known, near the edge of a mask, else 255.
     `foreground` and `background` (3, P, P) are the colours that alpha mixes in the patch, estimated if not known.
     """
 
@@ -30,6 +34,7 @@ class MNetBatch(NamedTuple):
     labels: Tensor
     patch: Tensor
     alpha: Tensor
+    known: Tensor
     foreground: Tensor
     background: Tensor
 
@@ -46,6 +51,7 @@ class EndToEndBatch(NamedTuple):
     box: Tensor
     patch: Tensor
     alpha: Tensor
+    known: Tensor
     foreground: Tensor
     background: Tensor
 

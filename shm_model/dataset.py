@@ -19,7 +19,7 @@ from shm_data.pixels.arrays import Array
 from shm_data.pixels.band_limit import limit_band, limit_band_of_layers
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
 from shm_data.pixels.foreground_colours import separate_colours
-from shm_data.pixels.trimap import CLASSES, TrimapRule, derive_trimap
+from shm_data.pixels.trimap import CLASSES, IGNORED, TrimapRule, derive_trimap
 from shm_model.augment import (
     Generator,
     Look,
@@ -35,7 +35,7 @@ from shm_model.augment import (
     recolour,
     rotate,
 )
-from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
+from shm_model.batches import IGNORE_LABEL, Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
 from shm_model.faults import end_with_parent
 from shm_model.samples import Source, source_of
@@ -46,11 +46,11 @@ Key = tuple[int, int]  # epoch, index
 FREED_MEMORY_KEPT = 2**28
 
 _LABELS = np.zeros(256, np.uint8)
-_LABELS[list(CLASSES)] = 0, 1, 2
+_LABELS[[*CLASSES, IGNORED]] = 0, 1, 2, IGNORE_LABEL
 
 
 def labels_of(trimap: Array) -> Tensor:
-    """Return the classes (H, W) uint8 in {0, 1, 2} of a trimap (H, W) uint8 in {0, 128, 255}."""
+    """Return the classes (H, W) uint8 in {0, 1, 2} of a trimap (H, W) uint8 in {0, 128, 255}; IGNORE_LABEL for 64."""
     return torch.from_numpy(cv2.LUT(trimap, _LABELS))
 
 
@@ -234,14 +234,15 @@ def _map_colours(scene: Sample, change: Callable[[Array], Array]) -> Sample:
     return replace(scene, image=change(scene.image), foreground=foreground, background=background)
 
 
-def _patch(scene: Sample, image: Array) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the stored image as a patch, alpha, foreground and background; colours not known are estimated."""
+def _patch(scene: Sample, image: Array) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the stored image as a patch, alpha, known, foreground and background; other colours are estimated."""
     if scene.foreground is None or scene.background is None:
         foreground, background = separate_colours(scene.image, scene.alpha)
     else:
         foreground, background = scene.foreground, scene.background
     alpha = torch.from_numpy(scene.alpha)[None]
-    return _to_planes(image), alpha, _to_planes(foreground), _to_planes(background)
+    known = torch.from_numpy(np.where(scene.trimap == IGNORED, np.uint8(0), np.uint8(255)))[None]
+    return _to_planes(image), alpha, known, _to_planes(foreground), _to_planes(background)
 
 
 def _to_planes(pixels: Array) -> Tensor:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
+from shm_data.pixels.trimap import IGNORED
 from shm_model.metrics import Scores, class_iou
 from shm_model.predict import Predictor
 from shm_model.samples import Source
@@ -36,14 +38,20 @@ class Row:
 
 
 def evaluate(predictor: Predictor, source: Source, progress: Progress = quiet) -> list[Row]:
-    """Score every sample of a split at its own size. Raises ShmDataError for a broken sample."""
+    """Score every sample of a split that has an alpha, at its own size. Raises ShmDataError for a broken sample."""
     count = len(source.names)
-    return list(progress((score_sample(predictor, source, index) for index in range(count)), count, "evaluating"))
+    scored = progress((score_sample(predictor, source, index) for index in range(count)), count, "evaluating")
+    rows = [row for row in scored if row is not None]
+    if not rows:
+        raise ShmDataError("nothing to score", found="masks in place of alphas", expected="samples with an alpha")
+    return rows
 
 
-def score_sample(predictor: Predictor, source: Source, index: int) -> Row:
-    """Score one sample."""
+def score_sample(predictor: Predictor, source: Source, index: int) -> Row | None:
+    """Score one sample; None where it has a mask, of which the soft edges are not known."""
     image, alpha, trimap = source.read(index)
+    if (trimap == IGNORED).any():
+        return None
     prediction = predictor(image, trimap)
     scores = score_regions(prediction.alpha, alpha / 255, trimap, REGIONS)
     return Row(source.names[index], scores["whole"], scores["unknown"], class_iou(prediction.trimap, trimap))

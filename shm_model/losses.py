@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shm_model.batches import IGNORE_LABEL
+
 # Counts as this many correctly predicted pixels: the dice of a class that is absent and not predicted is 1.
 _SMOOTH = 1.0
 
@@ -18,10 +20,13 @@ def trimap_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "dice"] = "c
 
     "ce" is the mean of -log p_label over all pixels; "dice" the mean over the classes c of
     1 - (2 sum p_c g_c + s) / (sum p_c + sum g_c + s), with p the softmax, g the one-hot labels, sums over the batch.
+    Pixels of IGNORE_LABEL count in neither; without others the loss is 0.
     """
+    known = labels != IGNORE_LABEL
     if kind == "ce":
-        return F.cross_entropy(logits.float(), labels)
-    p = logits.float().softmax(1)
+        total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_LABEL, reduction="sum")
+        return total / known.sum().clamp(min=1)
+    p = logits.float().softmax(1) * known[:, None]
     classes = torch.arange(p.shape[1], device=labels.device).reshape(1, -1, 1, 1)
     g = (labels[:, None] == classes).to(p.dtype)
     both, each = (p * g).sum((0, 2, 3)), (p + g).sum((0, 2, 3))

@@ -20,7 +20,7 @@ from shm_data.dataset.shard_format import INDEX, Row, read_index, read_pictures,
 from shm_data.errors import ShmDataError
 from shm_data.images import Encoded, File, read_alpha, read_gray, read_image
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.trimap import CLASSES
+from shm_data.pixels.trimap import CLASSES, IGNORED
 
 Kind = Literal["layout", "shards", "recipes"]
 
@@ -206,8 +206,8 @@ def _whole(what: str, *files: File) -> tuple[Array, Array, Array]:
         if other.shape != image.shape[:2]:
             found = f"{image.shape[1]}x{image.shape[0]} in input and {other.shape[1]}x{other.shape[0]} in {folder}"
             raise ShmDataError(what, found=found, expected="the same size")
-    if not np.isin(trimap, CLASSES).all():
-        raise ShmDataError(str(files[2]), found="other values", expected="only 0, 128 and 255")
+    if not np.isin(trimap, (*CLASSES, IGNORED)).all():
+        raise ShmDataError(str(files[2]), found="other values", expected="only 0, 64, 128 and 255")
     return image, alpha, trimap
 
 

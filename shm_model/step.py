@@ -149,9 +149,9 @@ def stage_loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Te
 
 
 def _prediction_loss(alpha: Tensor, batch: MNetBatch | EndToEndBatch, config: Config) -> Tensor:
-    weight = None
+    weight = batch.known
     if config.unknown_weight != 1:
-        weight = 1 + (config.unknown_weight - 1) * _unknown(batch, config.mnet_size)
+        weight = weight * (1 + (config.unknown_weight - 1) * _unknown(batch, config.mnet_size))
     colours = batch.patch, batch.foreground, batch.background
     return losses.prediction_loss(alpha, batch.alpha, *colours, gamma=config.gamma, weight=weight)
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shm_data.errors import ShmDataError
 from shm_data.pixels.compositing import fit, resize, resize_matte, resize_nearest
+from shm_data.pixels.trimap import IGNORED
 from shm_model.augment import draw_samples
 from shm_model.config import Config
 from shm_model.dataset import labels_of, loader_options
@@ -50,6 +51,11 @@ class ValidationSet(Dataset[Picture | ShmDataError]):
             image, alpha, trimap = self.source.read(self.indices[number])
         except ShmDataError as error:
             return error  # raised where it is used: a worker would bury it in a traceback
+        if (trimap == IGNORED).any():
+            what = f"sample {self.source.names[self.indices[number]]} of val"
+            return ShmDataError(
+                what, found="a mask in place of an alpha", expected="an alpha: scores need soft edges"
+            )
         size = fit((image.shape[1], image.shape[0]), self.long_edge)
         planes = np.ascontiguousarray(resize(image, size).transpose(2, 0, 1))
         labels = labels_of(resize_nearest(trimap, size))

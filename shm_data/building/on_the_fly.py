@@ -166,7 +166,8 @@ class PlannedSamples:
 
     def _has_drawn_trimap(self, recipe: Recipe) -> bool:
         """Return whether every sample of the foreground has a trimap of its own."""
-        return self.manifest.options.trimap == "random" and recipe.trimap is not None
+        drawn = self.manifest.options.trimap == "random"
+        return drawn and recipe.trimap is not None and recipe.trimap.method != "mask"
 
     def _cache_name(self, recipe: Recipe) -> str:
         """Return the name of a file in the cache: a digest of all that decides its contents."""

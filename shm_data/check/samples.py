@@ -19,6 +19,7 @@ from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import perceptual_hashes
+from shm_data.pixels.trimap import IGNORED
 
 # Samples in one task: enough that the first sample of a foreground, read again for each task, costs little.
 _PART = 32
@@ -190,7 +191,9 @@ def _judge(sample: _Sample, before: _Sample | None, model: _Sample | None) -> Ou
     if alpha is None:
         return Outcome(sample.name, tuple(_swapped(sample, findings)))
     fitting = image if image is not None and image.shape[:2] == alpha.shape else None
-    of_alpha = faults_of(sample.name, alpha, fitting) if new_mask else []
+    # A mask in place of an alpha has none of the soft edges that these faults are about.
+    is_alpha = trimap is None or not (trimap == IGNORED).any()
+    of_alpha = faults_of(sample.name, alpha, fitting) if new_mask and is_alpha else []
     rule = None if sample.recipe is None else sample.recipe.trimap
     old_rule = None if before is None or before.recipe is None else before.recipe.trimap
     if trimap is not None and trimap.shape == alpha.shape and (new_mask or new_trimap or rule != old_rule):

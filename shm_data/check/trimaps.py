@@ -9,6 +9,7 @@ from shm_data.pixels.trimap import (
     BACKGROUND,
     CLASSES,
     FOREGROUND,
+    IGNORED,
     LOSSY_TOLERANCE,
     TrimapRule,
     derive_trimap,
@@ -29,11 +30,13 @@ def trimap_faults(what: str, stored: Array, alpha: Array, rule: TrimapRule | Non
     With a rule, the trimap must be what the rule makes of alpha. Without, it is somebody's own and may be narrower
     than the soft edge: that is a warning.
     """
+    if rule is not None and rule.method == "mask":
+        return _derived(what, stored, alpha, rule)
     try:
         trimap = normalise_trimap(stored)
     except ShmDataError:
         return [error("trimap", what, "many gray levels", "0, 128 and 255")]
-    strange = sorted(set(np.flatnonzero(np.bincount(stored.ravel(), minlength=256)).tolist()) - set(CLASSES))
+    strange = sorted(set(np.flatnonzero(np.bincount(stored.ravel(), minlength=256)).tolist()) - {*CLASSES, IGNORED})
     if strange:
         levels = ", ".join(map(str, strange[:5])) + (" ..." if len(strange) > 5 else "")
         return [

@@ -23,6 +23,8 @@ _KINDS = {
     "intri": "trimaps of the photos",
     "pubdir": "a published data set: photos and alphas",
     "trimapdir": "trimaps of the published data set",
+    "maskimg": "photos with masks in place of alphas",
+    "inmask": "masks of the photos",
     "voc": "backgrounds: Pascal VOC",
     "coco": "backgrounds: COCO",
     "bgdir": "backgrounds",
@@ -121,6 +123,8 @@ def _summary(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     counts = manifest.counts
     made = f"{counted(composites, 'composite')} of people over new backgrounds"
     kept = counted(counts.samples - composites, "original photo")
+    masks = sum(foreground.files.has_mask for foreground in manifest.foregrounds)
+    kept += f" ({masks} with a mask in place of an alpha)" * bool(masks)
     parts = [made] * bool(composites) + [kept] * (composites < counts.samples)
     yield from ("", f"# {_title(manifest)}", "")
     yield f"A data set for human matting. It has images with alphas and trimaps: {' and '.join(parts)}."
@@ -136,7 +140,7 @@ def _splits(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     yield from _table(["split", "samples", "composites", "foregrounds", "backgrounds"], rows)
     yield ""
     yield "No foreground and no background is in both splits."
-    if any(foreground.files.split for foreground in manifest.foregrounds):
+    if any(foreground.files.split and not foreground.files.has_mask for foreground in manifest.foregrounds):
         yield "Foregrounds from published data sets stay in the split of their data set."
 
 
@@ -146,6 +150,8 @@ def _files(manifest: Manifest) -> Iterator[str]:
     yield f"input/NAME{extension:7} image, 8-bit RGB{', lossy' * (extension != '.png')}"
     yield "mask/NAME.png     alpha, 8-bit gray: 0 background to 255 foreground"
     yield "trimap/NAME.png   0 background, 128 unknown, 255 foreground"
+    if any(foreground.files.has_mask for foreground in manifest.foregrounds):
+        yield "                  64: not labelled, near the edge of a mask; its mask/NAME.png is that mask"
     yield "train.txt val.txt the names of each split, one a line"
     yield "recipes.jsonl     how each sample was made: every random choice"
     yield "dataset.json      options, versions, sources, skipped files"

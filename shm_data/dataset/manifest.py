@@ -26,7 +26,9 @@ from shm_data.sources.foregrounds import Found
 
 # Options that do not decide the contents of a data set: where sources lie (they may be moved before a set is
 # resumed), how their layout was recognised (what was found decides), and their licences.
-_NOT_DECISIVE = frozenset("inimg inalp intri pubdir trimapdir vocroot cocoroot bgdir layout license".split())
+_NOT_DECISIVE = frozenset(
+    "inimg inalp intri pubdir trimapdir maskimg inmask vocroot cocoroot bgdir layout license".split()
+)
 
 # The number of skipped names that are printed for each reason. The record holds all.
 _NAMED = 5

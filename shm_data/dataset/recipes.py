@@ -127,7 +127,7 @@ def _is_box(crop: Box) -> bool:
 
 def _is_rule(rule: TrimapRule) -> bool:
     widths = rule.erode, rule.dilate, rule.tolerance
-    return rule.method in ("ellipse", "euclid") and _are_numbers(widths, 3, least=0) and min(widths[:2]) > 0
+    return _are_numbers(widths, 3, least=0) and min(widths[:2]) > 0
 
 
 def parse_line(line: bytes, where: str, belongs: Callable[[Recipe], bool] = lambda _: True) -> Recipe:

@@ -1,7 +1,7 @@
 """The only package that opens or writes a picture. Arrays are RGB, uint8, upright; files are whole or absent.
 
-- Roles: `read_image` for photos, `read_background`, `read_alpha`, `read_cutout`, `read_trimap`; `read_gray` and
-  `read_channels` return what a file has. `read_size` reads the header alone
+- Roles: `read_image` for photos, `read_background`, `read_alpha`, `read_cutout`, `read_mask`, `read_trimap`;
+  `read_gray` and `read_channels` return what a file has. `read_size` reads the header alone
 - Files: `find` lists the pictures of a folder; `Encoded` is a file in memory
 - Writing: `write_png`, `write_jpeg`, `encode`
 - Inside: `formats` says what is read, `opening` opens it by Pillow, `containers` and `integrity` look at its bytes
@@ -13,6 +13,7 @@ from shm_data.images.decoding import is_lossy, read_background, read_channels, r
 from shm_data.images.encoding import encode, encode_indexed, write_jpeg, write_png
 from shm_data.images.formats import EXTENSIONS
 from shm_data.images.listing import find, require_folder
+from shm_data.images.masks import read_mask
 from shm_data.images.mattes import (
     HIGHEST_OF_LABELS,
     is_gray,
@@ -41,6 +42,7 @@ __all__ = [
     "read_cutout",
     "read_gray",
     "read_image",
+    "read_mask",
     "read_matte",
     "read_orientation",
     "read_size",

@@ -176,6 +176,24 @@ def read_deep_channels(path: File) -> NDArray[np.uint16] | None:
         return _turn(pixels, _orientation(picture)) if pixels.dtype == np.uint16 else None
 
 
+def read_indices(path: File) -> Array | None:
+    """Return the indices (H, W) uint8 of a picture with a palette of colours, upright; None of any other picture.
+
+    A palette of grays only stores a gray picture, so its indices mean nothing. Raises ShmDataError where the file is
+    broken.
+    """
+    with opened(path, pixels=False) as picture:
+        if picture.image.mode != "P":
+            return None
+    with opened(path) as picture:
+        _check_palette(picture.image)
+        indices = np.asarray(picture.image)
+        palette = np.array(picture.image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        if np.ptp(palette[np.unique(indices)], axis=1).max() == 0:
+            return None
+        return _turn(indices, _orientation(picture))[..., 0]
+
+
 def _by_ourselves(data: bytes) -> Array | None:
     from shm_data.images import png  # noqa: PLC0415  # loads numba
 

@@ -110,6 +110,8 @@ class CompositeOptions(TrimapOptions):
     intri: Path | None = _default("intri")
     pubdir: Path | None = _default("pubdir")
     trimapdir: Path | None = _default("trimapdir")
+    maskimg: Path | None = _default("maskimg")
+    inmask: Path | None = _default("inmask")
     prefix: str | None = _default("prefix")
     resize_alpha: bool = _default("resize_alpha")
     layout: str = _default("layout")

@@ -126,6 +126,13 @@ _SET = (
     Option("inalp", Path, "Folder of their alphas, paired by name.", needs="inimg"),
     Option("intri", Path, "Folder of their trimaps; overrides derived ones.", needs="inimg"),
     Option(
+        "maskimg",
+        Path,
+        "Folder of photos of people with masks in place of alphas; they join train. See docs/your-photos.md.",
+        needs="inmask",
+    ),
+    Option("inmask", Path, "Folder of their masks, paired by name: black and white, or labels.", needs="maskimg"),
+    Option(
         "prefix",
         str,
         "Word before or after the names of the alphas.",

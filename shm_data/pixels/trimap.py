@@ -1,7 +1,7 @@
 """Alpha -> trimap: 0 background, 128 unknown, 255 foreground."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,11 +12,19 @@ from shm_data.pixels.arrays import Array, require_bytes
 
 BACKGROUND, UNKNOWN, FOREGROUND = CLASSES = (0, 128, 255)
 
+# In the trimap of a photo with a mask: near the mask's edge the class of a pixel is not known.
+IGNORED = 64
+
 # JPEG and the like leave a few levels of noise where a matte is flat; some networks never reach 255.
 LOSSY_TOLERANCE = 5
 
 # The most levels by which a flat region may differ from 0 or 255.
 _NEAR_END = 16
+
+# How many times as wide the band around the edge of a mask is as that of an alpha.
+_WIDER = 3
+
+TrimapKernel = Literal["euclid", "ellipse", "mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +33,19 @@ class TrimapRule:
 
     `erode` and `dilate` are widths in px, odd, of the kernels that widen the unknown band into the foreground and
     into the background; a width of 1 widens nothing. Values within `tolerance` of 0 or 255 are not fractional.
-    `ellipse` is OpenCV's elliptic kernel; `euclid` the exact disc of radius width // 2. Raises ShmDataError for other
-    values.
+    `ellipse` is OpenCV's elliptic kernel; `euclid` the exact disc of radius width // 2; `mask` the same disc, for a
+    mask in place of an alpha: the band is not labelled. Raises ShmDataError for other values.
     """
 
-    method: Literal["ellipse", "euclid"]
+    method: TrimapKernel
     erode: int
     dilate: int
     tolerance: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in ("ellipse", "euclid"):
-            raise ShmDataError("method of a trimap rule", found=repr(self.method), expected="'euclid' or 'ellipse'")
+        if self.method not in get_args(TrimapKernel):
+            expected = " or ".join(map(repr, get_args(TrimapKernel)))
+            raise ShmDataError("method of a trimap rule", found=repr(self.method), expected=expected)
         for name, width in (("erode", self.erode), ("dilate", self.dilate)):
             if not isinstance(width, int) or width < 1 or width % 2 == 0:
                 raise ShmDataError(f"{name} of a trimap rule", found=repr(width), expected="an odd number of pixels")
@@ -45,14 +54,14 @@ class TrimapRule:
 
 
 def derive_trimap(alpha: Array, rule: TrimapRule) -> Array:
-    """Return the trimap (H, W) uint8 in {0, 128, 255} of an alpha (H, W) uint8.
+    """Return the trimap (H, W) uint8 in {0, 128, 255} of an alpha (H, W) uint8; of a mask in {0, 64, 255}.
 
     Foreground is the erosion of alpha == 255 and background the erosion of alpha == 0 (up to the tolerance), so every
     fractional pixel is unknown. The border of the picture erodes nothing. Raises ShmDataError for another array.
     """
     require_bytes("alpha", alpha, None, None)
-    shrink = _shrink_euclid if rule.method == "euclid" else _shrink_ellipse
-    trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
+    shrink = _shrink_ellipse if rule.method == "ellipse" else _shrink_euclid
+    trimap = np.full(alpha.shape, IGNORED if rule.method == "mask" else UNKNOWN, np.uint8)
     trimap[shrink(alpha >= 255 - rule.tolerance, rule.erode)] = FOREGROUND
     trimap[shrink(alpha <= rule.tolerance, rule.dilate)] = BACKGROUND
     return trimap
@@ -109,6 +118,15 @@ def kernel_width(size: tuple[int, int], requested: int | Literal["auto"]) -> int
     band is the same share of the picture at any resolution.
     """
     return 2 * max(1, round(max(size) / 100)) + 1 if requested == "auto" else requested
+
+
+def mask_rule(size: tuple[int, int], requested: int | Literal["auto"]) -> TrimapRule:
+    """Return the rule for a photo of `size` (width, height) with a mask: a band three times as wide as for an alpha.
+
+    Masks end some pixels beside the edge of a person, and hair begins far from it.
+    """
+    width = 2 * (_WIDER * (kernel_width(size, requested) // 2)) + 1
+    return TrimapRule("mask", width, width)
 
 
 def normalise_trimap(pixels: Array) -> Array:

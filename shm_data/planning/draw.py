@@ -12,7 +12,7 @@ from shm_data.files import safe_stem, unused
 from shm_data.options import CompositeOptions, TrimapOptions
 from shm_data.pixels.augmentations import draw_augmentation, need_partner
 from shm_data.pixels.compositing import Size, cover_box, fit
-from shm_data.pixels.trimap import TrimapRule, kernel_width
+from shm_data.pixels.trimap import TrimapRule, kernel_width, mask_rule
 from shm_data.planning import partners
 from shm_data.planning.resolution import limit_share, limit_size, too_small
 from shm_data.planning.splits import assign_splits, group_of, merge_groups, splits_of_groups
@@ -189,6 +189,8 @@ def _rule(foreground: Foreground, size: Size, options: CompositeOptions, index: 
     """Return the rule for a sample's trimap, None where the foreground has a trimap of its own."""
     if foreground.files.trimap is not None:
         return None
+    if foreground.files.has_mask:
+        return mask_rule(size, options.trimap_size)
     return trimap_rule(foreground.files.name, size, foreground.tolerance, options, index)
 
 

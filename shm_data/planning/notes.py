@@ -39,6 +39,9 @@ def notes(
     yield from _notes_on_sizes(people, splits, pools, options)
     if len(set(splits.values())) == 1 and 0 < options.trainsplit < 1:
         yield f"all foregrounds are in {splits[people[0].files.name]}: the other split has no samples"
+    masks = sum(foreground.files.has_mask for foreground in people)
+    if masks:
+        yield f"{counted(masks, 'photo')} with a mask in place of an alpha: in train only, and without composites"
     if options.group:
         yield _note_on_groups([foreground.files.name for foreground in people], options.group)
     yield from _notes_on_copies(copies)

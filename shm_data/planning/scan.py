@@ -75,7 +75,8 @@ def refuse_inside(option: str, path: Path, options: CompositeOptions) -> None:
 
 def _folders(options: CompositeOptions) -> Iterator[Path]:
     single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir)
-    yield from (folder for folder in single if folder is not None)
+    masks = options.maskimg, options.inmask
+    yield from (folder for folder in (*single, *masks) if folder is not None)
     yield from (*options.vocroot, *options.cocoroot, *options.bgdir)
 
 

@@ -20,10 +20,11 @@ def scan(
     if alpha_root in roots:
         words, literal = _alpha_words(prefix)
         pairs = pair(files_of.images, files_of.alphas, words, literal=literal)
-        _require_some(pairs, roots[image_root], roots[alpha_root], "alpha", prefix)
+        kind = "mask" if alpha_root == "inmask" else "alpha"
+        _require_some(pairs, roots[image_root], roots[alpha_root], kind, prefix)
         alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
-        skipped += _skipped(image_root, pairs.images_left, "image without alpha")
-        skipped += _skipped(alpha_root, pairs.others_left, "alpha without image")
+        skipped += _skipped(image_root, pairs.images_left, f"image without {kind}")
+        skipped += _skipped(alpha_root, pairs.others_left, f"{kind} without image")
     trimaps: dict[str, str] = {}
     if trimap_root in roots:
         # A trimap may be named as the alpha that it was made of.
@@ -32,10 +33,13 @@ def scan(
         trimaps = {image: f"{trimap_root}/{trimap}" for image, trimap in pairs.matched.items()}
         skipped += _skipped(trimap_root, pairs.others_left, "trimap without image")
     else:
-        skipped += _skipped(image_root, files_of.trimaps, f"trimap, but --{trimap_root} is not given")
-    imported = image_root == "pubdir"
+        why = f"trimap, but --{trimap_root} is not given" if trimap_root else "trimap beside masks"
+        skipped += _skipped(image_root, files_of.trimaps, why)
+    imported = image_root != "inimg"
+    # A mask says nothing about soft edges, by which mattes are scored: such photos are not for val.
+    split = "train" if image_root == "maskimg" else None
     files = [
-        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), imported)
+        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), imported, split)
         for image, alpha in alphas.items()
     ]
     return files, skipped

@@ -50,10 +50,13 @@ def inspect(files: Files, roots: Mapping[str, Path], options: CompositeOptions) 
     """
     pixels = read(files, roots, resize_alpha=options.resize_alpha)
     alpha_path = path_of(files.alpha or files.image, roots)
-    tolerance = tolerance_of(pixels.alpha, alpha_path, options.tolerance)
     height, width = pixels.alpha.shape
-    foreground = Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
     hashes = perceptual_hashes(pixels.image, pixels.alpha)
+    if files.has_mask:
+        foreground = Foreground(files, (width, height), 0, ())
+        return Inspection(foreground, hashes, tuple(_oddities_of_mask(files, roots, pixels)))
+    tolerance = tolerance_of(pixels.alpha, alpha_path, options.tolerance)
+    foreground = Foreground(files, (width, height), tolerance, _missing(pixels, tolerance, options))
     return Inspection(foreground, hashes, tuple(_oddities(files, roots, pixels)))
 
 
@@ -95,6 +98,19 @@ def doubtful_turn(image: Path, alpha: Path) -> int:
     return turn if turn < _ON_ITS_SIDE or width == height else 0
 
 
+def _oddities_of_mask(files: Files, roots: Mapping[str, Path], pixels: Pixels) -> Iterator[Oddity]:
+    """Yield what a user should know about the mask of a photo."""
+    if is_inverted(pixels.alpha):
+        yield "inverted masks: a person at the border, background in the centre"
+    if _is_turned(files, roots):
+        yield "photos turned by their EXIF tag, with masks that are not: see whether they fit"
+
+
+def _is_turned(files: Files, roots: Mapping[str, Path]) -> bool:
+    """Return whether EXIF turns a photo, and not its alpha, and their sizes cannot show a fault."""
+    return files.alpha is not None and doubtful_turn(path_of(files.image, roots), path_of(files.alpha, roots)) > 0
+
+
 def _oddities(files: Files, roots: Mapping[str, Path], pixels: Pixels) -> Iterator[Oddity]:
     """Yield what a user should know about the alpha of a foreground."""
     if is_inverted(pixels.alpha):
@@ -103,7 +119,7 @@ def _oddities(files: Files, roots: Mapping[str, Path], pixels: Pixels) -> Iterat
         yield "alphas without soft edges"
     if islands(pixels.alpha):
         yield "alphas with small parts far from the person"
-    if files.alpha is not None and doubtful_turn(path_of(files.image, roots), path_of(files.alpha, roots)):
+    if _is_turned(files, roots):
         yield "photos turned by their EXIF tag, with alphas that are not: see whether they fit"
 
 
@@ -128,9 +144,9 @@ def read(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool = False)
     else:
         image = images.read_image(image_path)
         alpha_path = path_of(files.alpha, roots)
-        alpha = images.read_alpha(alpha_path)
+        alpha = images.read_mask(alpha_path) if files.has_mask else images.read_alpha(alpha_path)
         if _must_resize(image, image_path, alpha, alpha_path, allowed=resize_alpha):
-            alpha = resize_matte(alpha, image.shape[1::-1])
+            alpha = (resize_nearest if files.has_mask else resize_matte)(alpha, image.shape[1::-1])
     if files.trimap is None:
         return Pixels(image, alpha, None)
     return Pixels(image, alpha, _read_trimap(path_of(files.trimap, roots), image, image_path, resize=resize_alpha))

@@ -20,8 +20,9 @@ from shm_data.sources.types import Files, Foreground, path_of
 
 __all__ = ["Found", "inspect", "inspect_all", "layout_notes", "read", "scan", "tolerance_of"]
 
-# The options for folders of images, and those for their alphas and trimaps where no published layout has them.
-_FOLDERS = (("inimg", "inalp", "intri"), ("pubdir", "pubdir", "trimapdir"))
+# The options for folders of images, and those for their alphas or masks and trimaps where no published layout has
+# them.
+_FOLDERS = (("inimg", "inalp", "intri"), ("pubdir", "pubdir", "trimapdir"), ("maskimg", "inmask", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def scan(
     """
     roots = {
         label: folder
-        for label in ("inimg", "inalp", "intri", "pubdir", "trimapdir")
+        for label in ("inimg", "inalp", "intri", "pubdir", "trimapdir", "maskimg", "inmask")
         if (folder := getattr(options, label)) is not None
     }
     published = _layouts(options, roots) if layouts is None or options.layout != "auto" else dict(layouts)
@@ -63,7 +64,7 @@ def scan(
             found += some
             skipped += left
     if not found:
-        raise ShmDataError("no foregrounds", expected="photos by --inimg and their alphas by --inalp, or --pubdir")
+        raise ShmDataError("no foregrounds", expected="--inimg with --inalp, --pubdir, or --maskimg with --inmask")
     distinct, copies = _distinct(found, roots, {files.image for files in recorded})
     return Found(_named(distinct, recorded), roots, (*skipped, *copies), published)
 

@@ -22,6 +22,11 @@ class Files:
     imported: bool = False
     split: str | None = None
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether its alpha is a mask, which says nothing near its edge."""
+        return self.alpha is not None and self.alpha.startswith("inmask/")
+
 
 @dataclass(frozen=True, slots=True)
 class Foreground:
