@@ -16,6 +16,8 @@ COMPANY = {
     "inalp": {"inimg": "x"},
     "intri": {"inimg": "x"},
     "trimapdir": {"pubdir": "x"},
+    "maskimg": {"inmask": "x"},
+    "inmask": {"maskimg": "x"},
     "vocset": {"vocroot": ["x"]},
 }
 COMPANY |= {"vocset": {"vocroot": ["x"]}, "quality": {"format": "jpg"}, "layout": {"inimg": "x"}}
