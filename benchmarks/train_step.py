@@ -124,7 +124,7 @@ def batch_of(config: Config) -> Batch:
     names, size = ["-"] * count, config.tnet_size if config.mode == "pretrain_tnet" else config.end_size
     if config.mode == "pretrain_tnet":
         return TNetBatch(names, pixels(3, size), labels(size))
-    patch = [pixels(channels, patch_size) for channels in (3, 1, 3, 3)]
+    patch = [pixels(channels, patch_size) for channels in (3, 1, 1, 3, 3)]
     if config.mode == "pretrain_mnet":
         return MNetBatch(names, labels(patch_size), *patch)
     box = torch.tensor([[0, 0, size // 2, size // 2]] * count)

@@ -103,8 +103,8 @@ def test_colours_change_alike_in_a_mixture_and_keep_grays_gray():
 
 @pytest.mark.parametrize(("mode", "keys"), [
     ("pretrain_tnet", {"image", "labels"}),
-    ("pretrain_mnet", {"labels", "patch", "alpha", "foreground", "background"}),
-    ("end_to_end", {"image", "labels", "box", "patch", "alpha", "foreground", "background"}),
+    ("pretrain_mnet", {"labels", "patch", "alpha", "known", "foreground", "background"}),
+    ("end_to_end", {"image", "labels", "box", "patch", "alpha", "known", "foreground", "background"}),
 ])  # fmt: skip
 def test_items_are_uint8_and_fit_their_stage(root, mode, keys):
     more = {"tnet_checkpoint": Path("t"), "mnet_checkpoint": Path("m")} if mode == "end_to_end" else {}
@@ -384,7 +384,7 @@ def test_the_unknown_region_may_weigh_more(mode):
     alpha[:, :, :2] = 1
     if mode == "pretrain_mnet":
         labels = labels[:, 2:6, :4]
-    patch = colours, torch.zeros(1, 1, 4, 4), colours, colours
+    patch = colours, torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), colours, colours
     batch = MNetBatch(["x"], labels, *patch)
     if mode == "end_to_end":
         batch = EndToEndBatch(["x"], torch.zeros(1, 3, 8, 8), labels, torch.tensor([[4, 2, 4, 4]]), *patch)

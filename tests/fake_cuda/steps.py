@@ -117,7 +117,7 @@ def batch_of(config):
     names, size = ["-"] * count, config.tnet_size if config.mode == "pretrain_tnet" else config.end_size
     if config.mode == "pretrain_tnet":
         return TNetBatch(names, pixels(3, size), pixels(1, size)[:, 0] % 3)
-    patches = [pixels(channels, patch) for channels in (3, 1, 3, 3)]
+    patches = [pixels(channels, patch) for channels in (3, 1, 1, 3, 3)]
     if config.mode == "pretrain_mnet":
         return MNetBatch(names, pixels(1, patch)[:, 0] % 3, *patches)
     box = torch.tensor([[0, 0, size // 2, size // 2]] * count)
