@@ -13,6 +13,7 @@ from shm_data import __version__
 if TYPE_CHECKING:
     from shm_data.building.executors import Executor, Part
     from shm_data.dataset.manifest import Manifest
+    from shm_data.exports.record import Kind
     from shm_data.options import CompositeOptions
 
 
@@ -146,6 +147,30 @@ def shards(dataset: Path, savedir: Path, maxcount: int, jobs: int) -> None:
 
     click.echo(summary(write_shards(dataset, savedir, maxcount, jobs, show)))
     click.echo(f"The shards are in {savedir}.")
+
+
+@data.command()
+@click.argument("dataset", type=PATH)
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["hf", "birefnet", "fg-alpha-bg", "pairs"]),
+    required=True,
+    help="hf: for data set hubs and the library datasets; birefnet: folders im and gt; fg-alpha-bg: foreground "
+    "colours, alphas and backgrounds; pairs: lists of an image and its alpha a line.",
+)
+@click.option("--savedir", type=PATH, required=True, help="Folder for the export.")
+@jobs
+def export(dataset: Path, kind: "Kind", savedir: Path, jobs: int) -> None:
+    """Export DATASET, a data set or a folder of shards, to the folders that other trainers read.
+
+    Pictures are hard links where possible. To resume a job that was stopped, run the same command again.
+    """
+    from cli.progress import show
+    from shm_data.exports.export import export_dataset, summary
+
+    click.echo(summary(export_dataset(dataset, savedir, kind, jobs, show)))
+    click.echo(f"The export is in {savedir}.")
 
 
 @data.command()

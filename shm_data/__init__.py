@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shm_data.dataset.shards import write_shards as write_shards
     from shm_data.dataset.store import Dataset as Dataset
     from shm_data.errors import ShmDataError as ShmDataError
+    from shm_data.exports.export import export_dataset as export_dataset
     from shm_data.images import read_alpha as read_alpha
     from shm_data.images import read_image as read_image
     from shm_data.images import read_trimap as read_trimap
@@ -61,6 +62,7 @@ _HOMES = {
     "composite": "building.build",
     "derive_trimap": "pixels.trimap",
     "estimate_foreground": "pixels.foreground_colours",
+    "export_dataset": "exports.export",
     "finish_parts": "building.build",
     "kernel_width": "pixels.trimap",
     "make_sample": "building.worker",

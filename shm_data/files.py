@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -125,6 +126,17 @@ def write_twin(path: Path, data: bytes | memoryview, twin: Path) -> bool:
         return True
     write_bytes(path, data)
     return False
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Make `path` a hard link to the file `source`, or a copy where no link is possible: whole or absent.
+
+    Raises WriteError where the file system refuses.
+    """
+    real = source.resolve()  # some systems would link a symbolic link itself
+    if not _link(real, path):
+        with whole_file(path) as target:
+            shutil.copyfile(real, target)
 
 
 def _link(twin: Path, path: Path) -> bool:

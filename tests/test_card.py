@@ -7,13 +7,15 @@ import shlex
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from faults import fault_of
-from small import contents
+from small import contents, matte
 
 from cli.data import data
+from shm_data import images
 from shm_data.building.build import composite, finish_parts
 from shm_data.building.executors import Part, Threads
 from shm_data.check import check_dataset
@@ -22,6 +24,7 @@ from shm_data.dataset.manifest import Manifest
 from shm_data.options import CompositeOptions
 from shm_data.sources import coco
 
+TRIMAP = np.where(matte(0) % 255, 128, matte(0)).astype(np.uint8)
 NASTY = "a|b `c` <script>*d*\n## e [f](javascript:g) \\| $h$ ~i~ & \u202e"
 
 
@@ -244,3 +247,43 @@ def test_the_annotations_after_both_lists_are_not_read(tmp_path):
     )
     (tmp_path / "annotations" / "instances_x.json").write_text(text)
     assert coco.licences(tmp_path, ["x.jpg"]) == {"A": 1}
+
+
+# What hubs read.
+
+
+def test_a_header_names_the_kinds_of_sources(folders, sources, tmp_path):
+    header = _header(_made(folders, tmp_path / "out")[1])
+    assert header["source_datasets"] == ["original"]
+    assert header["annotations_creators"] == ["found", "machine-generated"]
+    (sources / "trimaps").mkdir()
+    for alpha in (sources / "alphas").iterdir():
+        images.write_png(sources / "trimaps" / alpha.name, TRIMAP)
+    with_trimaps = folders | {"intri": sources / "trimaps"}
+    header = _header(_made(with_trimaps, tmp_path / "own")[1])
+    assert header["annotations_creators"] == ["found"]
+
+
+def test_other_sets_are_named_as_what_a_set_extends(realdata, folders, tmp_path):
+    del folders["bgdir"]
+    header = _header(_made(folders, tmp_path / "out", cocoroot=(realdata / "coco_mini",))[1])
+    assert sorted(header["source_datasets"]) == ["extended|other-coco", "original"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "link"),
+    [
+        ("Ours, https://example.org/l?a=1", "Ours", "https://example.org/l?a=1"),
+        ("https://example.org/l", "https://example.org/l", "https://example.org/l"),
+        ("Ours", "Ours", None),
+    ],
+)
+def test_the_address_of_a_licence_is_its_link(folders, tmp_path, given, name, link):
+    header = _header(_made(folders, tmp_path / "out", license=dict.fromkeys(("inimg", "inalp", "bgdir"), given))[1])
+    assert (header["license"], header["license_name"], header.get("license_link")) == ("other", name, link)
+
+
+def test_a_viewer_is_shown_no_split_without_samples(folders, tmp_path):
+    header = _header(_made(folders, tmp_path / "out", trainsplit=1)[1])
+    (config,) = header["configs"]
+    assert [each["split"] for each in config["data_files"]] == ["train"]

@@ -2,15 +2,16 @@
 
 import hashlib
 import html
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shm_data.dataset.citations import citations_of
-from shm_data.dataset.layout import Layout
-from shm_data.dataset.manifest import Manifest
+from shm_data.dataset.hub_header import Packaging, header, title
+from shm_data.dataset.layout import SPLITS
+from shm_data.dataset.manifest import Manifest, bare_label
 from shm_data.dataset.rebuild_command import command
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, counted, one_line
@@ -30,15 +31,20 @@ _KINDS = {
     "bgdir": "backgrounds",
 }
 
-# The names of licences that hubs know.
-_HUB = frozenset(
-    "apache-2.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 "
-    "cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 "
-    "mit".split()
+# A data set as `composite` writes it.
+LAYOUT = Packaging(
+    configs={"default": ("{split}.csv", "input/*", "mask/*", "trimap/*")},
+    tables=[f"{split}.csv" for split in SPLITS],
+    files=(
+        "input/NAME{extension:7} {image}",
+        "mask/NAME.png     alpha, 8-bit gray: 0 background to 255 foreground",
+        "trimap/NAME.png   0 background, 128 unknown, 255 foreground",
+        "train.txt val.txt the names of each split, one a line",
+        "train.csv val.csv the same with the paths of the files, for hubs and the library datasets",
+        "recipes.jsonl     how each sample was made: every random choice",
+        "dataset.json      options, versions, sources, skipped files",
+    ),
 )
-
-_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-_LARGER = "10M<n<100M"
 
 _log = logging.getLogger(__name__)
 
@@ -64,21 +70,45 @@ class Share:
             self.backgrounds.add(recipe.background)
 
 
-def card(manifest: Manifest, shares: Mapping[str, Share]) -> str:
+def shares_of(recipes: Iterable[Recipe]) -> dict[str, Share]:
+    """Return what each split holds."""
+    shares = {split: Share() for split in SPLITS}
+    for recipe in recipes:
+        shares[recipe.split].count(recipe)
+    return shares
+
+
+def card(manifest: Manifest, shares: Mapping[str, Share], packaging: Packaging = LAYOUT) -> str:
     """Return the text of README.md: Markdown below the YAML header that data set hubs read.
 
     It says neither where the sources lie nor when it was made, so that equal sets have equal cards.
     """
-    parts = [
-        *_header(manifest),
-        *_summary(manifest, shares),
-        *_splits(manifest, shares),
-        *_files(manifest),
-        *_sources(manifest),
-        *_skipped(manifest),
-        *_how(manifest),
-        *_citations(manifest),
-    ]
+    counts = {split: getattr(manifest.counts, split) for split in SPLITS}
+    return _marked(
+        [
+            *header(packaging, counts, manifest),
+            *_summary(manifest, shares),
+            *_splits(manifest, shares),
+            *_files(packaging, manifest.options.extension, masks=_masks(manifest) > 0),
+            *_sources(manifest),
+            *_skipped(manifest),
+            *_how(manifest, packaging.command),
+            *_citations(manifest),
+        ]
+    )
+
+
+def bare_card(counts: Mapping[str, int], packaging: Packaging) -> str:
+    """Return the card of a data set that has no record: how it was made is not known."""
+    samples = sum(counts.values())
+    parts = [*header(packaging, counts, None), "", f"# {title(samples)}", ""]
+    parts += ["A data set for human matting. It has images with alphas.", "", "## Splits", ""]
+    parts += _table(["split", "samples"], counts.items())
+    return _marked([*parts, *_files(packaging), *_made_by(packaging.command)])
+
+
+def _marked(parts: Iterable[str]) -> str:
+    """Return the text of a card, with a mark at its end that shows whether somebody changed it."""
     text = "\n".join(parts) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{text}\n<!-- Written by shm-data; sha256 {digest}. Changed by hand, it is kept. -->\n"
@@ -90,32 +120,18 @@ def _is_untouched(text: str) -> bool:
     return mark is not None and hashlib.sha256(text[: mark.start()].encode()).hexdigest() == mark[1]
 
 
-def write_card(layout: Layout, text: str) -> None:
+def write_card(path: Path, text: str) -> None:
     """Write README.md, unless somebody has written or changed it, which is logged. Raises WriteError."""
     try:
-        there = layout.card.read_text(encoding="utf-8", errors="surrogateescape")
+        there = path.read_text(encoding="utf-8", errors="surrogateescape")
     except (FileNotFoundError, IsADirectoryError):  # a folder of this name is reported when the card is written
         there = ""
     except OSError as error:
-        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=layout.card) from error
+        raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
     if there and not _is_untouched(there):
-        _log.warning("%s was written or changed by hand and is kept", layout.card)
+        _log.warning("%s was written or changed by hand and is kept", path)
     elif there != text:
-        write_bytes(layout.card, text.encode(), durable=True)
-
-
-def _header(manifest: Manifest) -> Iterator[str]:
-    """Return the YAML header. Its strings are JSON, which is valid YAML."""
-    samples = manifest.counts.samples
-    size = next((name for bound, name in _SIZES if samples < bound), _LARGER)
-    yield from ("---", f"pretty_name: {_quoted(_title(manifest))}")
-    yield from ("task_categories:", "- image-segmentation", "tags:", "- human-matting", "- image-matting")
-    yield from ("size_categories:", f"- {size}")
-    one = _one_licence(manifest)
-    if one is not None:
-        name = "-".join(one.lower().split())
-        yield from [f"license: {name}"] if name in _HUB else ["license: other", f"license_name: {_quoted(one)}"]
-    yield "---"
+        write_bytes(path, text.encode(), durable=True)
 
 
 def _summary(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
@@ -123,12 +139,17 @@ def _summary(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     counts = manifest.counts
     made = f"{counted(composites, 'composite')} of people over new backgrounds"
     kept = counted(counts.samples - composites, "original photo")
-    masks = sum(foreground.files.has_mask for foreground in manifest.foregrounds)
+    masks = _masks(manifest)
     kept += f" ({masks} with a mask in place of an alpha)" * bool(masks)
     parts = [made] * bool(composites) + [kept] * (composites < counts.samples)
-    yield from ("", f"# {_title(manifest)}", "")
+    yield from ("", f"# {title(manifest.counts.samples)}", "")
     yield f"A data set for human matting. It has images with alphas and trimaps: {' and '.join(parts)}."
     yield f"Made by shm-data {_plain(manifest.versions.get('shm_data', ''))}."
+
+
+def _masks(manifest: Manifest) -> int:
+    """Return the number of photos that have a mask in place of an alpha."""
+    return sum(foreground.files.has_mask for foreground in manifest.foregrounds)
 
 
 def _splits(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
@@ -144,18 +165,12 @@ def _splits(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
         yield "Foregrounds from published data sets stay in the split of their data set."
 
 
-def _files(manifest: Manifest) -> Iterator[str]:
-    extension = manifest.options.extension
-    yield from ("", "## Files", "", "```")
-    yield f"input/NAME{extension:7} image, 8-bit RGB{', lossy' * (extension != '.png')}"
-    yield "mask/NAME.png     alpha, 8-bit gray: 0 background to 255 foreground"
-    yield "trimap/NAME.png   0 background, 128 unknown, 255 foreground"
-    if any(foreground.files.has_mask for foreground in manifest.foregrounds):
-        yield "                  64: not labelled, near the edge of a mask; its mask/NAME.png is that mask"
-    yield "train.txt val.txt the names of each split, one a line"
-    yield "recipes.jsonl     how each sample was made: every random choice"
-    yield "dataset.json      options, versions, sources, skipped files"
-    yield "```"
+def _files(packaging: Packaging, extension: str = ".*", *, masks: bool = False) -> Iterator[str]:
+    image = f"image, 8-bit RGB{', lossy' * (extension not in ('.png', '.*'))}"
+    lines = [line.format(extension=extension, image=image) for line in packaging.files]
+    yield from ("", "## Files", "", "```", *lines, "```")
+    if masks:
+        yield "In trimaps of photos that have a mask in place of an alpha, 64 is not labelled: near the edge of the mask."
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:
@@ -179,29 +194,33 @@ def _skipped(manifest: Manifest) -> Iterator[str]:
         yield from (f"- {_plain(note)}" for note in manifest.notes)
 
 
-def _how(manifest: Manifest) -> Iterator[str]:
+def _how(manifest: Manifest, packed_by: str) -> Iterator[str]:
     yield from ("", "## How it was made", "")
     yield "This command makes the same data set from the same sources. Capitals stand for your folders. Options that"
-    yield "are not shown have their defaults; dataset.json lists all, and recipes.jsonl every random choice."
+    more = "." if packed_by else "; dataset.json lists all, and recipes.jsonl every random choice."
+    yield f"are not shown have their defaults{more}"
     yield ""
-    yield from _fenced(command(manifest, "DATASET", {label: label.upper() for label in manifest.roots}), "sh")
+    lines = [command(manifest, "DATASET", {label: label.upper() for label in manifest.roots})]
+    yield from _fenced("\n".join([*lines, *[packed_by] * bool(packed_by)]), "sh")
     yield ""
     yield from _table(["made with", "version"], [[name, version] for name, version in manifest.versions.items()])
 
 
+def _made_by(packed_by: str) -> Iterator[str]:
+    yield from (
+        "",
+        "## How it was made",
+        "",
+        "By this command, from a data set without a record of how it was made:",
+        "",
+    )
+    yield from _fenced(packed_by, "sh")
+
+
 def _citations(manifest: Manifest) -> Iterator[str]:
-    names = {_bare(label) for label in manifest.used} | set(manifest.layouts.values())
+    names = {bare_label(label) for label in manifest.used} | set(manifest.layouts.values())
     yield from ("", "## Citation", "")
     yield from _fenced("\n\n".join(citations_of(names)), "bibtex")
-
-
-def _title(manifest: Manifest) -> str:
-    return f"Human matting, {counted(manifest.counts.samples, 'sample')}"
-
-
-def _bare(label: str) -> str:
-    """Return the label of a source without its number."""
-    return label.rstrip("0123456789")
 
 
 def _kind(label: str, manifest: Manifest) -> str:
@@ -209,7 +228,7 @@ def _kind(label: str, manifest: Manifest) -> str:
     if label in manifest.layouts:
         return PUBLISHED_SETS[manifest.layouts[label]].title
     cutouts = label == "inimg" and "inalp" not in manifest.roots
-    return "RGBA cut-outs" if cutouts else _KINDS[_bare(label)]
+    return "RGBA cut-outs" if cutouts else _KINDS[bare_label(label)]
 
 
 def _terms(label: str, manifest: Manifest) -> str:
@@ -221,12 +240,6 @@ def _terms(label: str, manifest: Manifest) -> str:
     if not counts:
         return _UNKNOWN
     return "; ".join(f"{_plain(name) if name else _UNKNOWN} ({number})" for name, number in counts.items())
-
-
-def _one_licence(manifest: Manifest) -> str | None:
-    """Return the licence of all used sources, if it is the same for all."""
-    licences = {manifest.options.license.get(label) for label in manifest.used}
-    return licences.pop() if len(licences) == 1 else None
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -245,7 +258,3 @@ def _fenced(text: str, language: str) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Return the text on one line, escaped for Markdown and HTML."""
     return html.escape(re.sub(r"([\\`*_\[\]|~$])", r"\\\1", one_line(text)), quote=False)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(one_line(text), ensure_ascii=False)

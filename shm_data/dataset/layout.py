@@ -62,6 +62,10 @@ class Layout:
         """Return the list file of a split, which has one name a line."""
         return self.root / f"{split}.txt"
 
+    def table_of(self, split: str) -> Path:
+        """Return the table of a split: the paths of the files of each sample, for `datasets` and hubs."""
+        return self.root / f"{split}.csv"
+
     def sample(self, name: str) -> tuple[Path, Path, Path]:
         """Return the paths of image, alpha and trimap of a sample, named by its image. The last two are PNG."""
         png = name if name.endswith(".png") else f"{os.path.splitext(name)[0]}.png"  # noqa: PTH122

@@ -107,6 +107,11 @@ class Manifest(BaseModel):
             yield recipe.background
 
 
+def bare_label(label: str) -> str:
+    """Return the label of a source without its number."""
+    return label.rstrip("0123456789")
+
+
 def read_manifest(layout: Layout) -> Manifest | None:
     """Return the record of the data set in a folder, None where there is none.
 

@@ -167,19 +167,29 @@ def read_pictures(tar: Path, split: str, row: Row, offset: int) -> list[tuple[st
 
     Raises ShmDataError where the tar cannot be read, or holds something else there.
     """
-    pictures = []
+    return _read(tar, split, row, offset, 3)
+
+
+def read_line(tar: Path, split: str, row: Row, offset: int) -> bytes:
+    """Return the JSON object, on one line, of the sample that begins at a byte of a tar."""
+    return _read(tar, split, row, offset, 4)[3][1]
+
+
+def _read(tar: Path, split: str, row: Row, offset: int, count: int) -> list[tuple[str, bytes]]:
+    """Return the names and contents of the first `count` members of a sample."""
+    contents = []
     try:
         with tar.open("rb") as file:
             file.seek(offset)
-            for member, size in zip(members(split, row)[:3], row.sizes[:3], strict=True):
+            for member, size in list(zip(members(split, row), row.sizes, strict=True))[:count]:
                 head, data = file.read(tarfile.BLOCKSIZE), file.read(size)
                 if head != header(member, size) or len(data) < size:
                     raise ShmDataError(path=tar, found="something else", expected=f"{member} of {row.name}")
-                pictures.append((member, data))
+                contents.append((member, data))
                 file.seek(padding(size), os.SEEK_CUR)
     except OSError as error:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=tar) from error
-    return pictures
+    return contents
 
 
 def size_of(path: Path) -> int | None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from shm_data.dataset.card import bare_card, card, shares_of, write_card
+from shm_data.dataset.hub_header import Packaging
 from shm_data.dataset.layout import SPLITS, Layout, read_names
-from shm_data.dataset.manifest import read_manifest
-from shm_data.dataset.recipes import read_recipes, to_line
+from shm_data.dataset.manifest import Manifest, read_manifest
+from shm_data.dataset.recipes import from_line, read_recipes, to_line
 from shm_data.dataset.shard_format import (
     END,
     INDEX,
@@ -37,15 +39,33 @@ from shm_data.parallel import Progress, quiet, spread
 # The largest shard, so that what a kill loses, or a failed transfer sends again, stays small.
 _MOST_BYTES = 2**30
 
+_PACKAGING = Packaging(
+    configs={"default": ("{split}-*.tar",)},
+    files=(
+        "SPLIT-NUMBER.tar  samples, each of four files: KEY.image{extension} KEY.alpha.png KEY.trimap.png KEY.json",
+        "SPLIT-NUMBER.json what lies where in a tar",
+        "index.json        counts, and the size and SHA-256 of each tar",
+    ),
+    command="shm-data shards --data DATASET --savedir SHARDS",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The data set that is packed: digests that identify it, and its recipes, as lines, by split and name."""
+    """The data set that is packed: digests that identify it, and its recipes, as lines, by split and name.
+
+    One without a record, `manifest`, has neither seed nor recipes.
+    """
 
     layout: Layout
-    seed: int
+    manifest: Manifest | None
     digests: dict[str, str]
     recipes: Mapping[tuple[str, str], bytes]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the data set, 0 without a record."""
+        return 0 if self.manifest is None else self.manifest.options.seed
 
     def json_line(self, split: str, name: str) -> bytes:
         """Return a JSON object on one line for a sample: its recipe, or else its name and split."""
@@ -74,9 +94,9 @@ def write_shards(
     Files are packed unchanged. Raises ShmDataError where the data set is not complete, lacks files, or is not the one
     whose shards are there already; and where another run uses one of the folders.
     """
-    _refuse_inside(root, savedir)
+    require_outside(root, savedir)
     with locked(root, shared=True):
-        packed = _packed(Layout(root))
+        packed = open_packed(Layout(root))
         make_folders(savedir)
         with locked(savedir):
             clear_leftovers(savedir)
@@ -86,7 +106,7 @@ def write_shards(
 def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Progress) -> Index:
     old = read_index(savedir)
     _refuse_other(old, packed, savedir, maxcount)
-    rows = {split: _measured(packed, split, jobs, progress) for split in SPLITS}
+    rows = {split: measured(packed, split, jobs, progress) for split in SPLITS}
     drafts = [draft for split in SPLITS for draft in _drafts(packed, split, rows[split], savedir, maxcount)]
     if not drafts:
         raise ShmDataError(path=packed.layout.root, found="no samples", expected="at least one")
@@ -101,6 +121,7 @@ def _write(packed: Packed, savedir: Path, maxcount: int, jobs: int, progress: Pr
     written = itertools.chain.from_iterable(spread(partial(write_shard, packed), missing, jobs))
     for _ in progress(written, sum(len(draft.rows) for draft in missing), "packing"):
         pass
+    _write_card(packed, counts, savedir)
     index = index.model_copy(update={"complete": True, "shards": tuple(map(_shard, drafts))})
     _write_index(savedir, index)
     return index
@@ -159,8 +180,8 @@ def _content(path: Path) -> bytes:
         raise ShmDataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
 
-def _packed(layout: Layout) -> Packed:
-    """Return the data set to pack. One without dataset.json has neither seed nor recipes."""
+def open_packed(layout: Layout) -> Packed:
+    """Return the data set to pack. Raises ShmDataError where it is not complete."""
     known = os.path.lexists(layout.manifest)
     manifest = read_manifest(layout) if known else None
     if manifest is not None and not manifest.complete:
@@ -169,17 +190,17 @@ def _packed(layout: Layout) -> Packed:
     files = [*map(layout.names_of, SPLITS), *[layout.manifest] * known]
     digests = {path.name: hashlib.sha256(_content(path)).hexdigest() for path in files}
     if manifest is None:
-        return Packed(layout, 0, digests, {})
+        return Packed(layout, None, digests, {})
     recipes = read_recipes(layout.recipes, manifest.counts.samples, belongs=manifest.membership())
     lines = {(recipe.split, recipe.name): f"{to_line(recipe)}\n".encode() for recipe in recipes}
-    return Packed(layout, manifest.options.seed, digests, lines)
+    return Packed(layout, manifest, digests, lines)
 
 
-def _measured(packed: Packed, split: str, jobs: int, progress: Progress) -> list[Row]:
+def measured(packed: Packed, split: str, jobs: int, progress: Progress) -> list[Row]:
     """Return the samples of a split in the order of its list. Raises ShmDataError that names those without files."""
     names = read_names(packed.layout.root, split)
-    measured = spread(partial(_measure, packed, split), enumerate(names), jobs, ordered=True)
-    results = list(progress(measured, len(names), f"looking at {split}"))
+    found = spread(partial(_measure, packed, split), enumerate(names), jobs, ordered=True)
+    results = list(progress(found, len(names), f"looking at {split}"))
     faults = [result for result in results if isinstance(result, ShmDataError)]
     if faults:
         raise ShmDataError(f"{len(faults)} of {len(names)} samples in {split} cannot be packed", faults=faults)
@@ -246,6 +267,14 @@ def _shard(draft: Draft) -> Shard:
     )
 
 
+def _write_card(packed: Packed, counts: Counts, savedir: Path) -> None:
+    if packed.manifest is None:
+        text = bare_card(counts.model_dump(), _PACKAGING)
+    else:
+        text = card(packed.manifest, shares_of(map(from_line, packed.recipes.values())), _PACKAGING)
+    write_card(savedir / "README.md", text)
+
+
 def _write_index(savedir: Path, index: Index) -> None:
     write_bytes(savedir / INDEX, f"{index.model_dump_json(indent=1)}\n".encode(), durable=True)
 
@@ -272,6 +301,7 @@ def _refuse_other(old: Index | None, packed: Packed, savedir: Path, maxcount: in
         )
 
 
-def _refuse_inside(root: Path, savedir: Path) -> None:
+def require_outside(root: Path, savedir: Path) -> None:
+    """Raise ShmDataError where `savedir` lies in the data set."""
     if Path(os.path.realpath(savedir)).is_relative_to(os.path.realpath(root)):
         raise ShmDataError("--savedir", found=f"{savedir} inside {root}", expected="a folder outside the data set")

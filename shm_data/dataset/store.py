@@ -8,6 +8,7 @@ from pathlib import Path
 from shm_data.dataset.card import Share, card, write_card
 from shm_data.dataset.layout import SPLITS, Layout, write_lists
 from shm_data.dataset.manifest import Manifest, read_manifest, write_manifest
+from shm_data.dataset.picture_table import open_tables
 from shm_data.dataset.recipes import Recipe, read_recipes, write_recipes
 from shm_data.errors import BusyError
 from shm_data.files import locked, make_folders
@@ -89,21 +90,24 @@ class Dataset:
         return ((index, r.name) for index, r in enumerate(plan.recipes()) if r.name not in present)
 
     def finish(self, plan: Plan) -> Manifest:
-        """Write the lists, the card and, last of all, that the data set is complete. Return the record.
+        """Write the lists and tables, the card and, last of all, that the data set is complete. Return the record.
 
         Raises BusyError where another run has changed the record.
         """
         self._require(plan.manifest)
         shares = {split: Share() for split in SPLITS}
 
-        def names() -> Iterator[tuple[str, str]]:
-            for recipe in plan.recipes():
-                shares[recipe.split].count(recipe)
-                yield recipe.split, recipe.name
+        with open_tables(self.layout, plan.manifest) as add_row:
 
-        write_lists(self.root, names())
+            def names() -> Iterator[tuple[str, str]]:
+                for recipe in plan.recipes():
+                    shares[recipe.split].count(recipe)
+                    add_row(recipe)
+                    yield recipe.split, recipe.name
+
+            write_lists(self.root, names())
         manifest = plan.manifest.model_copy(update={"complete": True})
-        write_card(self.layout, card(manifest, shares))
+        write_card(self.layout.card, card(manifest, shares))
         write_manifest(self.layout, manifest)
         return manifest
 
