@@ -272,6 +272,27 @@ def test_foregrounds_need_a_record_and_unchanged_sources(tmp_path):
     assert "inimg/001.png" in str(fault_of(export_dataset, root, tmp_path / "other", "fg-alpha-bg"))
 
 
+@pytest.mark.parametrize("of_shards", [False, True])
+def test_photos_with_masks_are_exported_with_their_trimaps_alone(sources, tmp_path, of_shards):
+    (sources / "others").mkdir()
+    (sources / "masks").mkdir()
+    for number in range(5, 8):
+        images.write_png(sources / "others" / f"m{number}.png", photo(number))
+        mask = np.where(matte(number) >= 128, 255, 0).astype(np.uint8)
+        images.write_png(sources / "masks" / f"m{number}.png", mask)
+    folders = {"inimg": sources / "photos", "inalp": sources / "alphas"}
+    folders |= {"maskimg": sources / "others", "inmask": sources / "masks"}
+    composite(CompositeOptions(**folders, numbg=0), tmp_path / "set")
+    root = tmp_path / "set"
+    if of_shards:
+        write_shards(root, tmp_path / "shards")
+        root = tmp_path / "shards"
+    for kind, expected in (("hf", 7), ("birefnet", 4), ("pairs", 4)):
+        record = export_dataset(root, tmp_path / kind, kind)
+        assert sum(counts["sample"] for counts in record.counts.values()) == expected
+        assert f"{expected} samples" in (tmp_path / kind / "README.md").read_text().partition("---\n")[2]
+
+
 # Stopped, resumed, refused.
 
 

@@ -170,7 +170,7 @@ def _files(packaging: Packaging, extension: str = ".*", *, masks: bool = False) 
     lines = [line.format(extension=extension, image=image) for line in packaging.files]
     yield from ("", "## Files", "", "```", *lines, "```")
     if masks:
-        yield "In trimaps of photos that have a mask in place of an alpha, 64 is not labelled: near the edge of the mask."
+        yield "In trimaps of photos with a mask in place of an alpha, 64 is not labelled: near the edge of the mask."
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:

@@ -34,7 +34,7 @@ def export_dataset(root: Path, savedir: Path, kind: Kind, jobs: int = -1, progre
     """
     require_outside(root, savedir)
     with locked(root, shared=True):
-        samples = open_samples(root, jobs, progress)
+        samples = open_samples(root, jobs, progress, masks=FOLDERS[kind].trimaps is not None)
         make_folders(savedir)
         with locked(savedir):
             require_own(savedir, kind, samples.digests)
@@ -114,12 +114,18 @@ def _table(samples: SampleSet, split: str, folders: Folders, names: Sequence[str
 
 
 def _write_card(samples: SampleSet, savedir: Path, packaging: Packaging) -> None:
-    if samples.manifest is None:
-        counts = {split: len(samples.rows[split]) for split in SPLITS}
+    counts = {split: len(samples.rows[split]) for split in SPLITS}
+    manifest = samples.manifest
+    if manifest is None:
         write_card(savedir / "README.md", bare_card(counts, packaging))
-    else:
-        shares = shares_of(_recipes(samples))
-        write_card(savedir / "README.md", card(samples.manifest, shares, packaging))
+        return
+    shares = shares_of(_recipes(samples))
+    shown = set().union(*(share.foregrounds for share in shares.values()))
+    update = {
+        "counts": manifest.counts.model_copy(update=counts | {"samples": sum(counts.values())}),
+        "foregrounds": tuple(each for each in manifest.foregrounds if each.files.name in shown),
+    }
+    write_card(savedir / "README.md", card(manifest.model_copy(update=update), shares, packaging))
 
 
 def _recipes(samples: SampleSet) -> Iterator[Recipe]:

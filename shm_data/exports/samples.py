@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,28 +87,29 @@ def _sized(targets: Sequence[Path | None], row: Row) -> Iterator[tuple[Path | No
     yield from zip(targets, row.sizes[:3], strict=True)
 
 
-def open_samples(root: Path, jobs: int, progress: Progress) -> SampleSet:
-    """Return the samples of a data set or of a folder of shards.
+def open_samples(root: Path, jobs: int, progress: Progress, *, masks: bool) -> SampleSet:
+    """Return the samples of a data set or of a folder of shards; without `masks` those that have alphas.
 
     Raises ShmDataError where the set is not complete, lacks files, has no samples, or has a leak: a sample, a
     foreground or a background in both splits.
     """
-    samples = _open_shards(root) if (root / INDEX).is_file() else _open_files(root, jobs, progress)
+    found = _open_shards(root) if (root / INDEX).is_file() else _open_files(root, jobs, progress)
+    samples = found if masks else _without_masks(found)
     if not any(samples.rows.values()):
         raise ShmDataError(path=root, found="no samples", expected="at least one")
     used = [set(_used(samples, split)) for split in SPLITS]
     if shared := sorted(set.intersection(*used)):
-        found = f"{' '.join(shared[0])} in both splits"
-        raise ShmDataError("has a leak", path=root, found=found, expected="splits that share nothing")
+        leak = f"{' '.join(shared[0])} in both splits"
+        raise ShmDataError("has a leak", path=root, found=leak, expected="splits that share nothing")
     return samples
 
 
-def _open_files(root: Path, jobs: int, progress: Progress) -> SampleSet:
+def _open_files(root: Path, jobs: int, progress: Progress) -> _Files:
     packed = open_packed(Layout(root))
     return _Files(packed, {split: measured(packed, split, jobs, progress) for split in SPLITS})
 
 
-def _open_shards(root: Path) -> SampleSet:
+def _open_shards(root: Path) -> _Shards:
     index = read_index(root)
     if index is None or not index.complete:
         raise ShmDataError(path=root, found="shards that are not complete", expected="those of a finished command")
@@ -121,6 +122,17 @@ def _open_shards(root: Path) -> SampleSet:
     for some in rows.values():
         some.sort()
     return _Shards({INDEX: hashlib.sha256((root / INDEX).read_bytes()).hexdigest()}, rows, offsets)
+
+
+def _without_masks(samples: _Files | _Shards) -> SampleSet:
+    """Return the samples that have alphas: of masks, only trimaps say where they are none."""
+
+    def has_alpha(split: str, row: Row) -> bool:
+        rule = json.loads(samples.recipe(split, row)).get("trimap") or {}
+        return rule.get("method") != "mask"
+
+    rows = {split: [row for row in some if has_alpha(split, row)] for split, some in samples.rows.items()}
+    return replace(samples, rows=rows)
 
 
 def _used(samples: SampleSet, split: str) -> Iterator[tuple[str, str]]:
