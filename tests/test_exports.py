@@ -133,8 +133,8 @@ def test_the_example_of_the_page_runs(root, tmp_path, monkeypatch, capsys):
     (block,) = [each for each in pages.read(PAGE).blocks if each.language == "python"]
     export_dataset(root, tmp_path / "hub", "hf")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     load_datasets(tmp_path / "hub", tmp_path / "cache")  # sets the library up
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     with leftover_files():
         exec(compile(block.text, PAGE, "exec"), {})
     assert capsys.readouterr().out.endswith(".png original\n")
