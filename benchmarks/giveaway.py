@@ -39,6 +39,9 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     "--maxsize 400": {"maxsize": 400},
     "--max-enlarge 1": {"max_enlarge": 1.0},
     "--max-enlarge 0.5": {"max_enlarge": 0.5},
+    "--augment camera": {"augment": ("camera",)},
+    "--max-enlarge 1 --augment camera": {"max_enlarge": 1.0, "augment": ("camera",)},
+    "--maxsize 800 --augment camera": {"maxsize": 800, "augment": ("camera",)},
 }
 
 

@@ -31,7 +31,7 @@ from shm_data.options.table import TABLE
 from shm_data.pixels import augmentations, effects
 from shm_data.pixels.augmentations import AUGMENTATIONS, Augmentation, AugmentationKind, draw_augmentation
 from shm_data.pixels.compositing import blend, cover
-from shm_data.pixels.effects import add_noise, blur, cast_shadow, recompress
+from shm_data.pixels.effects import add_noise, blur, cast_shadow, recompress, take_photo
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.placement import composite_over, place_in_frame
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
@@ -121,20 +121,21 @@ def test_each_draws_for_itself(some, names):
             assert low <= value <= high and isinstance(value, type(low))
 
 
-def test_half_of_the_samples_have_each():
+def test_half_of_the_samples_have_each_and_all_one_camera():
     some = [
         draw_augmentation(draws(0, "augment", "p", index), EVERY, partner="q") or Augmentation()
         for index in range(2000)
     ]
     for name in EVERY:
-        assert 0.45 < np.mean([each.numbers(name) is not None for each in some]) < 0.55
+        share = np.mean([each.numbers(name) is not None for each in some])
+        assert share == 1 if name == "camera" else 0.45 < share < 0.55
 
 
 @pytest.mark.parametrize(
     ("given", "left"),
     [
         ({}, EVERY),
-        ({"photo": True}, ("gamma", "colour", "noise", "jpeg")),
+        ({"photo": True}, ("gamma", "colour", "noise", "jpeg", "camera")),
         ({"own_trimap": True}, ("blur", "shadow", "gamma", "colour", "noise", "jpeg")),
         ({"partner": None}, tuple(name for name in EVERY if name != "over")),
     ],
@@ -557,6 +558,7 @@ def test_each_sample_is_made_in_the_order_of_a_camera(sources, tmp_path):
             image = blend(colours[0], alpha, colours[1])
         image = add_noise(image, done.numbers("noise")) if done.numbers("noise") else image
         image = recompress(image, done.numbers("jpeg")) if done.numbers("jpeg") else image
+        image = take_photo(image, done.numbers("camera")) if done.numbers("camera") else image
         assert np.array_equal(images.read_image(tmp_path / "set" / "input" / recipe.name), image), recipe
 
 
@@ -572,7 +574,7 @@ def test_samples_share_their_files_but_for_those_with_an_alpha_of_their_own(sour
         _, mask, trimap = Layout(tmp_path / "set").sample(recipe.name)
         alpha, original = images.read_gray(mask), images.read_alpha(sources / "alphas" / f"{recipe.foreground}.png")
         assert np.array_equal(alpha, original) == (not recipe.has_own_alpha)
-        assert mask.stat().st_nlink == 1 or not recipe.has_own_alpha
+        assert mask.stat().st_nlink == 1 or recipe.augment is None or not recipe.augment.changes_person
         assert np.array_equal(images.read_gray(trimap), derive_trimap(alpha, recipe.trimap))
 
 
@@ -702,7 +704,7 @@ def test_a_replay_gives_the_pixels_that_are_written(sources, tmp_path, more):
 
 
 def test_the_colours_of_a_scene_are_mixed_by_its_alpha_but_for_noise_and_jpeg(sources, tmp_path):
-    plain = tuple(name for name in EVERY if name not in ("noise", "jpeg"))
+    plain = tuple(name for name in EVERY if name not in ("noise", "jpeg", "camera"))
     write_plan(options_of(sources, augment=plain), tmp_path / "plan")
     replay = open_plan(tmp_path / "plan", "train", tmp_path / "cache")
     scenes = [replay.sample(replay.recipe(index)) for index in range(len(replay.names))]

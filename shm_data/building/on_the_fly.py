@@ -14,7 +14,7 @@ from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from shm_data import images
-from shm_data.building.render import PreparedForeground, Sample, arrange, render, render_trimap
+from shm_data.building.render import PreparedForeground, Sample, arrange, render, render_labels
 from shm_data.building.worker import read_background, read_prepared
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, read_manifest, refuse_changed_sources, versions
@@ -100,7 +100,7 @@ class PlannedSamples:
         prepared = self._prepared(recipe)
         if recipe.has_own_alpha:
             prepared = arrange(recipe, prepared, self._partner(recipe))
-            prepared = replace(prepared, trimap=render_trimap(recipe.trimap, prepared))
+            prepared = replace(prepared, trimap=render_labels(recipe, prepared)[1])
         return render(replace(recipe, trimap=None), prepared, read_background(recipe, self.manifest.roots))
 
     def _partner(self, recipe: Recipe) -> PreparedForeground | None:
@@ -156,7 +156,7 @@ class PlannedSamples:
         last: NDArray[np.generic] = (
             flat_distance(prepared.alpha, recipe.trimap.tolerance)
             if recipe.trimap is not None and self._has_drawn_trimap(recipe)
-            else render_trimap(recipe.trimap, prepared)
+            else render_labels(replace(recipe, augment=None), prepared)[1]
         )
         colours = prepared.photo if recipe.background is None else prepared.colours
         data = b"".join(np.ascontiguousarray(plane).tobytes() for plane in (colours, prepared.alpha, last))

@@ -80,10 +80,10 @@ def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> P
 def arrange(recipe: Recipe, prepared: PreparedForeground, partner: PreparedForeground | None) -> PreparedForeground:
     """Return the foreground as one sample shows it: scaled and moved in the frame, and in front of its `partner`.
 
-    For most recipes that is `prepared` itself. Where alpha changes, the trimap follows from the recipe's rule.
+    For most recipes that is `prepared` itself. Else the trimap follows from the recipe's rule.
     """
     augment = recipe.augment
-    if augment is None or not recipe.has_own_alpha:
+    if augment is None or not augment.changes_person:
         return prepared
     behind = None if partner is None else (partner.colours, partner.alpha)
     colours, alpha = effects.augment_person((prepared.colours, prepared.alpha), recipe.size, augment, behind)
@@ -93,7 +93,15 @@ def arrange(recipe: Recipe, prepared: PreparedForeground, partner: PreparedForeg
 def render(recipe: Recipe, prepared: PreparedForeground, background: ReducedBackground | None) -> Sample:
     """Return the sample of a recipe from its arranged foreground and its background."""
     image, foreground, behind = _composite(recipe, prepared, background, None)
-    return Sample(image, prepared.alpha, render_trimap(recipe.trimap, prepared), foreground, behind)
+    if recipe.augment is not None and foreground is not None and behind is not None:
+        foreground, behind = effects.augment_layers(foreground, prepared.alpha, behind, recipe.augment)
+    return Sample(image, *render_labels(recipe, prepared), foreground, behind)
+
+
+def render_labels(recipe: Recipe, prepared: PreparedForeground) -> tuple[Array, Array]:
+    """Return alpha and trimap (H, W) uint8 of a sample from its arranged foreground."""
+    alpha = prepared.alpha if recipe.augment is None else effects.augment_alpha(prepared.alpha, recipe.augment)
+    return alpha, render_trimap(recipe.trimap, alpha, prepared.trimap)
 
 
 def render_image(
@@ -109,13 +117,13 @@ def render_image(
     return _composite(recipe, prepared, background, out)[0]
 
 
-def render_trimap(rule: TrimapRule | None, prepared: PreparedForeground) -> Array:
+def render_trimap(rule: TrimapRule | None, alpha: Array, own: Array | None) -> Array:
     """Return the trimap (H, W) uint8: derived from alpha by the rule, or the user's own where there is no rule."""
     if rule is not None:
-        return derive_trimap(prepared.alpha, rule)
-    if prepared.trimap is None:
+        return derive_trimap(alpha, rule)
+    if own is None:
         raise ValueError("a recipe without a trimap rule needs a foreground with a trimap")
-    return prepared.trimap
+    return own
 
 
 def _composite(
@@ -134,6 +142,7 @@ def _composite(
     if augment is not None:
         colours = effects.augment_foreground(colours, augment)
         behind = effects.augment_background(behind, prepared.alpha, augment)
+        colours, behind = effects.match_gray(colours, behind, augment)
     image = blend(colours, prepared.weights, behind, out)
     if augment is not None:
         image = effects.augment_image(image, augment)

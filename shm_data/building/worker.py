@@ -17,7 +17,7 @@ from shm_data.building.render import (
     prepare,
     render,
     render_image,
-    render_trimap,
+    render_labels,
 )
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest
@@ -104,25 +104,25 @@ class ForegroundJob:
     ) -> None:
         self.foreground, self.recipes, self.context, self.partners = foreground, recipes, context, partners
         self._lock = threading.Lock()
-        self._prepared: tuple[PreparedForeground, SharedFile] | None = None
+        self._prepared: PreparedForeground | None = None
         self._prepared_partners: dict[str | None, PreparedForeground | None] = {}
-        self._trimaps: dict[TrimapRule | None, SharedFile] = {}
+        self._alphas: dict[float, SharedFile] = {}
+        self._trimaps: dict[tuple[float, TrimapRule | None], SharedFile] = {}
 
-    def prepared(self) -> tuple[PreparedForeground, SharedFile]:
-        """Return the foreground at the size of its samples, and the file of their alpha.
+    def prepared(self) -> PreparedForeground:
+        """Return the foreground at the size of its samples.
 
         Raises ShmDataError where the foreground has changed since the plan was made.
         """
         with self._lock:
             if self._prepared is None:
                 context = self.context
-                prepared = read_prepared(self.foreground, self.recipes, context.options, context.roots)
-                self._prepared = prepared, SharedFile(prepared.alpha, context.link)
+                self._prepared = read_prepared(self.foreground, self.recipes, context.options, context.roots)
             return self._prepared
 
     def arranged(self, recipe: Recipe) -> PreparedForeground:
         """Return the foreground as a sample shows it. Raises ShmDataError as `prepared` does."""
-        prepared, _ = self.prepared()
+        prepared = self.prepared()
         with self._lock:
             if recipe.partner not in self._prepared_partners:
                 context = self.context
@@ -131,13 +131,18 @@ class ForegroundJob:
             partner = self._prepared_partners[recipe.partner]
         return arrange(recipe, prepared, partner)
 
-    def trimap(self, rule: TrimapRule | None) -> SharedFile:
-        """Return the file of the trimap that all samples with this rule and the foreground's alpha share."""
-        prepared, _ = self.prepared()
+    def labels(self, recipe: Recipe) -> tuple[SharedFile, SharedFile]:
+        """Return the files of alpha and trimap that all samples with this person, band limit and rule share."""
+        prepared = self.prepared()
+        factor = 1.0 if recipe.augment is None else recipe.augment.band_factor
+        key = factor, recipe.trimap
         with self._lock:
-            if rule not in self._trimaps:
-                self._trimaps[rule] = SharedFile(render_trimap(rule, prepared), self.context.link)
-            return self._trimaps[rule]
+            if key not in self._trimaps:
+                alpha, trimap = render_labels(recipe, prepared)
+                self._trimaps[key] = SharedFile(trimap, self.context.link)
+                if factor not in self._alphas:
+                    self._alphas[factor] = SharedFile(alpha, self.context.link)
+            return self._alphas[factor], self._trimaps[key]
 
 
 def build_task(task: Task) -> list[Outcome]:
@@ -167,13 +172,15 @@ def build_task(task: Task) -> list[Outcome]:
 
 
 def _write_labels(job: ForegroundJob, recipe: Recipe, arranged: PreparedForeground, mask: Path, trimap: Path) -> None:
-    """Write alpha and trimap: the foreground's shared files, or the sample's own where its alpha differs."""
-    if recipe.has_own_alpha:
-        write_bytes(trimap, images.encode(render_trimap(recipe.trimap, arranged)))
-        write_bytes(mask, images.encode(arranged.alpha))
+    """Write alpha and trimap: files that samples share, or the sample's own where its person is another one."""
+    if recipe.augment is not None and recipe.augment.changes_person:
+        alpha_pixels, trimap_pixels = render_labels(recipe, arranged)
+        write_bytes(trimap, images.encode(trimap_pixels))
+        write_bytes(mask, images.encode(alpha_pixels))
         return
-    job.trimap(recipe.trimap).write(trimap)
-    job.prepared()[1].write(mask)
+    shared_alpha, shared_trimap = job.labels(recipe)
+    shared_trimap.write(trimap)
+    shared_alpha.write(mask)
 
 
 def make_sample(recipe: Recipe, people: Mapping[str, Foreground], manifest: Manifest) -> Sample:

@@ -18,7 +18,7 @@ from shm_data.dataset.manifest import Manifest
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import near_duplicates
-from shm_data.planning.resolution import VISIBLE_ENLARGEMENT, enlargement
+from shm_data.planning.resolution import VISIBLE_ENLARGEMENT, relative_blur
 from shm_data.planning.splits import count_matches
 
 
@@ -115,7 +115,9 @@ def _enlarged(layout: Layout, index: DatasetIndex) -> Iterator[Finding]:
     """Yield a warning where the backgrounds of the recipes are visibly enlarged."""
     if index.planned is None:
         return
-    factors = [factor for recipe in recipes_of(layout, index.manifest) if (factor := enlargement(recipe)) is not None]
+    factors = [
+        factor for recipe in recipes_of(layout, index.manifest) if (factor := relative_blur(recipe)) is not None
+    ]
     if factors and (middle := median(factors)) > VISIBLE_ENLARGEMENT:
         expected = f"at most {VISIBLE_ENLARGEMENT}, by larger backgrounds or --max-enlarge; see docs/gap.md"
         yield warning("enlarged", "recipes.jsonl", f"{middle:.1f} times in the median", expected)

@@ -6,6 +6,7 @@ functions on pixels.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +27,9 @@ Stage = Literal["person", "background", "light", "image"]
 class AugmentationKind:
     """One kind of augmentation: `ranges` are drawn from, uniformly; a recipe may hold any `possible` numbers.
 
-    Lengths are shares of the long edge. `needs_partner` is true where a second person is composited. `does`, `drawn`
+    Lengths are shares of the long edge. `share` is the share of the samples that get it. `needs_partner` is true
+    where a second person is composited, `limits_band` where the first number is how many half octaves the band limit
+    of image and alpha becomes coarser: as many as drawn beyond those of the background's enlargement. `does`, `drawn`
     and `source` are the columns of the table in docs/augmentations.md.
     """
 
@@ -38,12 +41,14 @@ class AugmentationKind:
     does: str
     drawn: str
     source: str
+    share: float = 0.5
     needs_partner: bool = False
+    limits_band: bool = False
 
     @property
     def changes_alpha(self) -> bool:
         """Whether alpha changes, so that a user's own trimap no longer fits."""
-        return self.stage == "person"
+        return self.stage == "person" or self.limits_band
 
     @property
     def suits_photos(self) -> bool:
@@ -146,6 +151,20 @@ _KINDS = (
         drawn="the picture is 0.6 to 1.2 times as high as the frame, anywhere in it",
         source="MODNet [6]: 0.75 to 1.5; BackgroundMattingV2 [2]: 0.4 to 1, moved by 10 %",
     ),
+    AugmentationKind(
+        "camera",
+        "image",
+        ranges=((0, 2), (2.0, 8.0), (0, 2**32 - 1), (70, 95)),  # half octaves, noise in levels, its seed, quality
+        possible=((0, 26), (0.0, 255.0), (0, 2**32 - 1), (1, 100)),
+        apply=_effect("take_photo"),
+        does="one camera takes the whole picture, in **every** sample: person and background get one sharpness, one "
+        "grain and one JPEG; both are gray if one of them is",
+        drawn="scaled down by 1, 1.4 or 2 times the background's enlargement and up again, alpha alike; noise of 2 "
+        "to 8 levels; quality 70 to 95",
+        source="GFM [1] brings both to one noise; noise by level is that of [9]; the rest is [ours](gap.md)",
+        share=1.0,
+        limits_band=True,
+    ),
 )
 
 # Every kind by its name, in the order in which numbers are drawn and recipes hold them.
@@ -164,8 +183,19 @@ class Augmentation:
 
     @property
     def changes_alpha(self) -> bool:
-        """Whether the sample has an alpha of its own, different from that of its foreground."""
-        return any(AUGMENTATIONS[name].changes_alpha for name, _ in self.steps)
+        """Whether the alpha of the sample differs from that of its foreground."""
+        return self.changes_person or self.band_factor > 1
+
+    @property
+    def band_factor(self) -> float:
+        """The factor by which the band limit of image and alpha becomes coarser; 1 where it does not."""
+        limits = (numbers[0] for name, numbers in self.steps if AUGMENTATIONS[name].limits_band)
+        return factor_of(max(limits, default=0))
+
+    @property
+    def changes_person(self) -> bool:
+        """Whether the person, and so alpha, is another one in this sample alone."""
+        return any(AUGMENTATIONS[name].stage == "person" for name, _ in self.steps)
 
     def numbers(self, name: str) -> Numbers | None:
         """Return the numbers of one kind, None where it is not done."""
@@ -180,6 +210,11 @@ class Augmentation:
         yield from sorted((each for each in kinds if each[0].stage == stage), key=lambda each: each[0].needs_partner)
 
 
+def factor_of(half_octaves: float) -> float:
+    """Return the factor of a number of half octaves: 2 to the power of its half."""
+    return float(2 ** (half_octaves / 2))
+
+
 def need_partner(names: Collection[str]) -> bool:
     """Return whether any of these kinds composites a second person."""
     return any(AUGMENTATIONS[name].needs_partner for name in names)
@@ -192,20 +227,24 @@ def draw_augmentation(
     photo: bool = False,
     own_trimap: bool = False,
     partner: str | None = None,
+    enlargement: float = 1.0,
 ) -> Augmentation | None:
-    """Draw each of the named kinds with probability one half from `numbers` in [0, 1); return None if none is done.
+    """Draw each of the named kinds, by its share, from `numbers` in [0, 1); return None if none is done.
 
     The same count of numbers is consumed for any names, so that one more name changes none of the others. Skipped is
     what needs the background of an untouched `photo`, what an `own_trimap` would no longer fit, and what lacks a
-    `partner`.
+    `partner`. The background is enlarged `enlargement` times.
     """
     steps = []
     for name, kind in AUGMENTATIONS.items():
         coin, *drawn = itertools.islice(numbers, 1 + len(kind.ranges))
         possible = (kind.suits_photos or not photo) and not (kind.changes_alpha and own_trimap)
         possible &= partner is not None or not kind.needs_partner
-        if name in names and possible and coin < 0.5:
-            steps.append((name, tuple(map(_scale, drawn, kind.ranges))))
+        if name in names and possible and coin < kind.share:
+            values = [*map(_scale, drawn, kind.ranges)]
+            if kind.limits_band:
+                values[0] += math.ceil(2 * math.log2(max(1.0, enlargement)))
+            steps.append((name, tuple(values)))
     if not steps:
         return None
     return Augmentation(tuple(steps), partner if need_partner([name for name, _ in steps]) else None)

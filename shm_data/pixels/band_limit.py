@@ -1,5 +1,8 @@
 """Brings pictures to a coarser band limit, as if their camera had fewer pixels, at their own size. Pure."""
 
+import math
+from typing import Any, TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +10,7 @@ from numpy.typing import NDArray
 from shm_data.pixels.arrays import Array
 
 Floats = NDArray[np.float32]
+Pixels = TypeVar("Pixels", Array, Floats)
 
 
 def limit_band(pixels: Array, factor: float) -> Array:
@@ -14,7 +18,7 @@ def limit_band(pixels: Array, factor: float) -> Array:
 
     Applied to image and alpha alike, alpha stays what the foreground covers of each pixel.
     """
-    return pixels if factor == 1 else _bytes(_limit(pixels.astype(np.float32), factor))
+    return _limit(pixels, factor)
 
 
 def limit_band_of_layers(foreground: Array, alpha: Array, background: Array, factor: float) -> tuple[Array, Array]:
@@ -23,6 +27,8 @@ def limit_band_of_layers(foreground: Array, alpha: Array, background: Array, fac
     The band limit L is linear: L(I) = L(alpha F) + L((1 - alpha) B). So L(I) = L(alpha) F' + (1 - L(alpha)) B' with
     F' = L(alpha F) / L(alpha), and B' likewise. Where a layer has no share, its colours are only band-limited.
     """
+    if factor == 1:
+        return foreground, background
     share = alpha.astype(np.float32) / np.float32(255)
     return _limit_weighted(foreground, share, factor), _limit_weighted(background, np.float32(1) - share, factor)
 
@@ -31,15 +37,18 @@ def _limit_weighted(colours: Array, share: Floats, factor: float) -> Array:
     summed, total = _limit(colours * share[..., None], factor), _limit(share, factor)[..., None]
     shown = total > 1 / 510  # else the layer's share rounds to 0
     straight = np.divide(summed, total, out=summed.copy(), where=shown)
-    return np.where(shown, _bytes(straight), limit_band(colours, factor))
+    return np.where(shown, np.rint(straight).clip(0, 255).astype(np.uint8), limit_band(colours, factor))
 
 
-def _limit(pixels: Floats, factor: float) -> Floats:
+def _limit(pixels: Pixels, factor: float) -> Pixels:
+    """Scale down in steps of at most 2, at which bilinear interpolation skips no pixel, and up again."""
+    if factor == 1:
+        return pixels
     height, width = pixels.shape[:2]
-    smaller = max(1, round(width / factor)), max(1, round(height / factor))
-    small = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
-
-
-def _bytes(exact: Floats) -> Array:
-    return np.rint(exact).clip(0, 255).astype(np.uint8)
+    steps = math.ceil(math.log2(factor))
+    small: NDArray[Any] = pixels
+    for step in range(1, steps + 1):
+        part = factor ** (step / steps)
+        size = max(1, round(width / part)), max(1, round(height / part))
+        small = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(pixels.dtype, copy=False)

@@ -1,5 +1,6 @@
 """What augmentations do to pixels. Pure: the numbers were drawn before, see `augmentations`."""
 
+import functools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 
 from shm_data.errors import ShmDataError
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.augmentations import Augmentation, Numbers
+from shm_data.pixels.augmentations import Augmentation, Numbers, factor_of
+from shm_data.pixels.band_limit import limit_band, limit_band_of_layers
 from shm_data.pixels.compositing import Size, blend, resize
 from shm_data.pixels.placement import composite_over, place_in_frame
 
@@ -20,6 +22,12 @@ _MAX_SIGMA = 4.0
 
 # Rows of noise that are drawn at a time, to bound the memory.
 _ROWS = 64
+
+# The side of the tile of grains, a power of two, in px.
+_TILE = 512
+
+# A picture is gray if the channels of all but a few of its pixels differ by at most so many levels; JPEG blurs some.
+_GRAY_SPREAD, _GRAY_FEW, _GRAY_STEP = 8, 0.01, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,25 @@ def augment_background(background: Array, alpha: Array, augmentation: Augmentati
     for kind, numbers in augmentation.at("background"):
         background = kind.apply(background, alpha, numbers)
     return change_light(background, _light(augmentation))
+
+
+def augment_alpha(alpha: Array, augmentation: Augmentation) -> Array:
+    """Return the alpha (H, W) uint8 of a sample: what its foreground covers of each pixel of the blended image."""
+    return limit_band(alpha, augmentation.band_factor)
+
+
+def augment_layers(
+    foreground: Array, alpha: Array, background: Array, augmentation: Augmentation
+) -> tuple[Array, Array]:
+    """Return F and B (H, W, 3) uint8 that the image mixes by `augment_alpha`, of those that were blended by alpha."""
+    return limit_band_of_layers(foreground, alpha, background, augmentation.band_factor)
+
+
+def match_gray(foreground: Array, background: Array, augmentation: Augmentation) -> tuple[Array, Array]:
+    """Return F and B (H, W, 3) uint8, both gray if one of them is and both are of one camera."""
+    if augmentation.numbers("camera") is None or is_gray(foreground) == is_gray(background):
+        return foreground, background
+    return to_gray(foreground), to_gray(background)
 
 
 def augment_image(image: Array, augmentation: Augmentation) -> Array:
@@ -160,6 +187,60 @@ def add_noise(image: Array, numbers: Numbers) -> Array:
         exact = rows + np.float32(sigma) * grains
         noisy[top : top + _ROWS] = np.rint(exact, out=exact).clip(0, 255)
     return noisy
+
+
+def take_photo(image: Array, numbers: Numbers) -> Array:
+    """Return an image (H, W, 3) uint8 as one camera gives it: at a coarser band limit, with grain, as JPEG."""
+    half_octaves, sigma, seed, quality = numbers
+    limited = limit_band(image, factor_of(half_octaves))
+    return recompress(add_grain(limited, sigma, int(seed)), (quality,))
+
+
+def add_grain(image: Array, sigma: float, seed: int) -> Array:
+    """Add noise to an image (H, W, 3) uint8 as a camera stores it, and clip.
+
+    `sigma` is that of middle levels; at 0 and 255 it is half as large: noise of stored photos depends on the level so
+    (Liu et al., "Automatic Estimation and Removal of Noise from a Single Image", PAMI 2008). Neighbours are
+    correlated, as demosaicing leaves them. The seed chooses where in the tile of grains the picture begins.
+    """
+    from shm_data.pixels.kernels import grains  # noqa: PLC0415  # numba takes its time to load
+
+    start, sign = divmod(seed % (2 * _TILE**2), 2)
+    scaled = round(2**grains.SIGMA_BITS * sigma) * (1 if sign else -1)
+    noisy = np.empty(image.shape, np.uint8)
+    rows = image.shape[0], -1
+    grains.add(np.ascontiguousarray(image).reshape(rows), _grains(), scaled, start, noisy.reshape(rows))
+    return noisy
+
+
+@functools.cache
+def _grains() -> NDArray[np.int8]:
+    """Return a tile (T, 3 T) of grains in units of 1/32 sigma, which continues at its edges. In whole numbers.
+
+    White noise under the kernel (1, 2, 1) along rows and columns, by which bilinear demosaicing fills in a channel.
+    """
+    from shm_data.pixels.kernels import grains  # noqa: PLC0415
+
+    generator = np.random.Generator(np.random.PCG64(0))
+    noise = np.rint(2.0**16 * generator.standard_normal((_TILE, _TILE, 3))).astype(np.int64)
+    for axis in (0, 1):
+        noise = np.roll(noise, 1, axis) + 2 * noise + np.roll(noise, -1, axis)
+    unit = 2.0**16 * 6 / 2**grains.GRAIN_BITS  # the kernel's norm is sqrt(6) along each axis
+    tile: NDArray[np.int8] = np.rint(noise / unit).clip(-127, 127).astype(np.int8)
+    return tile.reshape(_TILE, -1)
+
+
+def is_gray(pixels: Array) -> bool:
+    """Return whether a picture (H, W, 3) uint8 has no colours, as of a black-and-white photo."""
+    red, green, blue = cv2.split(np.ascontiguousarray(pixels[::_GRAY_STEP, ::_GRAY_STEP]))
+    spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    return bool(np.mean(spread > _GRAY_SPREAD) < _GRAY_FEW)
+
+
+def to_gray(pixels: Array) -> Array:
+    """Return a picture (H, W, 3) uint8 without its colours."""
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.merge((gray, gray, gray)), np.uint8)
 
 
 def recompress(image: Array, numbers: Numbers) -> Array:

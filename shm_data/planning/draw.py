@@ -14,7 +14,7 @@ from shm_data.pixels.augmentations import draw_augmentation, need_partner
 from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width, mask_rule
 from shm_data.planning import partners
-from shm_data.planning.resolution import limit_share, limit_size, too_small
+from shm_data.planning.resolution import enlargement, limit_share, limit_size, too_small
 from shm_data.planning.splits import assign_splits, group_of, merge_groups, splits_of_groups
 from shm_data.sources import Background, Foreground
 
@@ -105,7 +105,10 @@ def draw_augmentations(
     """
     partner_name = None if partner is None else partner.files.name
     photo, own = recipe.background is None, recipe.trimap is None
-    augment = draw_augmentation(numbers, names, photo=photo, own_trimap=own, partner=partner_name)
+    enlarged = enlargement(recipe) or 1.0
+    augment = draw_augmentation(
+        numbers, names, photo=photo, own_trimap=own, partner=partner_name, enlargement=enlarged
+    )
     rule = recipe.trimap
     if rule is not None:
         both = (foreground, partner) if augment is not None and augment.partner is not None else (foreground,)

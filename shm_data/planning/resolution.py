@@ -25,6 +25,15 @@ def enlargement(recipe: Recipe) -> float | None:
     return max(recipe.size[0] / recipe.crop[2], recipe.size[1] / recipe.crop[3])
 
 
+def relative_blur(recipe: Recipe) -> float | None:
+    """Return how many times coarser the background of a recipe is than its person; None for an original.
+
+    That is its enlargement, unless one band limit was laid over both.
+    """
+    factor = enlargement(recipe)
+    return factor if factor is None or recipe.augment is None else factor / recipe.augment.band_factor
+
+
 def least_enlargement(background: Size, size: Size) -> float:
     """Return how many times a background must be enlarged to cover a sample of `size` (width, height)."""
     return max(size[0] / background[0], size[1] / background[1])

@@ -18,7 +18,7 @@ from shm_data.errors import ShmDataError, Skipped, is_machine_fault
 from shm_data.parallel import Progress, spread
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.near_duplicates import hashes_of_photo, near_duplicate_pairs
-from shm_data.planning.resolution import enlargement
+from shm_data.planning.resolution import relative_blur
 from shm_data.sources import Background, Foreground, path_of
 
 # The recipes of a plan without the backgrounds of these keys.
@@ -121,7 +121,7 @@ def count(recipes: Iterable[Recipe]) -> Tally:
         names.add(recipe.foreground)
         if recipe.background is not None:
             used.add(recipe.background)
-            enlargements.append(enlargement(recipe) or 1.0)
+            enlargements.append(relative_blur(recipe) or 1.0)
     samples = sum(splits.values())
     counts = Counts(samples=samples, **splits, foregrounds=len(names), backgrounds=len(used))
     return Tally(counts, used, enlargements)

@@ -3,6 +3,6 @@
 from shm_data.pixels.compiling import warn_if_slow
 
 with warn_if_slow():
-    from shm_data.pixels.kernels import blending, colours, components, deflating, discs
+    from shm_data.pixels.kernels import blending, colours, components, deflating, discs, grains
 
-__all__ = ["blending", "colours", "components", "deflating", "discs"]
+__all__ = ["blending", "colours", "components", "deflating", "discs", "grains"]
