@@ -97,7 +97,7 @@ def test_alpha_says_what_the_band_limited_image_mixes(half_octaves):
     layers = augment_layers(front, alpha, behind, done)
     mixed = blend(layers[0], augment_alpha(alpha, done), layers[1]).astype(int)
     error = np.abs(mixed - limit_band(blend(front, alpha, behind), done.band_factor))
-    assert error.max() <= 3 and error.mean() < 0.5
+    assert error.max() <= 4 and error.mean() < 0.8  # each step of the way rounds
     if half_octaves:  # with the sharp alpha, or with layers each limited alone, the equation does not hold
         plain = [limit_band(pixels, done.band_factor) for pixels in (front, behind)]
         assert np.abs(blend(layers[0], alpha, layers[1]).astype(int) - mixed).max() > 10

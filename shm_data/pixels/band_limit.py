@@ -41,14 +41,17 @@ def _limit_weighted(colours: Array, share: Floats, factor: float) -> Array:
 
 
 def _limit(pixels: Pixels, factor: float) -> Pixels:
-    """Scale down in steps of at most 2, at which bilinear interpolation skips no pixel, and up again."""
+    """Scale down and up again by bilinear interpolation, in equal steps.
+
+    At steps of at most 2 it skips no pixel on the way down, and leaves no corners of large pixels on the way up.
+    """
     if factor == 1:
         return pixels
     height, width = pixels.shape[:2]
     steps = math.ceil(math.log2(factor))
-    small: NDArray[Any] = pixels
-    for step in range(1, steps + 1):
-        part = factor ** (step / steps)
-        size = max(1, round(width / part)), max(1, round(height / part))
-        small = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(pixels.dtype, copy=False)
+    parts = [factor ** (step / steps) for step in range(steps + 1)]
+    sizes = [(max(1, round(width / part)), max(1, round(height / part))) for part in parts]
+    limited: NDArray[Any] = pixels
+    for size in (*sizes[1:], *sizes[-2::-1]):
+        limited = cv2.resize(limited, size, interpolation=cv2.INTER_LINEAR)
+    return limited.astype(pixels.dtype, copy=False)

@@ -45,9 +45,9 @@ def limit_size(size: Size, longest: int, pool: Sequence[Background], limit: floa
     Enough is `count`, and at least half of the pool. The long edge is at most `longest` px.
     """
     enough = min(len(pool), max(count, math.ceil(_KEPT * len(pool))))
-    last = sorted(pool, key=lambda background: least_enlargement(background.size, size))[enough - 1]
-    longest = max(1, min(longest, int(max(size) * limit / least_enlargement(last.size, size))))
-    while longest > 1 and least_enlargement(last.size, fit(size, longest)) > limit:
+    largest = sorted((each.size for each in pool), key=lambda each: least_enlargement(each, size))[:enough]
+    longest = max(1, min(longest, int(max(size) * limit / least_enlargement(largest[-1], size))))
+    while longest > 1 and max(least_enlargement(each, fit(size, longest)) for each in largest) > limit:
         longest -= 1  # the short edge was rounded up
     return fit(size, longest)
 
