@@ -50,7 +50,7 @@ def _limit(pixels: Pixels, factor: float) -> Pixels:
     height, width = pixels.shape[:2]
     steps = math.ceil(math.log2(factor))
     parts = [factor ** (step / steps) for step in range(steps + 1)]
-    sizes = [(max(1, round(width / part)), max(1, round(height / part))) for part in parts]
+    sizes: list[tuple[int, int]] = [(max(1, round(width / part)), max(1, round(height / part))) for part in parts]
     limited: NDArray[Any] = pixels
     for size in (*sizes[1:], *sizes[-2::-1]):
         limited = cv2.resize(limited, size, interpolation=cv2.INTER_LINEAR)
