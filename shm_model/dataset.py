@@ -4,6 +4,7 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import cv2
@@ -44,6 +45,9 @@ Key = tuple[int, int]  # epoch, index
 
 # Bytes of freed memory that a worker keeps for the next pictures: some photos of a camera.
 FREED_MEMORY_KEPT = 2**28
+
+# What workers need, PNG files among it: loaded by each of them it would take seconds and 200 MB.
+_PRELOADED = ("shm_model.dataset", "shm_data.images.png", "shm_data.pixels.kernels")
 
 _LABELS = np.zeros(256, np.uint8)
 _LABELS[[*CLASSES, IGNORED]] = 0, 1, 2, IGNORE_LABEL
@@ -165,15 +169,22 @@ def loader_options(config: Config, workers: int) -> dict[str, Any]:
         "num_workers": workers,
         "worker_init_fn": _prepare_worker,
         "pin_memory": config.cuda and torch.cuda.is_available(),
-        "multiprocessing_context": start_method() if workers else None,
+        "multiprocessing_context": worker_context() if workers else None,
         # Otherwise every loader draws a number from torch's global generator, which is the host's.
         "generator": torch.Generator(),
     }
 
 
-def start_method() -> str:
-    """Return how workers are started: never forked, since a fork must not enter a thread pool its parent has used."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+def worker_context() -> BaseContext:
+    """Return how workers are started: never forked, since a fork must not enter a thread pool its parent has used.
+
+    A fork server loads torch and the compiled loops once, and shares them with all workers.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *_PRELOADED])
+    return context
 
 
 def _prepare_worker(worker: int) -> None:

@@ -15,7 +15,7 @@ from shm_data.building.build import composite
 from shm_data.dataset.layout import Layout
 from shm_data.host.allocator import tune_allocator
 from shm_data.options import CompositeOptions
-from shm_model.dataset import start_method
+from shm_model.dataset import worker_context
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shm_data", "shm_model", "cli")
@@ -74,7 +74,7 @@ def test_the_allocator_is_left_alone_where_the_c_library_has_no_name(monkeypatch
 
 def test_workers_start_anew_where_there_is_no_server_to_fork_from(monkeypatch):
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
-    assert start_method() == "spawn"
+    assert worker_context().get_start_method() == "spawn"
 
 
 def test_a_data_set_made_as_on_windows_is_the_same(sources, tmp_path, monkeypatch):

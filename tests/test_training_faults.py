@@ -363,3 +363,29 @@ def test_labels_are_rotated_without_new_classes_between(root, mode):
     for epoch in range(8):
         labels = dataset[epoch, 0].labels
         assert set(labels.unique().tolist()) <= {0, 2}
+
+
+WHAT_WORKERS_HAVE = """
+import sys
+from pathlib import Path
+from torch.utils.data import DataLoader, Dataset
+from shm_model.config import Config
+from shm_model.dataset import loader_options
+class Loaded(Dataset):
+    def __len__(self):
+        return 2
+    def __getitem__(self, number):
+        return [name for name in ("numba", "shm_data.images.png", "shm_data.pixels.kernels") if name in sys.modules]
+if __name__ == "__main__":
+    config = Config(mode="pretrain_tnet", data_root=Path("x"), cuda=False)
+    loader = DataLoader(Loaded(), batch_size=None, collate_fn=list, **loader_options(config, 2))
+    print([len(names) for names in loader], "numba" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a fork server loads them")
+def test_workers_load_nothing_that_their_fork_server_has_loaded(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WHAT_WORKERS_HAVE)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[3, 3] False", result.stderr

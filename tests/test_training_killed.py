@@ -9,7 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import config, write_set
+
+from shm_model.checkpoint import load
+from shm_model.train import train
 
 WITH_WORKERS = """
 import json, sys, torch
@@ -91,3 +95,48 @@ def test_ctrl_c_to_all_processes_says_its_sentence_once(root, tmp_path):
     done = log.read_bytes().count(b"\n") // 7 + 2
     result = subprocess.run([*program, f"max_epoch={done}"], env=environment, check=True, **pipes)
     assert f"to {done} are done" in result.stdout and "resumed" in result.stderr
+
+
+def start(given):
+    """The program, in a process group of its own, with two workers."""
+    path = given.savedir.with_suffix(".yaml")
+    path.write_text(json.dumps(given.model_dump(mode="json") | {"num_workers": 2}))
+    command = [Path(sys.executable).with_name("shm-model"), "train", path]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return subprocess.Popen(command, start_new_session=True, env=environment, **pipes)
+
+
+def steps_in(savedir):
+    log = savedir / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+def test_three_stages_with_workers_die_by_every_signal_and_resume_to_the_same_weights(root, tmp_path, one_thread):
+    """Each stage is stopped once, by another signal, and starts from the stages before."""
+    last = {}
+    for mode, how in (
+        ("pretrain_tnet", signal.SIGTERM),
+        ("pretrain_mnet", signal.SIGINT),
+        ("end_to_end", signal.SIGKILL),
+    ):
+        keys = last if mode == "end_to_end" else {}
+        more = {"max_epoch": 4, "batch_size": 1, **keys}
+        given = config(root, mode, savedir=tmp_path / mode, **more)
+        job = start(given)
+        assert until(lambda: (given.savedir / "last.pt").is_file() and steps_in(given.savedir) > 8, 120)  # noqa: B023
+        assert len(alive_in_group(job.pid)) >= 4
+        job.send_signal(how)
+        job.communicate(timeout=30)
+        assert job.returncode != 0 and steps_in(given.savedir) < 32
+        assert until(lambda: not alive_in_group(job.pid), 20), alive_in_group(job.pid)  # noqa: B023
+        again = start(given)
+        out, err = again.communicate(timeout=120)
+        assert again.returncode == 0 and "to 4 are done" in out and "resumed" in err, err
+        assert until(lambda: not alive_in_group(again.pid), 20), alive_in_group(again.pid)  # noqa: B023
+        whole = train(given.model_copy(update={"savedir": tmp_path / "whole" / mode})).last
+        resumed = given.savedir / "last.pt"
+        weights = load(whole).network, load(resumed).network
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+        assert steps_in(given.savedir) == steps_in(tmp_path / "whole" / mode)
+        last["mnet_checkpoint" if mode == "pretrain_mnet" else "tnet_checkpoint"] = resumed
