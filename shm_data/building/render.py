@@ -19,6 +19,7 @@ from shm_data.pixels.compositing import (
     to_three_channels,
 )
 from shm_data.pixels.foreground_colours import estimate_foreground
+from shm_data.pixels.placement import place_in_frame
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
 from shm_data.sources import Pixels
 
@@ -55,10 +56,14 @@ class PreparedForeground:
 
 @dataclass(frozen=True, slots=True)
 class ReducedBackground:
-    """A background photo (H, W, 3) uint8, decoded at 1/`factor` of the size that recipes refer to."""
+    """A background photo (H, W, 3) uint8, decoded at 1/`factor` of the size that recipes refer to.
+
+    `decoy` has the colours (H, W, 3) and alpha (H, W), uint8, of what is composited over it.
+    """
 
     pixels: Array
     factor: int = 1
+    decoy: tuple[Array, Array] | None = None
 
 
 def prepare(pixels: Pixels, size: Size, *, straight: bool, estimated: bool) -> PreparedForeground:
@@ -138,6 +143,9 @@ def _composite(
         photo = prepared.photo
         return photo if augment is None else effects.augment_photo(photo, augment), None, None
     behind = cover(background.pixels, _box(recipe.crop, recipe, background), recipe.size, out)
+    if recipe.decoy is not None and background.decoy is not None:
+        front, alpha = place_in_frame(*background.decoy, recipe.size, recipe.decoy.position)
+        behind = blend(front, alpha, behind, out)
     colours = prepared.colours
     if augment is not None:
         colours = effects.augment_foreground(colours, augment)

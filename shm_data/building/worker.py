@@ -197,13 +197,17 @@ def encode_image(pixels: Array, options: CompositeOptions) -> bytes | memoryview
 
 
 def read_background(recipe: Recipe, roots: Mapping[str, Path]) -> ReducedBackground | None:
-    """Read the background of a recipe, no larger than it needs. Raises ShmDataError where it does not decode."""
+    """Read the background of a recipe, no larger than it needs, and its decoy.
+
+    Raises ShmDataError where one of them does not decode.
+    """
     if recipe.background is None or recipe.crop is None:
         return None
     pixels, factor = images.read_background(
         path_of(recipe.background, roots), choose_reduction(recipe.crop, recipe.size)
     )
-    return ReducedBackground(pixels, factor)
+    decoy = None if recipe.decoy is None else images.read_cutout(path_of(recipe.decoy.key, roots))
+    return ReducedBackground(pixels, factor, decoy)
 
 
 def read_prepared(

@@ -29,6 +29,7 @@ _KINDS = {
     "voc": "backgrounds: Pascal VOC",
     "coco": "backgrounds: COCO",
     "bgdir": "backgrounds",
+    "decoys": "cut-outs of other things than people, behind people",
 }
 
 # A data set as `composite` writes it.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Self
@@ -27,7 +27,7 @@ from shm_data.sources.foregrounds import Found
 # Options that do not decide the contents of a data set: where sources lie (they may be moved before a set is
 # resumed), how their layout was recognised (what was found decides), and their licences.
 _NOT_DECISIVE = frozenset(
-    "inimg inalp intri pubdir trimapdir maskimg inmask vocroot cocoroot bgdir layout license".split()
+    "inimg inalp intri pubdir trimapdir maskimg inmask vocroot cocoroot bgdir decoys layout license".split()
 )
 
 # The number of skipped names that are printed for each reason. The record holds all.
@@ -95,7 +95,12 @@ class Manifest(BaseModel):
         names = {foreground.files.name for foreground in self.foregrounds}
         partners = names | {None}
         backgrounds = self.sources.keys() | {None}
-        return lambda r: r.foreground in names and r.partner in partners and r.background in backgrounds
+
+        def belongs(recipe: Recipe) -> bool:
+            used = {recipe.background, recipe.decoy and recipe.decoy.key}
+            return recipe.foreground in names and recipe.partner in partners and used <= backgrounds
+
+        return belongs
 
     def keys_of(self, recipe: Recipe) -> Iterator[str]:
         """Return the keys of the sources that a sample is made of."""
@@ -105,6 +110,8 @@ class Manifest(BaseModel):
                 yield from filter(None, (files.image, files.alpha, files.trimap))
         if recipe.background is not None:
             yield recipe.background
+        if recipe.decoy is not None:
+            yield recipe.decoy.key
 
 
 def bare_label(label: str) -> str:
@@ -192,11 +199,12 @@ def _in_words(value: object) -> str:
     return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
-def fingerprint(found: Found, pool: Pool) -> str:
-    """Return a digest of the names of all sources: the files of each foreground, and the backgrounds."""
-    names = [
+def fingerprint(found: Found, pool: Pool, decoys: Sequence[str] = ()) -> str:
+    """Return a digest of the names of all sources: the files of each foreground, the backgrounds and decoys."""
+    names: list[object] = [
         [[f.name, f.image, f.alpha, f.trimap, f.imported, *filter(None, [f.split])] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
+        *[list(decoys)] * bool(decoys),
     ]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 

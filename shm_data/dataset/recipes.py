@@ -17,13 +17,25 @@ from shm_data.pixels.trimap import TrimapRule
 
 
 @dataclass(frozen=True, slots=True)
+class Decoy:
+    """A cut-out of something that is no person, between person and background: its key, and its place in the frame.
+
+    `position` is (scale, across, down), see `place_in_frame`.
+    """
+
+    key: str
+    position: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How one sample is made.
 
     `foreground` is the name of a foreground, `background` the key of a background or None for an untouched
     original; `index` counts the composites of a foreground from 1, and is 0 for its original. `size` is
     (width, height) of the sample, `crop` the box (x, y, width, height) of the background photo that fills it.
-    `trimap` is None where the user's own trimap is used, `augment` where nothing is augmented. dataset.json says
+    `trimap` is None where the user's own trimap is used, `augment` where nothing is augmented,
+    `decoy` where only the person is pasted. dataset.json says
     where the files of foreground and background are, and how the foreground's colours are found.
     """
 
@@ -36,6 +48,7 @@ class Recipe:
     crop: Box | None
     trimap: TrimapRule | None
     augment: Augmentation | None = None
+    decoy: Decoy | None = None
 
     @property
     def partner(self) -> str | None:
@@ -89,6 +102,10 @@ def to_line(recipe: Recipe) -> str:
         del plain["augment"]
     else:
         plain["augment"] = to_plain(recipe.augment)
+    if recipe.decoy is None:
+        del plain["decoy"]
+    else:
+        plain["decoy"] = {"key": recipe.decoy.key, "position": recipe.decoy.position}
     return json.dumps(plain)
 
 
@@ -96,11 +113,13 @@ def from_line(line: str | bytes) -> Recipe:
     """Return the recipe of a JSON object. Raises ValueError, TypeError or KeyError where it is none."""
     plain: dict[str, Any] = json.loads(line if isinstance(line, str) else line.decode())
     crop, rule, augment = plain.pop("crop"), plain.pop("trimap"), plain.pop("augment", None)
+    decoy = plain.pop("decoy", None)
     recipe = Recipe(
         **plain | {"size": tuple(plain["size"])},
         crop=None if crop is None else tuple(crop),
         trimap=None if rule is None else TrimapRule(**rule),
         augment=None if augment is None else from_plain(augment),
+        decoy=None if decoy is None else Decoy(decoy["key"], tuple(decoy["position"])),
     )
     if not (_is_plain_name(recipe.name) and recipe.split in SPLITS and type(recipe.index) is int):
         raise ValueError("no plain name, split or index")
@@ -110,6 +129,8 @@ def from_line(line: str | bytes) -> Recipe:
         raise ValueError("no size or crop")
     if recipe.trimap is not None and not _is_rule(recipe.trimap):
         raise ValueError("no trimap rule")
+    if recipe.decoy is not None and (recipe.background is None or not _is_decoy(recipe.decoy)):
+        raise ValueError("no decoy")
     return recipe
 
 
@@ -123,6 +144,11 @@ def _are_numbers(values: tuple[int, ...], count: int, least: int) -> bool:
 
 def _is_box(crop: Box) -> bool:
     return _are_numbers(crop, 4, least=0) and min(crop[2:]) > 0
+
+
+def _is_decoy(decoy: Decoy) -> bool:
+    is_position = list(map(type, decoy.position)) == [float] * 3 and all(0 <= each <= 10 for each in decoy.position)
+    return type(decoy.key) is str and is_position
 
 
 def _is_rule(rule: TrimapRule) -> bool:

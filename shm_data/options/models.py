@@ -120,6 +120,7 @@ class CompositeOptions(TrimapOptions):
     vocset: str | None = _default("vocset")
     cocoroot: tuple[Path, ...] = _default("cocoroot")
     bgdir: tuple[Path, ...] = _default("bgdir")
+    decoys: Path | None = _default("decoys")
     people: bool = _default("people")
     people_class: tuple[str, ...] = _default("people_class")
 

@@ -158,6 +158,12 @@ _SET = (
     ),
     Option("cocoroot", Path, "Backgrounds: COCO images and annotations.", repeated=True),
     Option("bgdir", Path, "Backgrounds: any folder of photos without people.", repeated=True),
+    Option(
+        "decoys",
+        Path,
+        "Folder of RGBA cut-outs that show no people; half of the composites of train have one behind the person.",
+        needs="inimg",
+    ),
     Option("people", bool, "Use backgrounds that show people, too.", default=False),
     Option(
         "people_class",

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from shm_data.dataset.recipes import Recipe
+from shm_data.dataset.recipes import Decoy, Recipe
 from shm_data.draws import draws
 from shm_data.errors import ShmDataError, counted
 from shm_data.files import safe_stem, unused
@@ -21,6 +21,10 @@ from shm_data.sources import Background, Foreground
 # A background that is drawn again is cropped by up to this share of its side.
 _CLOSEST = 0.4
 
+# The share of the composites of train with a decoy, and how high its picture is, in heights of the frame.
+_DECOY_SHARE = 0.5
+_DECOY_SCALES = 0.3, 0.9
+
 
 class TooFewBackgroundsError(ShmDataError):
     """A split would have no background."""
@@ -34,12 +38,13 @@ def draw_recipes(
     unusable: AbstractSet[str] = frozenset(),
     known_splits: Mapping[str, str] | None = None,
     copies: Collection[tuple[str, str]] = (),
+    decoys: Sequence[str] = (),
 ) -> Iterator[Recipe]:
     """Return the recipes of a data set, foreground by foreground: first the original, then its composites.
 
     Foregrounds that are appended change no other recipe, if the splits of the others are `known_splits`. `unusable`
     are keys of backgrounds that turned out broken; only foregrounds that would have drawn them get other recipes.
-    Each two foregrounds in `copies` are in one split.
+    Each two foregrounds in `copies` are in one split. Half of the composites of train have one of the `decoys`.
     Raises ShmDataError where there are too few backgrounds for both splits, or a published split divides a group.
     """
     splits = split_foregrounds(foregrounds, options, known_splits or {}, copies)
@@ -72,6 +77,7 @@ def draw_recipes(
             crop = cover_box(background.size, size, across, down, share)
             rule = _rule(foreground, size, options, index)
             recipe = Recipe(f"{stem}{options.extension}", split, name, index, size, background.key, crop, rule)
+            recipe = replace(recipe, decoy=_draw_decoy(recipe, decoys, options.seed))
             yield _augmented(recipe, options, foreground, assigned.get(name))
 
 
@@ -205,6 +211,16 @@ def _augmented(
         return recipe
     numbers = draws(options.seed, "augment", recipe.foreground, recipe.index)
     return draw_augmentations(recipe, numbers, options.augment, foreground, partner)
+
+
+def _draw_decoy(recipe: Recipe, decoys: Sequence[str], seed: int) -> Decoy | None:
+    """Draw whether a composite has a decoy, which one, and where. Val has none: scores must not depend on them."""
+    if not decoys or recipe.split != "train":
+        return None
+    coin, choice, scale, across, down = itertools.islice(draws(seed, "decoy", recipe.foreground, recipe.index), 5)
+    low, high = _DECOY_SCALES
+    position = round(low + scale * (high - low), 4), round(across, 4), round(down, 4)
+    return Decoy(decoys[int(choice * len(decoys))], position) if coin < _DECOY_SHARE else None
 
 
 def _assign_partners(

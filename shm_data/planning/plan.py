@@ -15,7 +15,7 @@ from shm_data.planning.draw import TooFewBackgroundsError, draw_recipes
 from shm_data.planning.notes import notes
 from shm_data.planning.scan import Sources, refuse_inside, scan, skipped_as_phrase
 from shm_data.planning.survey import Survey, survey
-from shm_data.sources import Foreground, backgrounds, foregrounds
+from shm_data.sources import Foreground, backgrounds, decoys, foregrounds
 from shm_data.sources.foregrounds import Inspected
 
 
@@ -39,13 +39,25 @@ def make_plan(
     inspected = foregrounds.inspect_all(sources.foregrounds, options, jobs, progress)
     people, copies, conflicts = _without_conflicts(inspected, known)
     pool = sources.backgrounds.backgrounds
+    decoys.require_cutouts(sources.decoys, sources.roots, jobs, progress)
 
     def draw(broken: AbstractSet[str]) -> Iterator[Recipe]:
-        return draw_recipes(people, pool, options, unusable=broken, known_splits=known, copies=copies)
+        return draw_recipes(
+            people, pool, options, unusable=broken, known_splits=known, copies=copies, decoys=sources.decoys
+        )
 
     known_files = previous.sources if previous else {}
     try:
-        files = survey(draw, people, pool, roots=sources.roots, known=known_files, jobs=jobs, progress=progress)
+        files = survey(
+            draw,
+            people,
+            pool,
+            decoys=sources.decoys,
+            roots=sources.roots,
+            known=known_files,
+            jobs=jobs,
+            progress=progress,
+        )
     except TooFewBackgroundsError as error:
         found = f"{error.found}{skipped_as_phrase(sources.backgrounds.skipped)}"
         raise ShmDataError(error.what, found=found, expected=error.expected) from error

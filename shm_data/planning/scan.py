@@ -17,17 +17,18 @@ from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
 from shm_data.planning.splits import count_matches
-from shm_data.sources import Background, backgrounds, foregrounds
+from shm_data.sources import Background, backgrounds, decoys, foregrounds
 from shm_data.sources.backgrounds import Pool
 from shm_data.sources.foregrounds import Found
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The foregrounds and backgrounds in the user's folders; `fingerprint` is a digest of all their names."""
+    """The foregrounds, backgrounds and decoys in the user's folders; `fingerprint` is a digest of all their names."""
 
     foregrounds: Found
     backgrounds: Pool
+    decoys: Sequence[str]
     roots: Mapping[str, Path]
     fingerprint: str
 
@@ -53,10 +54,12 @@ def scan(
     found = foregrounds.scan(options, *recorded)
     _require_group(options, [files.name for files in found.files])
     pool = _scan_backgrounds(options, found, jobs, progress)
-    roots = _absolute(found.roots | pool.roots)
+    cutouts = decoys.scan(options.decoys)
+    decoy_roots = {} if options.decoys is None else {decoys.LABEL: options.decoys}
+    roots = _absolute(found.roots | pool.roots | decoy_roots)
     if previous is not None:
         refuse_changed_sources(previous, roots, verify=verify, jobs=jobs, progress=progress)
-    return Sources(found, pool, roots, fingerprint(found, pool))
+    return Sources(found, pool, cutouts, roots, fingerprint(found, pool, cutouts))
 
 
 def _require_group(options: CompositeOptions, names: Sequence[str]) -> None:
@@ -74,7 +77,7 @@ def refuse_inside(option: str, path: Path, options: CompositeOptions) -> None:
 
 
 def _folders(options: CompositeOptions) -> Iterator[Path]:
-    single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir)
+    single = (options.inimg, options.inalp, options.intri, options.pubdir, options.trimapdir, options.decoys)
     masks = options.maskimg, options.inmask
     yield from (folder for folder in (*single, *masks) if folder is not None)
     yield from (*options.vocroot, *options.cocoroot, *options.bgdir)

@@ -48,6 +48,7 @@ def survey(
     foregrounds: Sequence[Foreground],
     backgrounds: Sequence[Background],
     *,
+    decoys: Sequence[str],
     roots: Mapping[str, Path],
     known: Mapping[str, Fingerprint],
     jobs: int,
@@ -58,6 +59,7 @@ def survey(
     Of copies the one with a fingerprint in `known` stays, else the first by key.
     """
     keys = [key for f in foregrounds for key in (f.files.image, f.files.alpha, f.files.trimap) if key is not None]
+    keys += decoys
     unread = [key for key in keys if key not in known]
     read = spread(lambda key: fingerprint_of(path_of(key, roots)), unread, jobs, ordered=True, batch=16)
     fingerprints = dict(known) | dict(zip(unread, read, strict=True))
