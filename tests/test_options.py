@@ -15,6 +15,7 @@ from shm_data.options.table import PUBLISHED_OPTIONS, SET_OPTIONS, TABLE, TRIMAP
 COMPANY = {
     "inalp": {"inimg": "x"},
     "intri": {"inimg": "x"},
+    "decoys": {"inimg": "x"},
     "trimapdir": {"pubdir": "x"},
     "maskimg": {"inmask": "x"},
     "inmask": {"maskimg": "x"},
