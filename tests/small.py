@@ -18,9 +18,10 @@ UPRIGHT = {
 
 
 def contents(root):
-    """Every file of a data set by name; dataset.json without what tells where the sources lie."""
+    """Every file of a data set by name; dataset.json without what people read; not where the sources lie."""
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     record = json.loads(files.pop("dataset.json"))
+    del files["local.json"]
     return files, {key: record[key] for key in ("counts", "notes", "skipped", "foregrounds", "complete")}
 
 

@@ -42,7 +42,8 @@ def options(folder, **more):
 def test_the_layout_is_exact(sources, tmp_path):
     manifest = composite(options(sources), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        "input mask trimap train.txt val.txt train.csv val.csv recipes.jsonl dataset.json README.md".split()
+        "input mask trimap train.txt val.txt train.csv val.csv".split()
+        + "recipes.jsonl dataset.json local.json README.md".split()
     )
     layout = Layout(tmp_path / "out")
     names = {split: read_names(layout.root, split) for split in ("train", "val")}

@@ -14,6 +14,7 @@ from shm_data.check.findings import Finding, Unchecked, error, warning
 from shm_data.check.index import recipes_of
 from shm_data.dataset.fingerprints import changed
 from shm_data.dataset.layout import Layout
+from shm_data.dataset.local import require_roots
 from shm_data.dataset.manifest import Manifest, versions
 from shm_data.dataset.recipes import Recipe
 from shm_data.dataset.store import Plan
@@ -33,6 +34,10 @@ def rerender(
     layout: Layout, manifest: Manifest, count: int, jobs: int = -1, progress: Progress = quiet
 ) -> tuple[list[Finding], list[Unchecked]]:
     """Make `count` samples of a plan again; return where those on disk differ, and what could not be made."""
+    try:
+        require_roots(manifest.roots)
+    except ShmDataError as fault:
+        return [], [Unchecked("rerender", f"samples against their sources ({fault})")]
     recipes = Plan(manifest, lambda: recipes_of(layout, manifest), recorded=True).some_recipes(count)
     results = spread(partial(_compare, layout, manifest), recipes, jobs, ordered=True)
     findings: list[Finding] = []

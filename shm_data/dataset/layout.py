@@ -44,6 +44,11 @@ class Layout:
         return self.root / "dataset.json"
 
     @property
+    def local(self) -> Path:
+        """Where the sources lie on this machine. It is not to be published."""
+        return self.root / "local.json"
+
+    @property
     def card(self) -> Path:
         """The data set card, for people and for hubs that publish data sets."""
         return self.root / "README.md"

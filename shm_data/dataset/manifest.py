@@ -15,6 +15,7 @@ from shm_data import __version__
 from shm_data.dataset.fingerprints import Fingerprint, changed
 from shm_data.dataset.json_model import read_json_model
 from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.local import read_roots, require_roots, write_roots
 from shm_data.dataset.recipes import Recipe, digest_of, read_recipes
 from shm_data.errors import ShmDataError, Skipped, counted
 from shm_data.files import is_component, write_bytes
@@ -51,7 +52,8 @@ class Counts(BaseModel):
 class Manifest(BaseModel):
     """The record of a data set.
 
-    `roots` has the folder of each source by its label, `skipped` the files that are not used by reason. `layouts`
+    `roots` has the folder of each source by its label: its name in dataset.json, its path in local.json. `options`
+    name folders by their options alone. `skipped` has the files that are not used by reason. `layouts`
     names the published sets that folders of foregrounds were read as. `licences` counts the used backgrounds of a
     source by the licence in its annotations, "" for none. `sources` has the fingerprint of every file used, by key.
     `fingerprint` is a digest of the names of all files found, used or not. `digest` is the SHA-256 of the first
@@ -135,7 +137,7 @@ def read_manifest(layout: Layout) -> Manifest | None:
             found="other recipes than dataset.json belongs to",
             expected="the file as it was written",
         )
-    return manifest
+    return manifest.model_copy(update={"roots": read_roots(layout, manifest.roots)})
 
 
 def refuse_changed_sources(
@@ -150,6 +152,7 @@ def refuse_changed_sources(
 
     Files with the recorded size and time are trusted, unless `verify` asks to compare their contents.
     """
+    require_roots(roots)
     faults = list(changed_sources(manifest, roots, verify=verify, jobs=jobs, progress=progress).values())
     if faults:
         what = "sources have changed since the data set was made; restore them, or use another --savedir"
@@ -178,7 +181,10 @@ def changed_sources(
 
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
-    """Write dataset.json, whole or not at all. Raises WriteError."""
+    """Write local.json and then dataset.json, each whole or not at all. Raises WriteError."""
+    write_roots(layout, manifest.roots)
+    names = {label: Path(path.name) for label, path in manifest.roots.items()}
+    manifest = manifest.model_copy(update={"roots": names})
     write_bytes(layout.manifest, (manifest.model_dump_json(indent=1) + "\n").encode(), durable=True)
 
 

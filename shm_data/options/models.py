@@ -165,6 +165,15 @@ class CompositeOptions(TrimapOptions):
                 raise ValueError(f"--layout {self.layout} finds pairs by itself: leave out {TABLE[name].flag}")
         return self
 
+    def without_paths(self) -> Self:
+        """Return the options with the name of each folder's option in place of its path."""
+        update: dict[str, object] = {}
+        for name in type(self).model_fields:
+            option, value = TABLE[name], getattr(self, name)
+            if option.kind is Path and value:
+                update[name] = tuple(Path(name) for _ in value) if option.repeated else Path(name)
+        return self.model_copy(update=update)
+
     @property
     def layout_of(self) -> Literal["inimg", "pubdir"]:
         """Return which folder of foregrounds `layout` describes where two are given."""

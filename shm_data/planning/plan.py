@@ -116,7 +116,7 @@ def _resume(recorded: Plan, options: CompositeOptions, roots: Mapping[str, Path]
     remarks = [f"resumed with {', '.join(changed)}: new files may differ in their last bits"] if changed else []
     update = {
         "roots": dict(roots),
-        "options": options,
+        "options": options.without_paths(),
         "complete": False,
         "notes": tuple(dict.fromkeys([*old.notes, *remarks])),
     }
@@ -136,7 +136,7 @@ def _manifest(
         raise ShmDataError("nothing to make", found="--numbg 0 without originals", expected="--numbg 1 or more")
     return Manifest(
         complete=False,
-        options=options,
+        options=options.without_paths(),
         versions=versions(),
         roots=dict(sources.roots),
         counts=files.tally.counts,
