@@ -273,10 +273,10 @@ def clear_leftovers(*folders: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def make_folders(*folders: Path) -> None:
-    """Create folders with their parents. Raises WriteError where the file system refuses."""
+def make_folders(*folders: Path, parents: bool = True) -> None:
+    """Create folders, with their `parents` unless these must be there. Raises WriteError where that is impossible."""
     for folder in folders:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=parents, exist_ok=True)
         except OSError as error:
             raise WriteError(f"cannot be created ({error.strerror or error})", path=folder) from error

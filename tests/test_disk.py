@@ -107,7 +107,8 @@ def test_on_a_disk_that_grows_page_by_page_a_job_completes(small, disk):
         assert remount(root.parent, f"size={pages * PAGE}")
     assert everything(root) == (truth.files, truth.facts)
     if job.name == "composite":
-        assert {"recipes.jsonl", "dataset.json", "input", "train.txt"} <= named
+        # Lists are as large as a page, which the record before them has just freed; their tables are larger.
+        assert {"recipes.jsonl", "local.json", "dataset.json", "input", "train.csv"} <= named
 
 
 def test_on_a_disk_that_allows_one_more_file_each_time_a_job_completes(small, disk):
@@ -233,7 +234,7 @@ def test_permission_lost_in_the_middle_is_reported(small_jobs, work, change):
 
 
 @pytest.mark.parametrize("gone", [".", "input", "mask", "trimap"])
-@pytest.mark.parametrize("change", [2, 12, 18, 30])
+@pytest.mark.parametrize("change", [2, 9, 11, 12, 14, 20, 32])
 def test_a_folder_that_is_taken_away_in_the_middle_is_made_again(small_jobs, work, gone, change):
     job, truth = small_jobs["composite"]
     root, taken = work / "out", work / "taken"
@@ -275,7 +276,7 @@ def test_a_file_instead_of_a_folder_is_reported_and_kept(small_jobs, work, name,
 
 
 @pytest.mark.parametrize(
-    "name", ["recipes.jsonl", "dataset.json", "train.txt", "val.txt", "README.md", "input", "mask", "trimap"]
+    "name", "recipes.jsonl dataset.json local.json train.txt train.csv val.txt README.md input mask trimap".split()
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
 def test_a_folder_instead_of_a_file_is_reported_and_kept(small_jobs, work, name, begun):

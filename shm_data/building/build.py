@@ -132,7 +132,9 @@ def make_samples(
     Raises ShmDataError that names the samples which could not be made, once all others are made.
     """
     layout = Layout(dataset.root.absolute())
-    make_folders(*layout.folders)
+    if not layout.manifest.exists():  # without its record, the next run would not know the folder
+        raise BusyError("was removed meanwhile", path=dataset.root, expected="the same command again")
+    make_folders(*layout.folders, parents=False)
     indices = executor.indices(plan.manifest.counts.samples)
     belongs = plan.manifest.membership()
 
