@@ -12,8 +12,9 @@ from shm_data.errors import ShmDataError
 from shm_data.files import make_folders, write_bytes
 from shm_model.augment import seeded_weights
 from shm_model.config import Config, config_of
+from shm_model.efficientnet import load_efficientnet, packaged_weights
 from shm_model.mnet import MNet, load_vgg16_bn
-from shm_model.resnet import load_resnet
+from shm_model.resnet import ResNet, load_resnet
 from shm_model.shm import SHM
 from shm_model.tnet import TNet
 from shm_model.weights import read
@@ -113,9 +114,13 @@ def _new_tnet(config: Config) -> TNet:
         return _pretrained_tnet(config)
     if config.shm_checkpoint:
         return _pretrained_shm(config, "backbone", "output_stride").tnet
-    tnet = TNet(config.backbone, config.output_stride)
-    if config.backbone_weights:
-        load_resnet(tnet.backbone, config.backbone_weights)
+    tnet, start = TNet(config.backbone, config.output_stride), config.starting_backbone
+    if start is not None:
+        path = packaged_weights() if start == "packaged" else start
+        if isinstance(tnet.backbone, ResNet):
+            load_resnet(tnet.backbone, path)
+        else:
+            load_efficientnet(tnet.backbone, path)
     return tnet
 
 

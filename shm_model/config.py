@@ -79,11 +79,13 @@ class Config(BaseModel):
     num_workers: int = Field(default=4, ge=0, le=1024)
     sync_bn: bool = False
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0"] = "resnet50"
+    # Of the ResNets: how much smaller their features are than the picture.
     output_stride: Literal[8, 16] = 8
     mnet_width: float = Field(default=1.0, gt=0, le=4)
     # What the networks start from: files of ImageNet weights, or checkpoints of earlier runs (warm start).
-    backbone_weights: _Path | None = None
+    # EfficientNet-Lite0 starts from the weights of an installed package ("packaged") unless this is "none".
+    backbone_weights: Literal["packaged", "none"] | _Path | None = None
     vgg_weights: _Path | None = None
     tnet_checkpoint: _Path | None = None
     mnet_checkpoint: _Path | None = None
@@ -167,6 +169,14 @@ class Config(BaseModel):
         size = self.tnet_size if self.mode == "pretrain_tnet" else self.end_size
         return round(_ASPECT * size / ((1 + self.least_crop) / 2))
 
+    @property
+    def starting_backbone(self) -> Path | Literal["packaged"] | None:
+        """What the backbone of a new T-Net starts from: a file, the installed package, or random weights."""
+        if self.backbone_weights == "none":
+            return None
+        is_packaged = self.backbone_weights is None and self.backbone == "efficientnet_lite0"
+        return "packaged" if is_packaged else self.backbone_weights
+
     def warmup_steps(self, steps: int) -> int:
         """Return the optimiser steps of the warm-up in a run of `steps`."""
         return round(self.warmup if self.warmup >= 1 else self.warmup * steps)
@@ -200,6 +210,8 @@ class Config(BaseModel):
             raise ValueError("test needs shm_checkpoint, or tnet_checkpoint or mnet_checkpoint alone")
         elif len(given) > 1:
             raise ValueError(f"{' and '.join(given)}: only one of them would be used")
+        elif self.backbone_weights == "packaged" and self.backbone != "efficientnet_lite0":
+            raise ValueError("backbone_weights: packaged only for efficientnet_lite0")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from shm_model.inputs import Normalise
 from shm_model.weights import check_weights, is_count, read_weights
 
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Depth = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 OutputStride = Literal[8, 16]
 
 
@@ -90,7 +90,7 @@ class ResNet(nn.Module):
     Parameters and buffers have torchvision's names and shapes, without `fc`.
     """
 
-    def __init__(self, name: Backbone, output_stride: OutputStride = 8) -> None:
+    def __init__(self, name: Depth, output_stride: OutputStride = 8) -> None:
         super().__init__()
         block, depths = _BLOCKS[name]
         self.normalise = Normalise()

@@ -170,7 +170,9 @@ def start_lines(run: Run) -> Iterator[str]:
 def _is_large(config: Config) -> bool:
     """Whether a step takes a CPU very long: of ResNet-50 at 400 px or M-Net at its full width."""
     has_tnet, has_mnet = config.mode != "pretrain_mnet", config.mode != "pretrain_tnet"
-    is_deep = config.backbone in ("resnet50", "resnet101") or config.output_stride == 8
+    is_deep = config.backbone != "efficientnet_lite0" and (
+        config.backbone in ("resnet50", "resnet101") or config.output_stride == 8
+    )
     size = config.tnet_size if config.mode == "pretrain_tnet" else config.end_size
     return (has_tnet and is_deep and size >= 320) or (
         has_mnet and config.mnet_width >= 0.5 and config.mnet_size >= 256
@@ -189,11 +191,14 @@ def _origin(run: Run, name: str) -> str:
     config = run.config
     if run.epoch or run.step:
         return f"resumed from {config.savedir / LAST}"
-    weights = config.backbone_weights if name == "T-Net" else config.vgg_weights
-    if weights is not None:
-        return f"{'backbone' if name == 'T-Net' else 'encoder'} from {weights}, the rest random"
     path = (config.tnet_checkpoint if name == "T-Net" else config.mnet_checkpoint) or config.shm_checkpoint
-    return f"from {path}" if path else "random weights"
+    if path is not None:
+        return f"from {path}"
+    weights = config.starting_backbone if name == "T-Net" else config.vgg_weights
+    if weights is None:
+        return "random weights"
+    source = "packaged ImageNet weights" if weights == "packaged" else weights
+    return f"{'backbone' if name == 'T-Net' else 'encoder'} from {source}, the rest random"
 
 
 def save_checkpoint(run: Run, name: str, *, resumable: bool = True) -> None:

@@ -1,13 +1,22 @@
-"""T-Net: an image to its trimap. PSPNet over a dilated ResNet."""
+"""T-Net: an image to its trimap. PSPNet over a dilated ResNet, or a feature pyramid over EfficientNet-Lite0."""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shm_model.efficientnet import EfficientNetLite0
 from shm_model.inputs import pad_replicate
-from shm_model.resnet import Backbone, OutputStride, ResNet
+from shm_model.resnet import Depth, OutputStride, ResNet
+
+Backbone = Depth | Literal["efficientnet_lite0"]
 
 CLASSES = 3  # background, unknown, foreground
+
+# Channels of the feature pyramid, and groups of its norms.
+_WIDTH, _GROUPS = 64, 8
 
 
 class Pyramid(nn.Module):
@@ -76,24 +85,70 @@ def make_portable(network: nn.Module) -> None:
                     branch[0] = Means(mean.output_size)
 
 
-class TNet(nn.Module):
-    """PSPNet: ResNet, pyramid pooling, classifier.
+class PSPDecoder(nn.Module):
+    """PSPNet after its backbone: pyramid pooling, and a convolution that reduces the channels to `width`.
 
     There is no dropout as in PSPNet, so that a step needs no random state and a resumed run repeats exactly.
     """
 
-    def __init__(self, backbone: Backbone = "resnet50", output_stride: OutputStride = 8) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.output_stride = output_stride
-        self.backbone = ResNet(backbone, output_stride)
-        channels = self.backbone.channels
+        self.width = channels // 4
         self.pyramid = Pyramid(channels)
         self.reduce = nn.Sequential(
-            nn.Conv2d(2 * channels, channels // 4, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels // 4),
+            nn.Conv2d(2 * channels, self.width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(self.width),
             nn.ReLU(inplace=True),
         )
-        self.classify = nn.Conv2d(channels // 4, CLASSES, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Features of the last stages -> (N, width, h, w), of the size of the last."""
+        result: Tensor = self.reduce(self.pyramid(maps[-1]))
+        return result
+
+
+class FPNDecoder(nn.Module):
+    """A feature pyramid (Lin et al., CVPR 2017) with the mean of the whole image, as large as the largest features.
+
+    It normalises by group, so that `freeze_bn` keeps the statistics of the pretrained backbone alone.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = _WIDTH) -> None:
+        super().__init__()
+        self.width = width
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.whole = nn.Sequential(nn.Conv2d(channels[-1], width, 1), nn.ReLU(inplace=True))
+        self.smooth = nn.ModuleList(_smoothing(width) for _ in channels)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Features (N, channels, h, w) from large to small -> (N, width, h, w), of the size of the first."""
+        whole = self.whole(maps[-1].mean((2, 3), keepdim=True))
+        result: Tensor = self.smooth[-1](self.lateral[-1](maps[-1]) + whole)
+        for features, lateral, smooth in list(zip(maps, self.lateral, self.smooth, strict=True))[-2::-1]:
+            size = features.shape[2:]
+            result = smooth(lateral(features) + F.interpolate(result, size, mode="bilinear", align_corners=True))
+        return result
+
+
+def _smoothing(width: int) -> nn.Sequential:
+    conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True))
+
+
+class TNet(nn.Module):
+    """A backbone, a decoder and a classifier: PSPNet over a ResNet, or a feature pyramid over EfficientNet-Lite0."""
+
+    def __init__(self, backbone: Backbone = "resnet50", output_stride: OutputStride = 8) -> None:
+        super().__init__()
+        self.backbone: ResNet | EfficientNetLite0
+        self.decoder: PSPDecoder | FPNDecoder
+        if backbone == "efficientnet_lite0":
+            self.stride, self.backbone = 32, EfficientNetLite0()
+            self.decoder = FPNDecoder(self.backbone.channels)
+        else:
+            self.stride, self.backbone = output_stride, ResNet(backbone, output_stride)
+            self.decoder = PSPDecoder(self.backbone.channels)
+        self.classify = nn.Conv2d(self.decoder.width, CLASSES, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (N, 3, H, W) RGB in [0, 1] -> logits (N, 3, H, W) of background, unknown, foreground.
@@ -102,10 +157,9 @@ class TNet(nn.Module):
         0, stride, 2 stride ...; between them the logits are interpolated, and the padding is cropped.
         """
         height, width = image.shape[2:]
-        stride = self.output_stride
+        stride = self.stride
         padded = pad_replicate(image, *((length + stride - 2) // stride * stride + 1 for length in (height, width)))
-        _, features = self.backbone(padded)
-        features = self.reduce(self.pyramid(features))
+        features = self.decoder(self.backbone(padded))
         # In half precision probabilities would come in steps that a matte shows.
         with torch.autocast(image.device.type, enabled=False):
             logits = self.classify(features.to(self.classify.weight.dtype))

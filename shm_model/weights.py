@@ -79,7 +79,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def check_weights(
-    path: Path | str, found: Mapping[str, Tensor], expected: Mapping[str, torch.Size], ignored: str
+    path: Path | str, found: Mapping[str, Tensor], expected: Mapping[str, torch.Size], ignored: str | tuple[str, ...]
 ) -> None:
     """Raise ShmDataError with the first name that is missing, has another shape, or is not expected.
 

@@ -153,7 +153,8 @@ def test_a_logit_lies_where_its_feature_does(output_stride):
     """With features that are the image at each stride, the logits of a ramp are that ramp."""
     model = TNet("resnet18", output_stride).eval()
     model.backbone.forward = lambda image: (None, image[..., ::output_stride, ::output_stride])
-    model.pyramid, model.reduce, model.classify = nn.Identity(), nn.Identity(), nn.Conv2d(3, 3, 1, bias=False)
+    model.decoder.forward = lambda maps: maps[-1]
+    model.classify = nn.Conv2d(3, 3, 1, bias=False)
     model.classify.weight.data = torch.eye(3)[..., None, None]
     x, y = torch.meshgrid(torch.linspace(0, 1, 65), torch.linspace(0, 2, 49), indexing="ij")
     image = torch.stack([x, y, x + y])[None]
@@ -247,7 +248,7 @@ def test_channels_last_passes_through_the_networks():
     tnet = TNet("resnet18").to(memory_format=torch.channels_last)
     mnet = MNet(0.25).to(memory_format=torch.channels_last)
     seen = []
-    for module in (tnet.reduce, *mnet.encoder, *mnet.decoder):
+    for module in (tnet.decoder.reduce, *mnet.encoder, *mnet.decoder):
         module.register_forward_hook(lambda _, __, y: seen.append(y.is_contiguous(memory_format=torch.channels_last)))
     tnet(image.to(memory_format=torch.channels_last))
     mnet(*(x.to(memory_format=torch.channels_last) for x in (image, trimap)))
