@@ -29,7 +29,7 @@ _STAGES = (
 )
 _STEM = 32
 
-# Published with a momentum of 0.01; from random weights the running means would then need hundreds of steps.
+# Published with a momentum of 0.01, with which the running means of a new network need hundreds of steps.
 _EPSILON, _MOMENTUM = 1e-3, 0.1
 
 # Layers of the file that classify, after the last features.
