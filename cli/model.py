@@ -105,20 +105,10 @@ def score(predictions: Path, truth: Path, **options: Any) -> None:
     """Score PREDICTIONS of any model against TRUTH: two folders of mattes, paired by name, or two files."""
     from cli.progress import show
     from shm_data.files import make_folders, shared_folder
-    from shm_model.scoring import (
-        SCORE_FILES,
-        format_scores,
-        plan_scoring,
-        require_own_files,
-        score_folders,
-        write_page,
-        write_scores,
-    )
+    from shm_model.scoring import format_scores, plan_scoring, score_folders, write_page, write_scores
 
     savedir, images = options.pop("savedir"), options.pop("images")
     chosen, convention, header = plan_scoring(**options)
-    if savedir:
-        require_own_files(savedir, SCORE_FILES)
     rows = score_folders(predictions, truth, chosen, show)
     for line in (*(f"{key}: {value}" for key, value in header.items()), *format_scores(rows, convention)):
         click.echo(line)
@@ -272,14 +262,11 @@ def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, de
     from shm_data.files import make_folders, shared_folder
     from shm_data.images import write_png
     from shm_model.distributed import device_named
-    from shm_model.evaluate import FILES, draw_panels, format_table, write_tables
+    from shm_model.evaluate import draw_panels, format_table, write_tables
     from shm_model.evaluate import evaluate as score
     from shm_model.predict import load_predictor
     from shm_model.samples import kind_of, source_of
-    from shm_model.scoring import require_own_files
 
-    if savedir:
-        require_own_files(savedir, FILES)
     predictor, source = load_predictor(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
     rows = score(predictor, source, show)
     for line in format_table(rows):

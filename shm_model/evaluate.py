@@ -20,15 +20,11 @@ from shm_model.metrics import Scores, class_iou
 from shm_model.predict import Predictor
 from shm_model.samples import Source
 from shm_model.scoring.folders import score_regions
-from shm_model.scoring.own_files import SCORES
 from shm_model.scoring.protocols import Region
 
 REGIONS: tuple[Region, ...] = ("whole", "unknown")
 _UNITS = {"sad": "SAD/1000", "mse": "MSE", "mad": "MAD", "grad": "Grad/1000", "conn": "Conn/1000"}
 _CLASSES = ("background", "unknown", "foreground")
-
-# What `evaluate` writes: the tables here, and the panels.
-FILES = ("scores.json", "scores.csv", "samples.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +81,6 @@ def format_table(rows: Sequence[Row]) -> list[str]:
 def write_tables(rows: Sequence[Row], savedir: Path) -> None:
     """Write scores.csv, a line for each image and region, and scores.json, with the means. Raises WriteError."""
     make_folders(savedir)
-    mean, images = _to_json(mean_row(rows)), [_to_json(row) for row in rows]
-    report = {"files": FILES, "units": _UNITS, "mean": mean, "images": images}
-    write_bytes(savedir / SCORES, (json.dumps(report, indent=1) + "\n").encode())
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", "region", *_UNITS.values(), *(f"IoU {name}" for name in _CLASSES)])
@@ -95,6 +88,8 @@ def write_tables(rows: Sequence[Row], savedir: Path) -> None:
         for region in REGIONS:
             writer.writerow([row.name, region, *asdict(getattr(row, region)).values(), *row.iou])
     write_bytes(savedir / "scores.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
+    report = {"units": _UNITS, "mean": _to_json(mean_row(rows)), "images": [_to_json(row) for row in rows]}
+    write_bytes(savedir / "scores.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
 def draw_panels(predictor: Predictor, source: Source, indices: Iterable[int], height: int = 256) -> Array:

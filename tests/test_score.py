@@ -251,22 +251,6 @@ def test_what_a_killed_run_left_beside_the_scores_is_cleared(folders, tmp_path, 
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["scores.csv", "scores.html", "scores.json"]
 
 
-@pytest.mark.parametrize("foreign", ["scores.csv", "scores.json", "scores.html"])
-@pytest.mark.parametrize("earlier", [False, True])
-def test_scores_replace_their_own_files_and_no_others(folders, tmp_path, shm_model, foreign, earlier):
-    savedir = tmp_path / "s"
-    savedir.mkdir()
-    if earlier:  # scores of another kind, whose list lacks some names
-        (savedir / "scores.json").write_text(json.dumps({"files": ["scores.json"]}))
-    if not (earlier and foreign == "scores.json"):
-        (savedir / foreign).write_text("mine")
-        assert shm_model("score", *folders, "--savedir", savedir)[0] == 1
-        assert (savedir / foreign).read_text() == "mine"
-        assert len(list(savedir.iterdir())) == 1 + earlier
-        (savedir / foreign).unlink()
-    assert [shm_model("score", *folders, "--savedir", savedir)[0] for _ in range(2)] == [0, 0]
-
-
 def test_names_in_the_page_are_escaped(tmp_path, shm_model):
     name = "<script>alert(1)</script>".replace("/", "_") + ".png"
     write_mattes(tmp_path / "p", predicted, [name])

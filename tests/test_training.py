@@ -531,12 +531,6 @@ def test_the_commands_score_and_predict(root, stages, tmp_path, shm_model):
     assert np.array_equal(alpha, cut) and colours.shape[:2] == alpha.shape
 
 
-def test_evaluate_replaces_no_picture_of_the_user(root, tmp_path, shm_model):
-    (tmp_path / "samples.png").write_bytes(b"mine")
-    code, _, err = shm_model("evaluate", "--checkpoint", "no.pt", "--data", root, "--savedir", tmp_path)
-    assert code == 1 and "samples.png" in err and [path.name for path in tmp_path.iterdir()] == ["samples.png"]
-
-
 def test_the_mode_test_scores_as_evaluate_does(root, stages, tmp_path, shm_model):
     given = config(root, "test", shm_checkpoint=stages["shm"], savedir=tmp_path / "e")
     (tmp_path / "test.yaml").write_text(json.dumps(given.model_dump(mode="json")))

@@ -12,11 +12,7 @@ from shm_data.errors import counted
 from shm_data.files import make_folders, write_bytes
 from shm_model.scoring.conventions import Convention
 from shm_model.scoring.folders import ImageScores
-from shm_model.scoring.own_files import SCORES
 from shm_model.scoring.protocols import Region
-
-# What `score` writes: the tables here, and the page.
-SCORE_FILES = ("scores.json", "scores.csv", "scores.html")
 
 
 def format_scores(rows: Sequence[ImageScores], convention: Convention) -> list[str]:
@@ -56,14 +52,6 @@ def write_scores(rows: Sequence[ImageScores], convention: Convention, header: di
     """
     make_folders(savedir)
     names = _columns(rows, convention)
-    report = {
-        "files": SCORE_FILES,
-        "header": header,
-        "columns": names,
-        "mean": {region: _to_json(mean_scores(rows, region, convention)) for region in rows[0].regions},
-        "images": [_row_to_json(row, convention) for row in rows],
-    }
-    write_bytes(savedir / SCORES, (json.dumps(report, indent=1) + "\n").encode())
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", "region", *names.values(), "resized"])
@@ -74,6 +62,13 @@ def write_scores(rows: Sequence[ImageScores], convention: Convention, header: di
     for region in rows[0].regions:
         writer.writerow(["mean", region, *mean_scores(rows, region, convention).values(), ""])
     write_bytes(savedir / "scores.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
+    report = {
+        "header": header,
+        "columns": names,
+        "mean": {region: _to_json(mean_scores(rows, region, convention)) for region in rows[0].regions},
+        "images": [_row_to_json(row, convention) for row in rows],
+    }
+    write_bytes(savedir / "scores.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
 def _columns(rows: Sequence[ImageScores], convention: Convention) -> dict[str, str]:
