@@ -11,6 +11,7 @@ from shm_data.pixels.arrays import Array
 from shm_data.report.cards import Gallery
 from shm_data.report.facts import choose, facts_of, names_to_show
 from shm_data.report.flagged import groups_of
+from shm_data.report.giveaway import GiveawayStatistics
 from shm_data.report.measures import Statistics
 from shm_data.report.own_files import require_own, write_own
 from shm_data.report.page import MARK, Shown, to_html
@@ -32,17 +33,22 @@ def write_report(root: Path, out: Path | None = None, jobs: int = -1, progress: 
     require_own("--out", out, MARK)
     seed = 0 if index.manifest is None else index.manifest.options.seed
     samples = names_to_show(index.splits, seed)
-    gallery, statistics = Gallery(samples), Statistics(choose(index.splits, seed, _MEASURED))
+    measured_names = choose(index.splits, seed, _MEASURED)
+    gallery, statistics = Gallery(samples), Statistics(measured_names)
+    # What training sees: val is never augmented.
+    cues = GiveawayStatistics([name for name in measured_names if index.splits[name] == "train"])
 
     def visit(name: str, image: Array | None, alpha: Array | None, trimap: Array | None) -> None:
         gallery.visit(name, image, alpha, trimap)
         statistics.visit(name, alpha, trimap)
+        cues.visit(name, image, alpha)
 
     verdict = check_index(layout, index, jobs=jobs, progress=progress, visit=visit)
     groups = groups_of(verdict, layout, index.splits)
     names = dict.fromkeys(chain(samples, *(group.names() for group in groups)))
-    facts = facts_of(layout, index, names.keys(), progress)
+    facts = facts_of(layout, index, names.keys() | set(measured_names), progress)
     shown = Shown(samples, groups, gallery.cards(layout, facts, names, jobs, progress))
     measured = statistics.measures()
-    write_own(out, to_html(facts, verdict, measured, shown).encode("utf-8", "backslashreplace"))
+    giveaway = cues.giveaway({} if facts.tally is None else facts.tally.kept)
+    write_own(out, to_html(facts, verdict, measured, giveaway, shown).encode("utf-8", "backslashreplace"))
     return out

@@ -2,8 +2,9 @@
 
 import heapq
 import os
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from shm_data.dataset.recipes import Recipe
 from shm_data.draws import draws
 from shm_data.parallel import Progress
 from shm_data.pixels.compositing import Size
+from shm_data.planning.resolution import enlargement
 from shm_data.planning.splits import group_of
 
 # The number of samples on a page, and the least number of each split.
@@ -37,7 +39,11 @@ class Disk:
 
 @dataclass(slots=True)
 class Tally:
-    """The recipes, counted. The sets are by split; `kept` are the recipes of the samples on the page."""
+    """The recipes, counted. The sets are by split.
+
+    `enlargements` has how many times the background of each composite is enlarged; `kept` are the recipes of the
+    samples on the page, and of those that were measured.
+    """
 
     originals: int = 0
     sizes: Counter[Size] = field(default_factory=Counter)
@@ -45,6 +51,7 @@ class Tally:
     groups: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     backgrounds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     kept: dict[str, Recipe] = field(default_factory=dict)
+    enlargements: MutableSequence[float] = field(default_factory=lambda: array("f"))
 
     @property
     def people(self) -> int:
@@ -108,6 +115,7 @@ def _tally(layout: Layout, index: DatasetIndex, names: AbstractSet[str], progres
                 tally.originals += 1
             else:
                 tally.backgrounds[side][recipe.background] += 1
+                tally.enlargements.append(enlargement(recipe) or 1.0)
         if recipe.name in names:
             tally.kept[recipe.name] = recipe
     return tally

@@ -1,11 +1,13 @@
 """The charts of the section on statistics."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from shm_data.pixels.compositing import Size
+from shm_data.planning.resolution import VISIBLE_ENLARGEMENT
 from shm_data.report.charts import Histogram, of_whole_numbers
 from shm_data.report.facts import Facts
 from shm_data.report.measures import Floats, Measures
@@ -28,7 +30,7 @@ class Chart:
 
 def charts_of(facts: Facts, measured: Measures) -> list[Chart]:
     """Return charts of the alphas, trimaps, sizes and backgrounds of a set."""
-    charts = [_sizes(facts, measured), _backgrounds(facts)]
+    charts = [_sizes(facts, measured), _backgrounds(facts), *_enlargements(facts)]
     if not measured.sizes:
         return charts
     unknown = _shares("Unknown region of the trimap", measured.unknowns, "of the picture")
@@ -95,6 +97,25 @@ def _backgrounds(facts: Facts) -> Chart:
     times = f"{most:,} time{'s' * (most != 1)}"
     times = times if least == most else f"{least:,} to {times}"
     return Chart(title, f"{len(uses):,} backgrounds, each used {times}, {uses.mean():.1f} on average.", bars)
+
+
+def _enlargements(facts: Facts) -> Iterator[Chart]:
+    """Yield how many times the backgrounds are enlarged, where there are recipes of composites."""
+    if facts.tally is None or not facts.tally.enlargements:
+        return
+    factors = np.array(facts.tally.enlargements, np.float64)
+    high = float(max(1.0, 2 ** np.ceil(np.log2(factors.max()))))
+    heights, _ = np.histogram(factors, bins=_BARS, range=(0, high))
+    bars = Histogram("Composites by enlargement", 0, high, heights.astype(float), _factor, _count, least=2)
+    sharp = f"{_percent(float(np.mean(factors <= VISIBLE_ENLARGEMENT)))} at most {VISIBLE_ENLARGEMENT:g} times"
+    caption = (
+        f"Backgrounds are enlarged {np.median(factors):.1f} times in the median, {sharp}; below 1 they are reduced."
+    )
+    yield Chart("Enlargement of the backgrounds", caption, bars)
+
+
+def _factor(value: float) -> str:
+    return f"{value:.1f}"
 
 
 def _percent(value: float) -> str:

@@ -17,6 +17,7 @@ from shm_data.report.cards import VIEWS, Card
 from shm_data.report.facts import Facts
 from shm_data.report.figures import charts_of
 from shm_data.report.flagged import Group
+from shm_data.report.giveaway import Giveaway
 from shm_data.report.measures import Measures
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -46,7 +47,7 @@ class Shown:
         return [(finding, [self.cards[name] for name in names]) for finding, names in group.pictured]
 
 
-def to_html(facts: Facts, verdict: Verdict, measured: Measures, shown: Shown) -> str:
+def to_html(facts: Facts, verdict: Verdict, measured: Measures, giveaway: Giveaway, shown: Shown) -> str:
     """Return the page as HTML. Its security policy forbids it to load anything."""
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
     manifest = facts.manifest
@@ -60,6 +61,7 @@ def to_html(facts: Facts, verdict: Verdict, measured: Measures, shown: Shown) ->
             grouped=facts.tally is not None and manifest is not None and bool(manifest.options.group),
             verdict=verdict,
             measured=measured,
+            giveaway=giveaway,
             charts=charts_of(facts, measured),
             shown=shown,
             views=VIEWS,
