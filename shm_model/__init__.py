@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shm_model.config import Config as Config
     from shm_model.config import load_config as load_config
     from shm_model.evaluate import evaluate
+    from shm_model.matting_dataset import MattingDataset as MattingDataset
     from shm_model.metrics import Scores as Scores
     from shm_model.metrics import scores as scores
     from shm_model.mnet import MNet as MNet
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "config",
     "MNet": "mnet",
+    "MattingDataset": "matting_dataset",
     "PredictOptions": "predict",
     "Prediction": "predict",
     "Predictor": "predict",
