@@ -105,18 +105,20 @@ def score(predictions: Path, truth: Path, **options: Any) -> None:
     """Score PREDICTIONS of any model against TRUTH: two folders of mattes, paired by name, or two files."""
     from cli.progress import show
     from shm_data.files import make_folders, shared_folder
-    from shm_model.scoring import format_scores, plan_scoring, score_folders, write_page, write_scores
+    from shm_model import scoring
 
     savedir, images = options.pop("savedir"), options.pop("images")
-    chosen, convention, header = plan_scoring(**options)
-    rows = score_folders(predictions, truth, chosen, show)
-    for line in (*(f"{key}: {value}" for key, value in header.items()), *format_scores(rows, convention)):
+    if savedir:
+        scoring.require_own_scores(savedir)
+    chosen, convention, header = scoring.plan_scoring(**options)
+    rows = scoring.score_folders(predictions, truth, chosen, show)
+    for line in (*(f"{key}: {value}" for key, value in header.items()), *scoring.format_scores(rows, convention)):
         click.echo(line)
     if savedir:
         make_folders(savedir)
         with shared_folder(savedir):
-            write_scores(rows, convention, header, savedir)
-            write_page(rows, convention, header, savedir, options=chosen, images=images)
+            scoring.write_scores(rows, convention, header, savedir)
+            scoring.write_page(rows, convention, header, savedir, options=chosen, images=images)
         click.echo(f"scores.csv, scores.json and scores.html are in {savedir}.")
 
 
@@ -260,13 +262,14 @@ def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, h
 def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     from cli.progress import show
     from shm_data.files import make_folders, shared_folder
-    from shm_data.images import write_png
     from shm_model.distributed import device_named
-    from shm_model.evaluate import draw_panels, format_table, write_tables
+    from shm_model.evaluate import draw_panels, format_table, require_own_tables, write_panels, write_tables
     from shm_model.evaluate import evaluate as score
     from shm_model.predict import load_predictor
     from shm_model.samples import kind_of, source_of
 
+    if savedir:
+        require_own_tables(savedir)
     predictor, source = load_predictor(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
     rows = score(predictor, source, show)
     for line in format_table(rows):
@@ -276,7 +279,7 @@ def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, de
         with shared_folder(savedir):
             write_tables(rows, savedir)
             some = range(0, len(rows), max(1, len(rows) // 6))[:6]
-            write_png(savedir / "samples.png", draw_panels(predictor, source, some))
+            write_panels(savedir, draw_panels(predictor, source, some))
         click.echo(f"The scores and samples.png (image | trimap | alpha | truth) are in {savedir}.")
 
 

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +32,9 @@ _WINDOWS = os.name == "nt"
 _LOCK_FILE = ".shm-lock"
 _PATIENCE = 2.0
 _PAUSE = 0.05
+
+# A file of ours that another run may replace has its mark near its beginning.
+_WHERE = 2048
 
 # Device names of Windows, whatever follows their first dot.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$)", re.IGNORECASE)
@@ -280,3 +283,30 @@ def make_folders(*folders: Path, parents: bool = True) -> None:
             folder.mkdir(parents=parents, exist_ok=True)
         except OSError as error:
             raise WriteError(f"cannot be created ({error.strerror or error})", path=folder) from error
+
+
+def require_own(option: str, out: Path, mark: bytes) -> None:
+    """Raise ShmDataError where there is no folder for `out`, or where it is a file without the mark."""
+    if not out.parent.is_dir():
+        raise ShmDataError(f"{option} {out}", found=f"no folder {out.parent}", expected="an existing folder")
+    try:
+        with out.open("rb") as file:
+            start = file.read(_WHERE)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ShmDataError(f"{option} {out}", found=error.strerror or str(error), expected="a file") from error
+    if mark not in start:
+        raise ShmDataError(f"{option} {out}", found="another file", expected="a new name, or an earlier output")
+
+
+def require_own_in(savedir: Path, marks: Mapping[str, bytes]) -> None:
+    """Raise ShmDataError where a folder has a file of one of these names without its mark."""
+    for name, mark in marks.items() if savedir.is_dir() else ():
+        require_own("--savedir", savedir / name, mark)
+
+
+def write_own(out: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, and remove what killed runs left beside it. Raises WriteError."""
+    with visited_folder(out.parent):
+        write_bytes(out, data)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from shm_data.errors import ShmDataError
-from shm_data.files import make_folders, write_bytes
+from shm_data.files import make_folders, require_own_in, write_bytes
+from shm_data.images import encode, with_comment
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.compositing import resize, resize_matte, resize_nearest
@@ -25,6 +26,18 @@ from shm_model.scoring.protocols import Region
 REGIONS: tuple[Region, ...] = ("whole", "unknown")
 _UNITS = {"sad": "SAD/1000", "mse": "MSE", "mad": "MAD", "grad": "Grad/1000", "conn": "Conn/1000"}
 _CLASSES = ("background", "unknown", "foreground")
+
+# How each file of ours begins, or what it has near its beginning.
+_MARKS = {
+    "scores.csv": b"name,region,",
+    "scores.json": b'{\n "units": {',
+    "samples.png": b"shm-model evaluate",
+}
+
+
+def require_own_tables(savedir: Path) -> None:
+    """Raise ShmDataError where a folder has files named as the scores that `evaluate` did not write."""
+    require_own_in(savedir, _MARKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,11 @@ def write_tables(rows: Sequence[Row], savedir: Path) -> None:
     write_bytes(savedir / "scores.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
     report = {"units": _UNITS, "mean": _to_json(mean_row(rows)), "images": [_to_json(row) for row in rows]}
     write_bytes(savedir / "scores.json", (json.dumps(report, indent=1) + "\n").encode())
+
+
+def write_panels(savedir: Path, panels: Array) -> None:
+    """Write samples.png, with the panels (H, W, 3) uint8 that `draw_panels` returns. Raises WriteError."""
+    write_bytes(savedir / "samples.png", with_comment(encode(panels), _MARKS["samples.png"]))
 
 
 def draw_panels(predictor: Predictor, source: Source, indices: Iterable[int], height: int = 256) -> Array:

@@ -251,6 +251,20 @@ def test_what_a_killed_run_left_beside_the_scores_is_cleared(folders, tmp_path, 
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["scores.csv", "scores.html", "scores.json"]
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "scores.json", "scores.html"])
+def test_scores_replace_earlier_ones_and_no_other_file(folders, tmp_path, shm_model, name):
+    savedir = tmp_path / "s"
+    assert shm_model("score", *folders, "--savedir", savedir)[0] == 0
+    earlier = {path.name: path.read_bytes() for path in savedir.iterdir()}
+    assert shm_model("score", *folders, "--region", "whole", "--region", "edge", "--savedir", savedir)[0] == 0
+    assert all((savedir / file).read_bytes() != data for file, data in earlier.items())
+    (savedir / name).write_text("marks of the whole class\n")
+    others = {path.name: path.read_bytes() for path in savedir.iterdir()}
+    code, _, err = shm_model("score", *folders, "--savedir", savedir)
+    assert code == 1 and name in err
+    assert {path.name: path.read_bytes() for path in savedir.iterdir()} == others
+
+
 def test_names_in_the_page_are_escaped(tmp_path, shm_model):
     name = "<script>alert(1)</script>".replace("/", "_") + ".png"
     write_mattes(tmp_path / "p", predicted, [name])

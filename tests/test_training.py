@@ -523,6 +523,12 @@ def test_the_commands_score_and_predict(root, stages, tmp_path, shm_model):
     assert len(report["images"]) == len(read_names(root, "val"))
     assert (tmp_path / "e" / "scores.csv").read_text().count("\n") == 2 * (len(report["images"]) + 1) + 1
     assert images.read_image(tmp_path / "e" / "samples.png").shape[2] == 3
+    again = ("evaluate", "--checkpoint", stages["shm"], "--data", root, "--savedir", tmp_path / "e")
+    assert shm_model(*again)[0] == 0
+    for name in ("samples.png", "scores.json", "scores.csv"):
+        (tmp_path / "e" / name).write_bytes(b"not ours")
+        code, _, err = shm_model(*again)
+        assert code == 1 and name in err and (tmp_path / "e" / name).read_bytes() == b"not ours"
     folder, name = Layout(root).input, read_names(root, "val")[0]
     code, _, err = shm_model("predict", "--checkpoint", stages["shm"], folder / name, "--savedir", tmp_path / "p")
     assert code == 0, err

@@ -10,7 +10,7 @@ A file that cannot be used is a ShmDataError with its path.
 """
 
 from shm_data.images.decoding import is_lossy, read_background, read_channels, read_image, read_orientation, read_size
-from shm_data.images.encoding import encode, encode_indexed, write_jpeg, write_png
+from shm_data.images.encoding import encode, encode_indexed, with_comment, write_jpeg, write_png
 from shm_data.images.formats import EXTENSIONS
 from shm_data.images.listing import find, require_folder
 from shm_data.images.masks import read_mask
@@ -49,6 +49,7 @@ __all__ = [
     "read_trimap",
     "require_folder",
     "require_opacities",
+    "with_comment",
     "write_jpeg",
     "write_png",
 ]

@@ -1,6 +1,8 @@
 """Writes pixels as picture files, whole or absent."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,9 @@ from PIL import Image
 from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
 from shm_data.pixels.arrays import Array
+
+# The length of a PNG file up to the end of its first chunk.
+_END_OF_HEADER = 33
 
 
 def encode(pixels: Array, extension: str = ".png", quality: int = 95) -> bytes | memoryview:
@@ -33,6 +38,13 @@ def encode_indexed(indices: Array, colours: Array) -> bytes:
     from shm_data.images import png  # noqa: PLC0415
 
     return png.encode_indexed(indices, colours)
+
+
+def with_comment(file: bytes | memoryview, text: bytes) -> bytes:
+    """Return a PNG file with a comment near its beginning."""
+    chunk = b"tEXt" + b"Comment\0" + text
+    comment = struct.pack(">I", len(chunk) - 4) + chunk + zlib.crc32(chunk).to_bytes(4)
+    return bytes(file[:_END_OF_HEADER]) + comment + bytes(file[_END_OF_HEADER:])
 
 
 def _encode_jpeg(pixels: Array, quality: int) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from shm_data.check.dataset import check_index
 from shm_data.check.index import read_index
 from shm_data.dataset.layout import Layout
+from shm_data.files import require_own, write_own
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
 from shm_data.report.cards import Gallery
@@ -13,7 +14,6 @@ from shm_data.report.facts import choose, facts_of, names_to_show
 from shm_data.report.flagged import groups_of
 from shm_data.report.giveaway import GiveawayStatistics
 from shm_data.report.measures import Statistics
-from shm_data.report.own_files import require_own, write_own
 from shm_data.report.page import MARK, Shown, to_html
 
 # The number of samples that are measured.

@@ -1,8 +1,6 @@
 """A contact sheet of the data set that a job would make: rendered from the plan, without making the set."""
 
 import itertools
-import struct
-import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,17 +13,16 @@ from shm_data.dataset.manifest import Manifest
 from shm_data.dataset.recipes import Recipe
 from shm_data.dataset.store import Plan
 from shm_data.errors import ShmDataError
+from shm_data.files import require_own, write_own
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
 from shm_data.planning.plan import make_plan
 from shm_data.planning.scan import refuse_inside, scan
 from shm_data.report.contact_sheet import TILE, Row, choose, contact_sheet, header, row_of
-from shm_data.report.own_files import require_own, write_own
 
 # A comment in the file that distinguishes a sheet from other pictures.
-_MARK = b"Comment\0shm-data preview"
-_END_OF_HEADER = 33
+_MARK = b"shm-data preview"
 
 
 def preview(
@@ -45,9 +42,8 @@ def preview(
     """
     _require_sheet(out, options)
     plan = make_plan(scan(options, None, jobs, progress), options, None, jobs, progress)
-    sheet = bytes(images.encode(sheet_of_plan(plan, count, tile, jobs, progress)))
-    comment = struct.pack(">I", len(_MARK)) + b"tEXt" + _MARK + zlib.crc32(b"tEXt" + _MARK).to_bytes(4)
-    write_own(out, sheet[:_END_OF_HEADER] + comment + sheet[_END_OF_HEADER:])
+    sheet = images.encode(sheet_of_plan(plan, count, tile, jobs, progress))
+    write_own(out, images.with_comment(sheet, _MARK))
     return plan.manifest
 
 

@@ -5,7 +5,7 @@ from shm_model.scoring.folders import ImageScores, ScoreOptions, score_folders
 from shm_model.scoring.page import write_page
 from shm_model.scoring.plan import plan_scoring
 from shm_model.scoring.protocols import PROTOCOLS, REGIONS
-from shm_model.scoring.tables import format_scores, write_scores
+from shm_model.scoring.tables import format_scores, require_own_scores, write_scores
 
 __all__ = [
     "CONVENTIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "ScoreOptions",
     "format_scores",
     "plan_scoring",
+    "require_own_scores",
     "score_folders",
     "write_page",
     "write_scores",

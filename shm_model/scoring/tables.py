@@ -1,4 +1,4 @@
-"""The scores of many images as a table for people, as CSV, as JSON and as a page."""
+"""The scores of many images as a table for people, as CSV and as JSON."""
 
 import csv
 import io
@@ -9,10 +9,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 from shm_data.errors import counted
-from shm_data.files import make_folders, write_bytes
+from shm_data.files import make_folders, require_own_in, write_bytes
 from shm_model.scoring.conventions import Convention
 from shm_model.scoring.folders import ImageScores
 from shm_model.scoring.protocols import Region
+
+# How each file of ours begins, or what it has near its beginning.
+_MARKS = {
+    "scores.csv": b"name,region,",
+    "scores.json": b'{\n "header": {',
+    "scores.html": b'<meta name="generator" content="shm-model score">',
+}
+
+
+def require_own_scores(savedir: Path) -> None:
+    """Raise ShmDataError where a folder has files named as the scores that `shm-model score` did not write."""
+    require_own_in(savedir, _MARKS)
 
 
 def format_scores(rows: Sequence[ImageScores], convention: Convention) -> list[str]:
