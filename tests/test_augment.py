@@ -31,7 +31,7 @@ from shm_data.options.table import TABLE
 from shm_data.pixels import augmentations, effects
 from shm_data.pixels.augmentations import AUGMENTATIONS, Augmentation, AugmentationKind, draw_augmentation
 from shm_data.pixels.compositing import blend, cover
-from shm_data.pixels.effects import add_noise, blur, cast_shadow, recompress, take_photo
+from shm_data.pixels.effects import add_noise, blur, cast_shadow, match_colours, recompress, take_photo
 from shm_data.pixels.foreground_colours import estimate_foreground
 from shm_data.pixels.placement import composite_over, place_in_frame
 from shm_data.pixels.trimap import TrimapRule, derive_trimap
@@ -136,7 +136,7 @@ def test_half_of_the_samples_have_each_and_all_one_camera():
     [
         ({}, EVERY),
         ({"photo": True}, ("gamma", "colour", "noise", "jpeg", "camera")),
-        ({"own_trimap": True}, ("blur", "shadow", "gamma", "colour", "noise", "jpeg")),
+        ({"own_trimap": True}, ("blur", "shadow", "gamma", "colour", "noise", "jpeg", "match")),
         ({"partner": None}, tuple(name for name in EVERY if name != "over")),
     ],
 )
@@ -552,6 +552,8 @@ def test_each_sample_is_made_in_the_order_of_a_camera(sources, tmp_path):
         else:
             place = images.read_image(path_of(recipe.background, manifest.roots))
             behind = cover(place, recipe.crop, recipe.size)
+            if done.numbers("match"):
+                front = match_colours(front, alpha, behind, done.numbers("match"))
             behind = blur(behind, *done.numbers("blur")) if done.numbers("blur") else behind
             behind = cast_shadow(behind, alpha, done.numbers("shadow")) if done.numbers("shadow") else behind
             colours = [under(pixels, done.numbers("gamma"), done.numbers("colour")) for pixels in (front, behind)]

@@ -148,6 +148,7 @@ def _composite(
         behind = blend(front, alpha, behind, out)
     colours = prepared.colours
     if augment is not None:
+        colours = effects.augment_person_in_scene(colours, prepared.alpha, behind, augment)
         colours = effects.augment_foreground(colours, augment)
         behind = effects.augment_background(behind, prepared.alpha, augment)
         colours, behind = effects.match_gray(colours, behind, augment)

@@ -18,9 +18,10 @@ Numbers = tuple[float, ...]
 # What an augmentation applies to, in this order:
 #   "person"      colours and alpha: apply((colours, alpha), size, numbers, partner) -> (colours, alpha)
 #   "background"  before the blend: apply(background, alpha, numbers) -> background
+#   "scene"       the person's colours before their background: apply(colours, alpha, background, numbers) -> colours
 #   "light"       foreground and background alike: apply(light, numbers) -> light, an `effects.Light`
 #   "image"       after the blend: apply(image, numbers) -> image
-Stage = Literal["person", "background", "light", "image"]
+Stage = Literal["person", "background", "scene", "light", "image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,16 @@ _KINDS = (
         source="GFM [1] brings both to one noise; noise by level is that of [9]; the rest is [ours](gap.md)",
         share=1.0,
         limits_band=True,
+    ),
+    AugmentationKind(
+        "match",
+        "scene",
+        ranges=((0.1, 0.7), (0.1, 0.7)),  # shares of the way, in lightness and in colours
+        possible=((0.0, 1.0), (0.0, 1.0)),
+        apply=_effect("match_colours"),
+        does="the person's exposure and colours move towards those of the background",
+        drawn="0.1 to 0.7 of the way: for mean and spread of the lightness, and for those of the colours, in Lab",
+        source="Reinhard et al. [10], who go all the way",
     ),
 )
 

@@ -23,6 +23,9 @@ _MAX_SIGMA = 4.0
 # Rows of noise that are drawn at a time, to bound the memory.
 _ROWS = 64
 
+# By how much a spread of colours may change, and every how many pixels it is measured.
+_MOST_SPREAD, _MOMENT_STEP = 1.5, 4
+
 # The side of the tile of grains, a power of two, in px.
 _TILE = 512
 
@@ -67,6 +70,13 @@ def augment_layers(
 ) -> tuple[Array, Array]:
     """Return F and B (H, W, 3) uint8 that the image mixes by `augment_alpha`, of those that were blended by alpha."""
     return limit_band_of_layers(foreground, alpha, background, augmentation.band_factor)
+
+
+def augment_person_in_scene(foreground: Array, alpha: Array, background: Array, augmentation: Augmentation) -> Array:
+    """Return the colours F (H, W, 3) uint8 of a person with alpha (H, W) uint8 before a background of their size."""
+    for kind, numbers in augmentation.at("scene"):
+        foreground = kind.apply(foreground, alpha, background, numbers)
+    return foreground
 
 
 def match_gray(foreground: Array, background: Array, augmentation: Augmentation) -> tuple[Array, Array]:
@@ -187,6 +197,35 @@ def add_noise(image: Array, numbers: Numbers) -> Array:
         exact = rows + np.float32(sigma) * grains
         noisy[top : top + _ROWS] = np.rint(exact, out=exact).clip(0, 255)
     return noisy
+
+
+def match_colours(colours: Array, alpha: Array, background: Array, numbers: Numbers) -> Array:
+    """Return colours (H, W, 3) uint8 whose mean and spread in Lab move towards those of the background.
+
+    `numbers` are the shares of the way in lightness, and in a and b. The person's own are weighted by alpha.
+    (Reinhard et al., "Color Transfer between Images", CG&A 2001, in CIE Lab.)
+    """
+    lightness, chroma = numbers
+    person, behind = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2LAB), np.uint8) for each in (colours, background))
+    table = np.empty((1, 256, 3), np.uint8)
+    for channel, share in enumerate((lightness, chroma, chroma)):
+        mean, spread = _moments(person[..., channel], alpha)
+        other_mean, other_spread = _moments(behind[..., channel], None)
+        scale = (max(other_spread, 1.0) / max(spread, 1.0)) ** share
+        scale = min(max(scale, 1 / _MOST_SPREAD), _MOST_SPREAD)
+        moved = mean + share * (other_mean - mean) + scale * (np.arange(256) - mean)
+        table[0, :, channel] = np.rint(moved).clip(0, 255)
+    return np.asarray(cv2.cvtColor(cv2.LUT(person, table), cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def _moments(plane: Array, alpha: Array | None) -> tuple[float, float]:
+    """Return mean and deviation of a plane (H, W) uint8, weighted by alpha; those of the whole where alpha is 0."""
+    weights = None if alpha is None else alpha[::_MOMENT_STEP, ::_MOMENT_STEP].astype(np.float64)
+    some = plane[::_MOMENT_STEP, ::_MOMENT_STEP].astype(np.float64)
+    if weights is not None and weights.sum() == 0:
+        weights = None
+    mean = float(np.average(some, weights=weights))
+    return mean, float(np.sqrt(np.average((some - mean) ** 2, weights=weights)))
 
 
 def take_photo(image: Array, numbers: Numbers) -> Array:
