@@ -91,6 +91,27 @@ def trimap(inalp: Path, savedir: Path, prefix: str | None, jobs: int, **options:
 
 
 @data.command()
+@click.option("--inimg", type=PATH, required=True, help="Folder of photos.")
+@click.option("--inmask", type=PATH, required=True, help="Folder of their masks: black and white, or labels.")
+@click.option("--savedir", type=PATH, required=True, help="Folder for the alphas, one PNG for each photo.")
+@from_table("prefix", "resize_alpha", "trimap_size")
+@jobs
+def matte(inimg: Path, inmask: Path, savedir: Path, trimap_size: str, **options: Any) -> None:
+    """Estimate the alphas of photos from masks of the people in them.
+
+    Near the edge of a mask alpha follows the colours of the photo, half a --trimap-size to the inside and a whole one
+    to the outside. To resume a job that was stopped, run the same command again.
+    """
+    from cli.progress import show
+    from shm_data.building.mattes import write_mattes
+    from shm_data.options import TrimapOptions
+
+    checked = TrimapOptions.checked(trimap_size=trimap_size)
+    say(write_mattes(inimg, inmask, savedir, checked, progress=show, **options))
+    click.echo(f"The alphas are in {savedir}. They are estimates, and marked as such.")
+
+
+@data.command()
 @click.argument("dataset", type=PATH, required=False)
 @click.option(
     "--deep",

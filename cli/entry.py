@@ -21,6 +21,7 @@ _EXTRAS = {
     "tensorboard": "model",
     "distributed": "cluster",
     "gradio": "app",
+    "pymatting": "matte",
 }
 _EXTRAS |= dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export")
 

@@ -33,8 +33,9 @@ def tune_process() -> None:
         # wait for ours, which already use all cores.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-        # Numba looks for it to compile linear algebra, which we have none of; loading SciPy is a fifth of a start.
-        sys.modules["scipy.linalg.cython_blas"] = None  # type: ignore[assignment]
+        # Numba looks for it to compile linear algebra, which only `matte` has; loading SciPy is a fifth of a start.
+        if sys.argv[1:2] != ["matte"]:
+            sys.modules["scipy.linalg.cython_blas"] = None  # type: ignore[assignment]
         from shm_data.host.allocator import tune_allocator
 
         tune_allocator()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shm_data.building.dask_executor import DaskCluster as DaskCluster
     from shm_data.building.executors import Part as Part
     from shm_data.building.executors import Threads as Threads
+    from shm_data.building.mattes import write_mattes as write_mattes
     from shm_data.building.render import Sample as Sample
     from shm_data.building.render import render as render
     from shm_data.building.trimaps import write_trimaps as write_trimaps
@@ -72,6 +73,7 @@ _HOMES = {
     "read_recipes": "dataset.recipes",
     "read_trimap": "images",
     "render": "building.render",
+    "write_mattes": "building.mattes",
     "write_plan": "building.build",
     "write_png": "images",
     "write_report": "report",

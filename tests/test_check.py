@@ -716,5 +716,6 @@ def test_backgrounds_that_are_enlarged_are_a_warning(sources, tmp_path):
 
 def test_every_kind_of_finding_is_awaited_by_a_test():
     here = Path(__file__)
-    text = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_matte_faults.py")))
+    others = (here.with_name(f"{name}.py") for name in ("test_matte_faults", "test_mattes_from_masks"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (here, *others))
     assert set(re.findall(r'\("(\w+)", ', text)) >= set(KINDS)

@@ -14,7 +14,7 @@ _SHOWN = 5
 Kind = Literal[
     "record", "list", "missing", "orphan", "unpaired", "unreadable", "channels", "size",
     "blank", "swapped", "inverted", "premultiplied", "binary", "noise", "maximum", "holes",
-    "islands", "is_trimap", "turned",
+    "islands", "is_trimap", "turned", "estimated",
     "trimap", "foreground", "leak", "near_duplicate", "enlarged", "source", "rerender",
 ]  # fmt: skip
 
@@ -37,6 +37,7 @@ KINDS: dict[Kind, str] = {
     "islands": "an alpha has small parts of foreground far from the person",
     "turned": "a photo is turned by its EXIF tag, and its alpha is not",
     "is_trimap": "an alpha is a trimap",
+    "estimated": "an alpha was estimated from a mask",
     "holes": "an alpha has specks of background deep inside its foreground",
     "trimap": "a trimap has other values than 0, 128, 255, or contradicts its alpha",
     "foreground": "a sample shows another foreground than its recipe names",

@@ -65,6 +65,9 @@ def _check(files: Files, roots: Mapping[str, Path], *, resize_alpha: bool) -> li
         findings += _orientations(files.image, files.alpha, roots)
     lossy = images.is_lossy(path_of(files.alpha, roots))
     of_alpha = faults_of(files.alpha, alpha, image, lossy=lossy)
+    if images.read_estimate(path_of(files.alpha, roots)):
+        found = "an estimate of shm-data matte"
+        of_alpha.append(warning("estimated", files.alpha, found, "a matte, if the set is to be scored on"))
     # A trimap is compared only with an alpha that has no fault itself.
     of_trimap = [] if is_wrong(of_alpha) else _check_trimap(files, roots, alpha, resize_alpha=resize_alpha)
     return findings + of_alpha + of_trimap

@@ -18,6 +18,12 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # The chunks of a PNG that decide about its pixels. All others are for people and programs.
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
+# The keyword of the text in an estimated matte.
+_ESTIMATE = b"Alpha estimated by shm-data"
+
+# The bytes up to the end of the first chunk, IHDR.
+_HEADER = len(_SIGNATURE) + 25
+
 # No text or profile that matters is longer, once unpacked.
 _LONGEST_TEXT = 2**24
 
@@ -31,12 +37,16 @@ _ALPHA_AND_ANIMATION = 0b00010010  # bits of VP8X; the others announce metadata
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a file says about its pixels; each is empty where it says nothing."""
+    """What a file says about its pixels; each is empty where it says nothing.
+
+    `estimate` is the text of a matte that shm-data estimated, see `marked`.
+    """
 
     exif: bytes = b""
     xmp: bytes = b""
     profile: bytes = b""
     frames: int = 1
+    estimate: bytes = b""
 
     @property
     def orientation(self) -> int:
@@ -106,19 +116,26 @@ def _described(kind: bytes, data: bytes) -> dict[str, Any]:
     """Return what a chunk of metadata says, by the names of `Metadata`; nothing where it is broken."""
     name, _, rest = data.partition(b"\0")
     with contextlib.suppress(zlib.error, ValueError):
-        if kind == b"acTL":
-            return {"frames": int.from_bytes(data[:4])}
-        if kind == b"eXIf":
-            return {"exif": data}
+        if kind in (b"acTL", b"eXIf"):
+            return {"frames": int.from_bytes(data[:4])} if kind == b"acTL" else {"exif": data}
         if kind == b"iCCP":
             return {"profile": _inflated(rest[1:])}
         text = rest if kind == b"tEXt" else _inflated(rest[1:]) if kind == b"zTXt" else b""
+        if kind == b"tEXt" and name == _ESTIMATE:
+            return {"estimate": text}
         if text and name == b"Raw profile type exif":  # as ImageMagick writes it: name, length, hexadecimal digits
             return {"exif": bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))}
         if kind == b"iTXt" and name == b"XML:com.adobe.xmp":
             text = rest.split(b"\0", 4)[-1]  # flag of compression, method, language and translated name come before
             return {"xmp": _inflated(text) if rest[:1] == b"\1" else text}
     return {}
+
+
+def marked(png: bytes | memoryview, text: str) -> bytes:
+    """Return a PNG file with a text behind its header which says that its pixels are an estimated alpha."""
+    kind, data = b"tEXt", _ESTIMATE + b"\0" + text.encode("latin-1")
+    chunk = struct.pack(">I", len(data)) + kind + data + crc32(data, crc32(kind)).to_bytes(4)
+    return b"".join((png[:_HEADER], chunk, png[_HEADER:]))
 
 
 def _inflated(data: bytes) -> bytes:

@@ -68,6 +68,12 @@ def read_orientation(path: Path) -> int:
         return picture.metadata.orientation
 
 
+def read_estimate(path: Path) -> str:
+    """Return the text that marks an alpha as estimated, "" where there is none. Raises ShmDataError."""
+    with opened(path, pixels=False) as picture:
+        return picture.metadata.estimate.decode("latin-1")
+
+
 def is_lossy(path: Path) -> bool:
     """Return whether a picture's pixels are compressed with loss. Raises ShmDataError where it is no picture."""
     with opened(path, pixels=False) as picture:

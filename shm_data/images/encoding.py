@@ -10,6 +10,7 @@ from PIL import Image
 
 from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
+from shm_data.images.containers import marked
 from shm_data.pixels.arrays import Array
 
 # The length of a PNG file up to the end of its first chunk.
@@ -62,9 +63,13 @@ def _encode_webp(pixels: Array, quality: int) -> bytes:
     return file.getvalue()
 
 
-def write_png(path: Path, pixels: Array) -> None:
-    """Write uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError."""
-    write_bytes(path, encode(pixels))
+def write_png(path: Path, pixels: Array, *, estimate: str = "") -> None:
+    """Write uint8 RGB, RGBA or gray pixels as PNG, whole or not at all. Raises WriteError.
+
+    An alpha that is an `estimate` is marked with that text, which `read_estimate` returns.
+    """
+    data = encode(pixels)
+    write_bytes(path, marked(data, estimate) if estimate else data)
 
 
 def write_jpeg(path: Path, pixels: Array, quality: int = 95) -> None:

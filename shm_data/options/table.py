@@ -135,7 +135,7 @@ _SET = (
     Option(
         "prefix",
         str,
-        "Word before or after the names of the alphas.",
+        "Word before or after the names of the alphas or masks.",
         unset="alpha, matte, mask",
         check=lambda word: "" if word else "at least one letter",
     ),
@@ -147,7 +147,7 @@ _SET = (
         default="auto",
         choices=("auto", "cutouts", *PUBLISHED_SETS),
     ),
-    Option("resize_alpha", bool, "Resize alphas to their photo where both have the same shape.", default=False),
+    Option("resize_alpha", bool, "Resize alphas and masks to photos of the same shape.", default=False),
     Option("vocroot", Path, "Backgrounds: a Pascal VOC 2007 or 2012 tree.", repeated=True),
     Option(
         "vocset",

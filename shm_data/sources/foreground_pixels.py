@@ -33,6 +33,8 @@ _NEAR_END = 16
 # A phrase that many foregrounds can share.
 Oddity = str
 
+ESTIMATED = "alphas estimated from masks by shm-data matte"
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -117,6 +119,8 @@ def _oddities(files: Files, roots: Mapping[str, Path], pixels: Pixels) -> Iterat
         yield "inverted alphas: foreground at the border, background in the centre"
     if is_binary(pixels.alpha):
         yield "alphas without soft edges"
+    if files.alpha is not None and images.read_estimate(path_of(files.alpha, roots)):
+        yield ESTIMATED
     if islands(pixels.alpha):
         yield "alphas with small parts far from the person"
     if _is_turned(files, roots):
