@@ -11,6 +11,16 @@ DATA ?= demo/dataset
 CONFIGS ?= configs/demo
 RUNS ?= runs/demo
 
+# What `make laptop` trains on: photos of people with alphas (none for RGBA cut-outs), and options of backgrounds, by
+# default those of the embedded example; which photos it predicts; and the folder of all that comes out. Other options
+# of `shm-data plan` go into PLAN.
+INIMG ?=
+INALP ?=
+BACKGROUNDS ?=
+PLAN ?= --numbg 4 --maxsize 800 --resize-alpha
+PHOTOS ?=
+LAPTOP ?= laptop
+
 # How often `make torture` kills a job, and which times it draws: make torture KILLS=1000 SEED=1
 KILLS ?= 200
 SEED ?= 0
@@ -18,7 +28,7 @@ SEED ?= 0
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train app bench bench-train test coverage mutants torture lint format clean
+.PHONY: install demo train laptop app bench bench-train test coverage mutants torture lint format clean
 
 install: $(INSTALLED)
 
@@ -39,6 +49,27 @@ train: install $(filter demo/dataset/val.txt,$(DATA)/val.txt)
 	$(BIN)/shm-model train $(CONFIGS)/end_to_end.yaml data_root=$(DATA) savedir=$(RUNS)/shm \
 		tnet_checkpoint=$(RUNS)/tnet/last.pt mnet_checkpoint=$(RUNS)/mnet/last.pt
 	$(BIN)/shm-model evaluate --checkpoint $(RUNS)/shm/last.pt --data $(DATA) --savedir $(RUNS)/report
+
+# From your own photos to mattes: about ten minutes on two cores. Each step is resumed where it was stopped.
+ifneq ($(filter laptop,$(MAKECMDGOALS)),)
+$(if $(INIMG),,$(error make laptop: found no INIMG, expected INIMG=photos INALP=alphas))
+endif
+
+laptop: install $(if $(BACKGROUNDS),,demo/dataset/val.txt)
+	@echo "1 of 6: the plan of the set, in some seconds -> $(LAPTOP)/plan"
+	$(BIN)/shm-data plan --inimg "$(INIMG)" $(if $(INALP),--inalp "$(INALP)") \
+		$(or $(BACKGROUNDS),--vocroot demo/sources/VOC2012) $(PLAN) --savedir $(LAPTOP)/plan
+	@echo "2 of 6: T-Net, in about six minutes -> $(LAPTOP)/tnet/last.pt"
+	$(BIN)/shm-model train configs/laptop/pretrain_tnet.yaml data_root=$(LAPTOP)/plan savedir=$(LAPTOP)/tnet
+	@echo "3 of 6: M-Net, in about a minute -> $(LAPTOP)/mnet/last.pt"
+	$(BIN)/shm-model train configs/laptop/pretrain_mnet.yaml data_root=$(LAPTOP)/plan savedir=$(LAPTOP)/mnet
+	@echo "4 of 6: both together, in about two minutes -> $(LAPTOP)/shm/last.pt"
+	$(BIN)/shm-model train configs/laptop/end_to_end.yaml data_root=$(LAPTOP)/plan savedir=$(LAPTOP)/shm \
+		tnet_checkpoint=$(LAPTOP)/tnet/last.pt mnet_checkpoint=$(LAPTOP)/mnet/last.pt
+	@echo "5 of 6: scores and pictures of the people in val -> $(LAPTOP)/report"
+	$(BIN)/shm-model evaluate --checkpoint $(LAPTOP)/shm/last.pt --data $(LAPTOP)/plan --savedir $(LAPTOP)/report
+	@echo "6 of 6: $(if $(PHOTOS),mattes of $(PHOTOS) -> $(LAPTOP)/mattes,no mattes: give photos with PHOTOS=folder)"
+	$(if $(PHOTOS),$(BIN)/shm-model predict --checkpoint $(LAPTOP)/shm/last.pt "$(PHOTOS)" --savedir $(LAPTOP)/mattes)
 
 demo/dataset/val.txt: | install
 	$(MAKE) demo

@@ -238,9 +238,8 @@ def _is_due(run: Run, steps: int | None) -> bool:
 
 
 def _position(run: Run) -> str:
-    if run.step == 0:
-        return f"epoch {run.epoch} of {run.config.max_epoch}"
-    return f"epoch {run.epoch + 1} of {run.config.max_epoch}, batch {run.step}"
+    last = f" of {run.config.max_epoch}" if run.config.max_steps is None else ""  # the steps end it earlier
+    return f"epoch {run.epoch}{last}" if run.step == 0 else f"epoch {run.epoch + 1}{last}, batch {run.step}"
 
 
 def _open_val(config: Config, report: Report) -> Source | None:
