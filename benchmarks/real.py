@@ -68,6 +68,8 @@ ARMS: Mapping[str, Arm] = {
     "camera": Arm(set=_CAMERA),
     "decoys": Arm(sources=("decoys",)),
     "pairs": Arm(train={"pairs": True}),
+    "camera, degrade": Arm(set=_CAMERA, train=_DEGRADE),
+    "camera, masks": Arm(set=_CAMERA, sources=("masks",)),
     "all": Arm(set=_CAMERA, train=_DEGRADE, sources=("masks", "decoys")),
 }
 
@@ -168,8 +170,9 @@ class Sources:
 
 
 def _write(path: Path, pixels: Array) -> None:
-    make_folders(path.parent)
-    images.write_png(path, pixels)
+    if not path.exists():  # plans know their sources by size and time
+        make_folders(path.parent)
+        images.write_png(path, pixels)
 
 
 def iou_and_mad(alpha: Floats, matte: Array) -> tuple[float, float]:
