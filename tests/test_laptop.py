@@ -66,5 +66,5 @@ def test_stages_of_the_laptop_see_one_scale_and_fit_together():
     """M-Net's squares are pictures scaled as T-Net and the scores see them, and both are joined as they were trained."""
     stages = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "configs" / "laptop").iterdir()]
     assert len(stages) == 3
-    for key in ("longest", "data", "data_root", "mnet_width", "mnet_size", "patch_sizes", "backbone", "degrade"):
+    for key in ("longest", "data", "data_root", "mnet_width", "mnet_size", "patch_sizes", "backbone", "augment"):
         assert len({str(stage[key]) for stage in stages if key in stage}) == 1, key
