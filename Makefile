@@ -28,7 +28,7 @@ SEED ?= 0
 # Without bytecode every later start would be slow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo train laptop app bench bench-train test coverage mutants torture lint format clean
+.PHONY: install demo train laptop app bench bench-train test dist-test coverage mutants torture lint format clean
 
 install: $(INSTALLED)
 
@@ -91,6 +91,10 @@ bench-train: install
 # One process runs a whole file of tests, so that what its tests share is made once.
 test: install
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# Builds wheel and sdist, and tries both in a new environment outside of this folder.
+dist-test:
+	PYTHON=$(PYTHON) tools/dist-test
 
 # The same tests, and which lines they reach. Compiled loops and processes that tests start do not count.
 coverage: install

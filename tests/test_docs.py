@@ -33,6 +33,7 @@ OTHERS = [
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
+    ROOT / "THIRD_PARTY.md",
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
     ROOT / "benchmarks" / "RESULTS.md",
 ]
