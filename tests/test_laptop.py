@@ -63,7 +63,7 @@ def test_without_photos_nothing_is_installed_or_made(tmp_path):
 
 
 def test_stages_of_the_laptop_see_one_scale_and_fit_together():
-    """M-Net's squares are pictures scaled as T-Net and the scores see them, and both are joined as they were trained."""
+    """M-Net sees pictures at the scale of T-Net and of the scores, and both are joined as they were trained."""
     stages = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "configs" / "laptop").iterdir()]
     assert len(stages) == 3
     for key in ("longest", "data", "data_root", "mnet_width", "mnet_size", "patch_sizes", "backbone", "augment"):
