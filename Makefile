@@ -90,7 +90,7 @@ bench-train: install
 
 # One process runs a whole file of tests, so that what its tests share is made once.
 test: install
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # Builds wheel and sdist, and tries both in a new environment outside of this folder.
 dist-test:
@@ -98,7 +98,7 @@ dist-test:
 
 # The same tests, and which lines they reach. Compiled loops and processes that tests start do not count.
 coverage: install
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --cov --cov-report term:skip-covered
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 # Breaks the code line by line and fails where no test notices: some minutes on two cores.
 mutants: install

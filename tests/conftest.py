@@ -20,6 +20,18 @@ _LINUX = ("test_disk.py", "test_memory.py", "test_torture.py", "test_freed_memor
 _UNIX = ("test_cluster.py", "test_compiled_loops.py", "test_parts.py", "test_shards.py", "test_training_killed.py")
 collect_ignore = [*_LINUX * (sys.platform != "linux"), *_UNIX * (os.name == "nt")]
 
+# The files that take longest; begun first, they do not keep one process busy after all others are done.
+_LONGEST = tuple(
+    f"test_{name}"
+    for name in ("training_killed", "training", "export", "torture", "laptop", "docs", "app", "notebook")
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
+
 REALDATA = Path(os.environ.get("SHM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 
 
