@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import matte, photo
+from small import photo, write_people
 
 from cli.model import main
 from shm_data import images
@@ -60,11 +60,8 @@ def shm_model(monkeypatch, capsys):
 def sources(tmp_path):
     """Four small foregrounds and nine backgrounds: what each test may add to or break."""
     folder = tmp_path / "sources"
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir(parents=True)
-    for number in range(4):
-        images.write_png(folder / "photos" / f"p{number}.png", photo(number))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number))
+    write_people(folder, ("p0", "p1", "p2", "p3"))
+    (folder / "places").mkdir()
     for number in range(9):
         images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128 + 8 * number, 200)))
     return folder

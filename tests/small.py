@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+from shm_data import images
+
 # EXIF orientation -> what makes the stored array upright.
 UPRIGHT = {
     1: lambda a: a,
@@ -28,6 +30,14 @@ def contents(root):
 def photo(seed, size=(48, 64)):
     coarse = np.random.default_rng(seed).integers(0, 256, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
     return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+
+
+def write_people(folder, names, size=(48, 64)):
+    """Write a photo and an alpha of this size for each name into `photos` and `alphas` of a folder."""
+    for number, name in enumerate(names):
+        for kind, pixels in (("photos", photo(number, size)), ("alphas", matte(number, size))):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            images.write_png(folder / kind / f"{name}.png", pixels)
 
 
 def matte(seed, size=(48, 64)):

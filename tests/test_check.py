@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from small import matte, photo
+from small import matte, photo, write_people
 
 from cli.data import data
 from shm_data import images
@@ -33,9 +33,7 @@ RULE = TrimapRule("euclid", 5, 5)
 @pytest.fixture
 def large(sources):
     """Sources large enough for what only shows at some size."""
-    for number in range(4):
-        images.write_png(sources / "photos" / f"p{number}.png", photo(number, SIZE))
-        images.write_png(sources / "alphas" / f"p{number}.png", matte(number, SIZE))
+    write_people(sources, ("p0", "p1", "p2", "p3"), SIZE)
     return sources
 
 

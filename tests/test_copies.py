@@ -6,7 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from small import matte, photo
+from small import matte, photo, write_people
 
 from shm_data import images
 from shm_data.building.build import composite
@@ -37,9 +37,7 @@ COPIES = {"itself": lambda pixels: pixels, "smaller": smaller, "encoded again": 
 @pytest.fixture
 def people(sources):
     """Eight foregrounds of some detail."""
-    for number in range(8):
-        images.write_png(sources / "photos" / f"p{number}.png", photo(number, SIZE))
-        images.write_png(sources / "alphas" / f"p{number}.png", matte(number, SIZE))
+    write_people(sources, [f"p{number}" for number in range(8)], SIZE)
     return sources
 
 

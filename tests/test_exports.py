@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from faults import fault_of
 from readers import leftover_files, load_datasets
-from small import matte, photo
+from small import matte, photo, write_people
 
 from cli.data import data
 from shm_data import images
@@ -37,11 +37,8 @@ HUB_SPLITS = {"train": "train", "val": "validation"}
 
 
 def made(folder, **more):
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir(parents=True)
-    for number, name in enumerate(PEOPLE):
-        images.write_png(folder / "photos" / f"{name}.png", photo(number))
-        images.write_png(folder / "alphas" / f"{name}.png", matte(number))
+    write_people(folder, PEOPLE)
+    (folder / "places").mkdir()
     for number in range(6):
         images.write_png(folder / "places" / f"b {number}.png", photo(50 + number, (128, 136)))
     options = CompositeOptions(

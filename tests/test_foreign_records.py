@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults import fault_of
-from small import matte, photo
+from small import photo, write_people
 
 from shm_data import images
 from shm_data.building.build import composite
@@ -21,11 +21,9 @@ from shm_data.options import CompositeOptions
 def made(tmp_path_factory):
     """A whole data set and the options that it was made with."""
     folder = tmp_path_factory.mktemp("foreign")
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir()
+    write_people(folder, ("p0", "p1", "p2"))
+    (folder / "places").mkdir()
     for number in range(3):
-        images.write_png(folder / "photos" / f"p{number}.png", photo(number))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number))
         images.write_png(folder / "places" / f"b{number}.png", photo(9 + number, (128, 200)))
     folders = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}
     options = CompositeOptions(**folders, numbg=2, trainsplit=1, augment=("blur", "over"))

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from small import UPRIGHT, matte, photo
+from small import UPRIGHT, matte, photo, write_people
 from test_check_mattes import CLEAN
 
 from shm_data import images
@@ -25,9 +25,7 @@ RULE = TrimapRule("euclid", 9, 9)
 
 @pytest.fixture
 def large(sources):
-    for number in range(4):
-        images.write_png(sources / "photos" / f"p{number}.png", photo(number, SIZE))
-        images.write_png(sources / "alphas" / f"p{number}.png", matte(number, SIZE))
+    write_people(sources, ("p0", "p1", "p2", "p3"), SIZE)
     return sources
 
 

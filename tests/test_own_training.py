@@ -13,7 +13,7 @@ import pytest
 import torch
 from faults import fault_of
 from readers import leftover_files, torchvision_transforms
-from small import matte, photo
+from small import matte, photo, write_people
 
 from shm_data import images
 from shm_data.building.build import composite
@@ -35,11 +35,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def root(tmp_path_factory):
     """A data set that no test changes, below a folder of its own, as `dataset`."""
     folder = tmp_path_factory.mktemp("own")
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir()
+    write_people(folder, [f"p{number}" for number in range(5)], (96, 120))
+    (folder / "places").mkdir()
     for number in range(5):
-        images.write_png(folder / "photos" / f"p{number}.png", photo(number, (96, 120)))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number, (96, 120)))
         images.write_png(folder / "places" / f"b{number}.png", photo(50 + number, (128, 136)))
     folders = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}
     composite(CompositeOptions(**folders, numbg=2), folder / "dataset")

@@ -25,7 +25,7 @@ import torch
 import webdataset
 from click.testing import CliRunner
 from faults import fault_of
-from small import matte, photo
+from small import photo, write_people
 
 from cli.model import model
 from shm_data import images
@@ -48,11 +48,8 @@ PEOPLE = ("a.b", "a.c", "ü日本", "plain", "__meta__", "d")
 
 def made(folder, **more):
     """A small complete data set of people with odd names."""
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir(parents=True)
-    for number, name in enumerate(PEOPLE):
-        images.write_png(folder / "photos" / f"{name}.png", photo(number))
-        images.write_png(folder / "alphas" / f"{name}.png", matte(number))
+    write_people(folder, PEOPLE)
+    (folder / "places").mkdir()
     for number in range(6):
         images.write_png(folder / "places" / f"b.{number}.png", photo(50 + number, (128, 136)))
     options = CompositeOptions(

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from test_training_killed import alive_in_group, until
-from tiny import CPU, config, write_set
+from tiny import CPU, batches_of, config, write_set
 
 import shm_model.step as training_step
 from shm_data.errors import ShmDataError, WriteError
 from shm_model.checkpoint import load
-from shm_model.dataset import EpochBatches, TrainingSet, data_loader
+from shm_model.dataset import EpochBatches, TrainingSet
 from shm_model.distributed import process_context
 from shm_model.faults import machine_faults
 from shm_model.run import save_checkpoint, start_run
@@ -29,11 +29,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("tiny"))
-
-
-def batches_of(run):
-    dataset = TrainingSet(run.config)
-    return list(data_loader(dataset, EpochBatches(len(dataset), run.config)))
 
 
 def weights(run):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny import CPU, config, write_set
+from tiny import CPU, batches_of, config, write_set
 
 import shm_model.train as training
 from shm_data.errors import ShmDataError
 from shm_model.checkpoint import load, new_network, restore_network
 from shm_model.config import config_of
-from shm_model.dataset import EpochBatches, TrainingSet, data_loader
+from shm_model.dataset import EpochBatches, TrainingSet
 from shm_model.export import export
 from shm_model.predict import load_predictor
 from shm_model.run import start_lines, start_run, update_average
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("tiny"))
-
-
-def batches_of(run):
-    dataset = TrainingSet(run.config)
-    return list(data_loader(dataset, EpochBatches(len(dataset), run.config)))
 
 
 def same(one, other):

@@ -8,6 +8,7 @@ from shm_data import images
 from shm_data.building.build import composite
 from shm_data.options import CompositeOptions
 from shm_model.config import Config
+from shm_model.dataset import EpochBatches, TrainingSet, data_loader
 from shm_model.distributed import ProcessContext
 
 CPU = ProcessContext(torch.device("cpu"), 0, 1)
@@ -40,3 +41,9 @@ def config(root, mode="pretrain_tnet", **more):
         "max_epoch": 2, "eval": False, "sample_period": 100, "checkpoint_period": 100,
     }  # fmt: skip
     return Config(mode=mode, data_root=root, **small | more)
+
+
+def batches_of(run):
+    """The batches of a run's first epoch."""
+    dataset = TrainingSet(run.config)
+    return list(data_loader(dataset, EpochBatches(len(dataset), run.config)))
