@@ -91,8 +91,9 @@ def test_its_command_names_no_list_of_backgrounds_that_nobody_looked_at(sources,
     assert "shm-data prepare" in text and "--vocset" not in text
 
 
-def test_its_command_makes_the_same_set(folders, sources, tmp_path):
-    more = {"maxsize": 40, "group": "(p.)|'```", "format": "jpg", "originals": False, "trimap": "random"}
+@pytest.mark.parametrize("val", [None, ("p1", "p3")])
+def test_its_command_makes_the_same_set(folders, sources, tmp_path, val):
+    more = {"val": val, "maxsize": 40, "group": "(p.)|'```", "format": "jpg", "originals": False, "trimap": "random"}
     _, text = _made(folders, tmp_path / "out", **more, license={"inimg": NASTY})
     fence, command = re.search(r"^(`{3,})sh\n(.*?)\n\1$", text, re.MULTILINE | re.DOTALL).groups()
     assert len(fence) > 3
@@ -101,7 +102,11 @@ def test_its_command_makes_the_same_set(folders, sources, tmp_path):
         "INALP": sources / "alphas",
         "BGDIR": sources / "places",
         "DATASET": tmp_path / "again",
+        "VAL": tmp_path / "names.txt",
     }
+    if val is not None:
+        listed = re.search(r"a name a line of the file VAL below: (.*)\.$", text, re.MULTILINE).group(1)
+        places["VAL"].write_text("\n".join(listed.split(", ")))
     words = [str(places.get(word, word)) for word in shlex.split(command)[1:]]
     result = CliRunner().invoke(data, words)
     assert result.exit_code == 0, result.output

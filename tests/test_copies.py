@@ -150,3 +150,11 @@ def test_check_finds_files_of_one_content_in_both_splits(people, tmp_path, kind)
     assert read_manifest(layout)
     (leak,) = check_dataset(layout.root).findings
     assert leak.kind == "leak" and {leak.what, leak.other} <= {recipe.name for recipe in recipes_of(layout, None)}
+
+
+def test_a_copy_of_a_listed_foreground_goes_to_val_with_it(people, tmp_path):
+    for folder, pixels in (("photos", photo(3, SIZE)), ("alphas", matte(3, SIZE))):
+        images.write_png(people / folder / "z.png", smaller(pixels))
+    made(people, tmp_path / "set", val=("p3",))
+    found = splits_of(tmp_path / "set")
+    assert {name for name, split in found.items() if split == "val"} == {"p3", "z"}

@@ -162,6 +162,8 @@ def _splits(manifest: Manifest, shares: Mapping[str, Share]) -> Iterator[str]:
     yield from _table(["split", "samples", "composites", "foregrounds", "backgrounds"], rows)
     yield ""
     yield "No foreground and no background is in both splits."
+    if manifest.options.val:
+        yield f"Chosen for val, a name a line of the file VAL below: {', '.join(map(_plain, manifest.options.val))}."
     if any(foreground.files.split and not foreground.files.has_mask for foreground in manifest.foregrounds):
         yield "Foregrounds from published data sets stay in the split of their data set."
 

@@ -191,6 +191,8 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
 def refuse_other_options(old: Manifest, options: CompositeOptions) -> None:
     """Raise ShmDataError where a data set was made with other options: two are never mixed in one folder."""
     before, now = old.options.model_dump(exclude=set(_NOT_DECISIVE)), options.model_dump(exclude=set(_NOT_DECISIVE))
+    if before["val"] and set(before["val"]) <= set(now["val"] or ()):
+        before["val"] = now["val"]  # names of foregrounds that are added; those of others are refused later
     differing = [name for name in now if before[name] != now[name]]
     if differing:
         raise ShmDataError(

@@ -28,6 +28,8 @@ def _options(options: CompositeOptions, roots: Mapping[str, object]) -> Iterator
             value = [root for label, root in roots.items() if re.fullmatch(rf"{_KINDS[name]}\d*", label)]
         elif name in roots:
             value = roots[name]
+        elif name == "val" and value:
+            value = name.upper()  # stands for a file with the names that the record has
         elif name == "vocset" and "voc" not in roots:
             continue  # no background was used
         if value != field.default or name in _ALWAYS:

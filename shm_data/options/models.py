@@ -1,6 +1,7 @@
 """The choices a user makes, checked at birth and saved with their results. `table` has their defaults."""
 
 import difflib
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +37,21 @@ def _licences(given: Any) -> Any:
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise ValueError("a source and its licence as NAME=TEXT, such as 'inimg=CC BY 4.0'")
     return dict(pairs)
+
+
+def _names(given: Any) -> Any:
+    """Return the names in a file, one a line, each once; names that are given as such are kept."""
+    if not isinstance(given, str | Path):
+        return tuple(given) if isinstance(given, list) else given
+    expected = "a text file in UTF-8 with one name a line"
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(expected) from error
+    if not any(map(str.strip, lines)):
+        raise ValueError(f"{expected}, at least one")
+    names = (unicodedata.normalize("NFC", line.strip()) for line in lines)
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _registered(name: str) -> str:
@@ -135,6 +151,8 @@ class CompositeOptions(TrimapOptions):
     augment: Annotated[tuple[Augment, ...], AfterValidator(_once)] = _default("augment")
 
     trainsplit: float = _default("trainsplit")
+    numval: int | None = _default("numval")
+    val: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = _default("val")
     group: str | None = _default("group")
 
     license: Annotated[dict[str, str], BeforeValidator(_licences)] = {}
@@ -146,6 +164,8 @@ class CompositeOptions(TrimapOptions):
             option = TABLE[name]
             if option.needs and getattr(self, name) is not None and not getattr(self, option.needs):
                 raise ValueError(f"{option.flag} needs {TABLE[option.needs].flag}")
+        if self.val and self.numval is not None:
+            raise ValueError("--val and --numval exclude each other: the names are a number, too")
         if self.quality is not None and self.format == "png":
             raise ValueError("--quality needs --format jpg or webp: PNG loses nothing")
         return self

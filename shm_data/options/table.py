@@ -207,6 +207,19 @@ _SET = (
     ),
     Option("trainsplit", float, "Share of the foregrounds and backgrounds that goes to train.", 0.8, low=0, high=1),
     Option(
+        "numval",
+        int,
+        "Foregrounds (with --group, groups) that go to val, exactly; --trainsplit then counts for backgrounds alone.",
+        low=0,
+        metavar="N",
+    ),
+    Option(
+        "val",
+        str,
+        "File with the names of the foregrounds or groups that go to val, one a line; all others go to train.",
+        metavar="FILE",
+    ),
+    Option(
         "group",
         str,
         "The part of the file names that all photos of one person share.",

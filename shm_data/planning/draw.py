@@ -1,6 +1,7 @@
 """Draws the recipes of a data set, every random choice of it, from foregrounds, backgrounds and options. Pure."""
 
 import itertools
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -15,8 +16,15 @@ from shm_data.pixels.compositing import Size, cover_box, fit
 from shm_data.pixels.trimap import TrimapRule, kernel_width, mask_rule
 from shm_data.planning import partners
 from shm_data.planning.resolution import enlargement, limit_share, limit_size, too_small
-from shm_data.planning.splits import assign_splits, group_of, merge_groups, splits_of_groups
-from shm_data.sources import Background, Foreground
+from shm_data.planning.splits import (
+    assign_number,
+    assign_splits,
+    group_of,
+    merge_groups,
+    names_in_val,
+    splits_of_groups,
+)
+from shm_data.sources import Background, Files, Foreground
 
 # A background that is drawn again is cropped by up to this share of its side.
 _CLOSEST = 0.4
@@ -137,14 +145,41 @@ def split_foregrounds(
 ) -> dict[str, str]:
     """Return the split of each foreground by name; those of one group, and copies of each other, go together.
 
-    Foregrounds of published sets stay in their published split. Raises ShmDataError where that divides a group.
+    Foregrounds of published sets stay in their published split, and do not count for --numval. Raises ShmDataError
+    where that divides a group, or contradicts --val.
     """
     groups = merge_groups({f.files.name: group_of(f.files.name, options.group) for f in foregrounds}, copies)
     published = {f.files.name: f.files.split for f in foregrounds if f.files.split is not None}
-    recorded = {name: split for name, split in known.items() if name in groups}
-    known_groups = splits_of_groups(groups, recorded | published)
-    assigned = assign_splits("foreground", groups.values(), options.trainsplit, options.seed, known_groups)
+    fixed = {name: split for name, split in known.items() if name in groups} | published
+    listed = dict.fromkeys(listed_in_val([f.files for f in foregrounds], options), "val")
+    if in_train := [name for name in listed if fixed.get(name) == "train"]:
+        found = f"{in_train[0]}, which is in train by its published set, its mask or the recorded plan"
+        raise ShmDataError("--val", found=found, expected="foregrounds that may go to val")
+    known_groups = splits_of_groups(groups, fixed | listed)
+    if options.val:
+        assigned = dict.fromkeys(groups.values(), "train") | known_groups
+    elif options.numval is not None:
+        own = set(groups.values()) - {groups[name] for name in published}
+        assigned = known_groups | assign_number("foreground", own, options.numval, options.seed, known_groups)
+    else:
+        assigned = assign_splits("foreground", groups.values(), options.trainsplit, options.seed, known_groups)
     return {name: assigned[group] for name, group in groups.items()}
+
+
+def listed_in_val(files: Sequence[Files], options: CompositeOptions) -> set[str]:
+    """Return the names of the foregrounds that --val lists by name, group or path of the image.
+
+    Raises ShmDataError that names what fits none.
+    """
+    if not options.val:
+        return set()
+    return names_in_val({each.name: _identities(each, options.group) for each in files}, options.val)
+
+
+def _identities(files: Files, pattern: str | None) -> set[str]:
+    path = files.image.partition("/")[2]
+    names = (files.name, group_of(files.name, pattern), path, path.rpartition(".")[0])
+    return {unicodedata.normalize("NFC", name) for name in names}
 
 
 def splits_to_composite(

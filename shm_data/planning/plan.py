@@ -11,7 +11,7 @@ from shm_data.dataset.store import Dataset, Plan
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
-from shm_data.planning.draw import TooFewBackgroundsError, draw_recipes
+from shm_data.planning.draw import TooFewBackgroundsError, draw_recipes, listed_in_val, split_foregrounds
 from shm_data.planning.notes import notes
 from shm_data.planning.scan import Sources, refuse_inside, scan, skipped_as_phrase
 from shm_data.planning.survey import Survey, survey
@@ -34,10 +34,13 @@ def make_plan(
     previous = recorded.manifest if recorded else None
     options = _with_licences(options, previous, sources.roots)
     if recorded is not None and recorded.manifest.fingerprint == sources.fingerprint:
+        if options.val != recorded.manifest.options.val:
+            split_foregrounds(recorded.manifest.foregrounds, options, _splits(recorded), ())
         return _resume(recorded, options, sources.roots)
-    known = {recipe.foreground: recipe.split for recipe in recorded.recipes()} if recorded else {}
+    known = _splits(recorded) if recorded else {}
     inspected = foregrounds.inspect_all(sources.foregrounds, options, jobs, progress)
-    people, copies, conflicts = _without_conflicts(inspected, known)
+    listed = dict.fromkeys(listed_in_val(sources.foregrounds.files, options), "val")
+    people, copies, conflicts = _without_conflicts(inspected, known, listed | known)
     pool = sources.backgrounds.backgrounds
     decoys.require_cutouts(sources.decoys, sources.roots, jobs, progress)
 
@@ -70,15 +73,20 @@ def make_plan(
     return Plan(manifest, lambda: draw(files.broken.keys()), previous=previous)
 
 
+def _splits(recorded: Plan) -> dict[str, str]:
+    """Return the recorded split of each foreground by name."""
+    return {recipe.foreground: recipe.split for recipe in recorded.recipes()}
+
+
 def _without_conflicts(
-    inspected: Inspected, known: Mapping[str, str]
+    inspected: Inspected, known: Mapping[str, str], chosen: Mapping[str, str]
 ) -> tuple[tuple[Foreground, ...], tuple[tuple[str, str], ...], list[Skipped]]:
     """Return the foregrounds and copies without copies whose splits are fixed and differ, and what is skipped.
 
     Of such two, recorded ones stay; else that of train is skipped.
     """
     by_name = {foreground.files.name: foreground for foreground in inspected.foregrounds}
-    fixed = {name: known.get(name) or foreground.files.split for name, foreground in by_name.items()}
+    fixed = {name: chosen.get(name) or foreground.files.split for name, foreground in by_name.items()}
     dropped: dict[str, Skipped] = {}
     for pair in inspected.copies:
         if {fixed[name] for name in pair} != set(SPLITS) or not dropped.keys().isdisjoint(pair):

@@ -16,6 +16,7 @@ from shm_data.dataset.manifest import (
 from shm_data.errors import ShmDataError, Skipped
 from shm_data.options import CompositeOptions
 from shm_data.parallel import Progress, quiet
+from shm_data.planning.draw import listed_in_val
 from shm_data.planning.splits import count_matches
 from shm_data.sources import Background, backgrounds, decoys, foregrounds
 from shm_data.sources.backgrounds import Pool
@@ -53,6 +54,7 @@ def scan(
     )
     found = foregrounds.scan(options, *recorded)
     _require_group(options, [files.name for files in found.files])
+    listed_in_val(found.files, options)  # before anything is read
     pool = _scan_backgrounds(options, found, jobs, progress)
     cutouts = decoys.scan(options.decoys)
     decoy_roots = {} if options.decoys is None else {decoys.LABEL: options.decoys}

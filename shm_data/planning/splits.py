@@ -2,9 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from shm_data.errors import ShmDataError
+from shm_data.errors import ShmDataError, counted
+
+# The number of names that an error names.
+_NAMED = 5
 
 
 def assign_splits(
@@ -31,6 +34,40 @@ def assign_splits(
     return splits
 
 
+def assign_number(
+    kind: str, keys: Iterable[str], number: int, seed: int, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return "val" for exactly `number` keys, those that `assign_splits` would send there first, "train" for others.
+
+    Splits that are already `known` are kept and count. Raises ShmDataError where that leaves too few or too many.
+    """
+    every = sorted(set(keys))
+    kept = {key: split for key, split in (known or {}).items() if key in every}
+    missing = number - sum(split == "val" for split in kept.values())
+    free = sorted(set(every) - kept.keys(), key=lambda key: position(kind, key, seed), reverse=True)
+    if not 0 <= missing <= len(free):
+        least, most = number - missing, number - missing + len(free)
+        raise ShmDataError("--numval", found=number, expected=f"{least} to {most}, as many as can go to val")
+    return dict.fromkeys(every, "train") | dict.fromkeys(free[:missing], "val") | kept
+
+
+def names_in_val(identities: Mapping[str, Collection[str]], listed: Collection[str]) -> set[str]:
+    """Return the foregrounds that --val lists; `identities` has what each may be called.
+
+    Raises ShmDataError that names what fits none.
+    """
+    unknown = sorted(set(listed).difference(*identities.values()))
+    if unknown:
+        some = ", ".join(unknown[:_NAMED]) + ", ..." * (len(unknown) > _NAMED)
+        raise ShmDataError(
+            "--val",
+            found=f"{counted(len(unknown), 'name')} of no foreground and no group: {some}",
+            expected=f"names such as {min(identities)}",
+        )
+    chosen = set(listed)
+    return {name for name, known_as in identities.items() if not chosen.isdisjoint(known_as)}
+
+
 def position(kind: str, key: str, seed: int) -> float:
     """Return a number in [0, 1), uniform over keys and always the same for one key."""
     digest = hashlib.blake2b(f"{seed}/{kind}/{key}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
@@ -48,7 +85,7 @@ def splits_of_groups(groups: Mapping[str, str], known: Mapping[str, str]) -> dic
         if known[other] != split:
             raise ShmDataError(
                 f"{other} and {name} are in one group ({groups[name]})",
-                found=f"{other} in {known[other]} and {name} in {split} of their published sets",
+                found=f"{other} in {known[other]} and {name} in {split} by published sets, the record or --val",
                 expected="a --group that fits only names of other photos",
             )
     return {group: known[name] for group, name in first.items()}
