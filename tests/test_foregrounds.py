@@ -85,6 +85,30 @@ def test_a_pubdir_is_recognised_by_prefix_and_imported(tmp_path):
     assert found.files[0].alpha == "pubdir/a_matte.png" and found.files[0].trimap == "trimapdir/a_trimap.png"
 
 
+@pytest.mark.parametrize("trimapdir", [None, ".", "trimap"])
+def test_a_pubdir_of_image_mask_and_trimap_is_imported(tmp_path, trimapdir):
+    for name in ("a", "b"):
+        _write(tmp_path / "image" / f"{name}.png", PHOTO)
+        _write(tmp_path / "mask" / f"{name}.png", ALPHA)
+        _write(tmp_path / "trimap" / f"{name}.png", (ALPHA // 128 * 127).astype(np.uint8))
+    found = scan(CompositeOptions(pubdir=tmp_path, trimapdir=None if trimapdir is None else tmp_path / trimapdir))
+    first = found.files[0]
+    assert [files.name for files in found.files] == ["a", "b"] and first.alpha == "pubdir/mask/a.png"
+    trimaps = {None: None, ".": "trimapdir/trimap/a.png", "trimap": "trimapdir/a.png"}
+    assert first.trimap == trimaps[trimapdir]
+    assert [item.why for item in found.skipped] == ["trimap, but --trimapdir is not given"] * 2 * (trimapdir is None)
+
+
+@pytest.mark.parametrize(("prefix", "word"), [(None, "'alpha' before or after"), ("AIT", "'AIT' before or after")])
+def test_one_folder_without_alphas_is_told_how_they_are_found(tmp_path, prefix, word):
+    _write(tmp_path / "a.png", PHOTO)
+    with pytest.raises(ShmDataError) as error:
+        scan(CompositeOptions(pubdir=tmp_path, prefix=prefix))
+    assert (
+        word in error.value.expected and "--prefix" not in error.value.expected and "image/" in error.value.expected
+    )
+
+
 @pytest.mark.parametrize(
     ("alpha", "message"),
     [

@@ -95,5 +95,55 @@ def test_a_mixed_folder_is_classify_files_in_any_order():
         assert mixed.trimaps == ["s_trimap.png"]
 
 
+@pytest.mark.parametrize(
+    ("folders", "suffix"),
+    [(("image", "mask", "trimap"), ""), (("Images", "masks", "Trimaps"), "_mask"), (("photos", "GT", "trimap"), "")],
+)
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_folders_side_by_side_tell_what_is_in_them(folders, suffix, above):
+    images, alphas, trimaps = (f"{above}{folder}" for folder in folders)
+    files = [
+        f"{images}/a.png",
+        f"{images}/b.png",
+        f"{alphas}/a{suffix}.png",
+        f"{trimaps}/a.png",
+        "c.jpg",
+        "c_mask.png",
+    ]
+    found = classify_files(files, ALPHA_WORDS)
+    assert sorted(found.images) == sorted([f"{images}/a.png", f"{images}/b.png", "c.jpg"])
+    assert sorted(found.alphas) == sorted([f"{alphas}/a{suffix}.png", "c_mask.png"])
+    assert found.trimaps == [f"{trimaps}/a.png"]
+    paired = pair(found.images, found.alphas, ALPHA_WORDS, plain=found.plain)
+    assert paired.matched == {f"{images}/a.png": f"{alphas}/a{suffix}.png", "c.jpg": "c_mask.png"}
+    assert paired.images_left == (f"{images}/b.png",)
+
+
+def test_equal_names_in_train_and_val_stay_apart():
+    files = [
+        f"{split}/{folder}/{name}.png"
+        for split in ("train", "val")
+        for folder in ("im", "image", "mask")
+        for name in "ab"
+    ]
+    found = classify_files(files, ALPHA_WORDS)
+    paired = pair(found.images, found.alphas, ALPHA_WORDS, plain=found.plain)
+    assert paired.matched == {
+        f"{split}/image/{name}.png": f"{split}/mask/{name}.png" for split in ("train", "val") for name in "ab"
+    }
+
+
+def test_a_folder_called_mask_alone_tells_nothing():
+    files = ["mask/a.png", "mask/a_alpha.png", "party/b.png", "party/b_alpha.png"]
+    found = classify_files(files, ALPHA_WORDS)
+    assert found.images == ["mask/a.png", "party/b.png"] and found.alphas == ["mask/a_alpha.png", "party/b_alpha.png"]
+
+
+def test_two_images_of_one_plain_name_are_told_apart_by_their_folders():
+    files = ["image/a.png", "photo/a.png", "mask/a.png"]
+    found = classify_files(files, ALPHA_WORDS)
+    assert not pair(found.images, found.alphas, ALPHA_WORDS, plain=found.plain).matched
+
+
 def test_only_the_last_extension_is_cut():
     assert stem_of("x/a.b.tar.png") == "x/a.b.tar"

@@ -77,7 +77,7 @@ def _other_files(names: Sequence[str], prefix: str | None) -> dict[str, str]:
     """Return the names in a folder that are no alphas, each with the reason for skipping it."""
     words, literal = ((prefix,), True) if prefix else (ALPHA_WORDS, False)
     mixed = classify_files(names, words, literal=literal)
-    photos = pair(mixed.images, mixed.alphas, words, literal=literal).matched
+    photos = pair(mixed.images, mixed.alphas, words, literal=literal, plain=mixed.plain).matched
     skipped = {photo: f"skipped, by its name the photo of {alpha}" for photo, alpha in photos.items()}
     skipped |= dict.fromkeys(mixed.trimaps, "skipped, by its name a trimap")
     if prefix:

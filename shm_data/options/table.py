@@ -117,7 +117,11 @@ _TRIMAPS = (
 )
 
 _PUBLISHED = (
-    Option("pubdir", Path, "Folder of photos and alphas mixed; its images are imported unchanged."),
+    Option(
+        "pubdir",
+        Path,
+        "Folder of photos and alphas, mixed or in image/ and mask/; its images are imported unchanged.",
+    ),
     Option("trimapdir", Path, "Folder of the trimaps of --pubdir.", needs="pubdir"),
 )
 

@@ -19,7 +19,7 @@ def scan(
     skipped: list[Skipped] = []
     if alpha_root in roots:
         words, literal = _alpha_words(prefix)
-        pairs = pair(files_of.images, files_of.alphas, words, literal=literal)
+        pairs = pair(files_of.images, files_of.alphas, words, literal=literal, plain=files_of.plain)
         kind = "mask" if alpha_root == "inmask" else "alpha"
         _require_some(pairs, roots[image_root], roots[alpha_root], kind, prefix)
         alphas = {image: f"{alpha_root}/{alpha}" for image, alpha in pairs.matched.items()}
@@ -28,7 +28,8 @@ def scan(
     trimaps: dict[str, str] = {}
     if trimap_root in roots:
         # A trimap may be named as the alpha that it was made of.
-        pairs = pair(list(alphas), files_of.trimaps, (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else [])))
+        words = (*TRIMAP_WORDS, *ALPHA_WORDS, *([prefix] if prefix else []))
+        pairs = pair(list(alphas), files_of.trimaps, words, plain=files_of.plain)
         _require_some(pairs, roots[image_root], roots[trimap_root], "trimap", prefix)
         trimaps = {image: f"{trimap_root}/{trimap}" for image, trimap in pairs.matched.items()}
         skipped += _skipped(trimap_root, pairs.others_left, "trimap without image")
@@ -39,7 +40,14 @@ def scan(
     # A mask says nothing about soft edges, by which mattes are scored: such photos are not for val.
     split = "train" if image_root == "maskimg" else None
     files = [
-        Files(stem_of(image), f"{image_root}/{image}", alpha, trimaps.get(image), imported, split)
+        Files(
+            stem_of(files_of.plain.get(image, image)),
+            f"{image_root}/{image}",
+            alpha,
+            trimaps.get(image),
+            imported,
+            split,
+        )
         for image, alpha in alphas.items()
     ]
     return files, skipped
@@ -58,6 +66,7 @@ def _classified(
         mixed.images if with_alphas or with_trimaps else paths,
         mixed.alphas if with_alphas else _find(roots, alpha_root),
         mixed.trimaps if with_trimaps or (with_alphas and trimap_root not in roots) else _find(roots, trimap_root),
+        mixed.plain if with_alphas or with_trimaps else {},
     )
 
 
@@ -80,6 +89,11 @@ def _require_some(pairs: Pairs, image_folder: Path, other_folder: Path, kind: st
     expected = "equal names" + (
         f" up to {prefix!r}" if prefix else f", or the word in the {kind}s' names with --prefix"
     )
+    if not pairs.others_left and _same(image_folder, other_folder):
+        folders = (
+            "" if kind == "trimap" else f", or folders such as image/ and {'mask' if kind == 'mask' else 'alpha'}/"
+        )
+        expected = f"{kind}s named as their images, with {prefix or kind!r} before or after{folders}"
     raise ShmDataError(f"no image in {image_folder} has its {kind} in {other_folder}", found=found, expected=expected)
 
 

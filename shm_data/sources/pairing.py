@@ -3,7 +3,7 @@
 import itertools
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -12,6 +12,13 @@ from shm_data.errors import ShmDataError
 IMAGE_WORDS = ("image", "img", "photo", "input", "rgb")
 ALPHA_WORDS = ("alpha", "matte", "mask")
 TRIMAP_WORDS = ("trimap",)
+
+# What folders side by side are called that hold the photos, alphas and trimaps of one set.
+_FOLDERS = {
+    **dict.fromkeys(("image", "images", "img", "imgs", "photo", "photos", "original", "input", "rgb"), "images"),
+    **dict.fromkeys(("mask", "masks", "matte", "mattes", "alpha", "alphas", "pha", "gt"), "alphas"),
+    **dict.fromkeys(("trimap", "trimaps"), "trimaps"),
+}
 
 _SEPARATORS = "_-. "
 
@@ -27,11 +34,15 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """The files of one folder by what they are."""
+    """The files of one folder by what they are.
+
+    `plain` has what those are called that lie in a folder named after what it holds: their path without that folder.
+    """
 
     images: list[str]
     alphas: list[str]
     trimaps: list[str]
+    plain: Mapping[str, str]
 
 
 def stem_of(path: str) -> str:
@@ -40,7 +51,14 @@ def stem_of(path: str) -> str:
     return (pure.parent / pure.stem).as_posix()
 
 
-def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, literal: bool = False) -> Pairs:
+def pair(
+    images: Sequence[str],
+    others: Sequence[str],
+    words: Sequence[str],
+    *,
+    literal: bool = False,
+    plain: Mapping[str, str] | None = None,
+) -> Pairs:
     """Pair images with their alphas (or trimaps) by name; all are relative paths with forward slashes.
 
     Names match if their stems are equal, or are equal without one of `words` before or after the stem of the other,
@@ -49,8 +67,17 @@ def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, 
     Unicode normal form count only where there are several matches otherwise.
     A file without a partner in a folder of the same name may have one in another, if its name occurs only once and
     the folders do not contradict: below the folder that all files of a side share, one path must end with the other.
+    A file with a `plain` name is paired by that, unless two of a side have the same.
     Raises ShmDataError where a name matches several files equally well.
     """
+    if plain:
+        ones, twos = _called(images, plain), _called(others, plain)
+        called = pair(list(ones), list(twos), words, literal=literal)
+        return Pairs(
+            {ones[image]: twos[other] for image, other in called.matched.items()},
+            tuple(ones[image] for image in called.images_left),
+            tuple(twos[other] for other in called.others_left),
+        )
     near = _pair(images, others, words, literal=literal)
     images_left, others_left = _once(near.images_left), _once(near.others_left)
     far = _pair(list(images_left), list(others_left), words, literal=literal)
@@ -66,6 +93,12 @@ def pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *, 
         tuple(image for image in images if image not in matched),
         tuple(other for other in others if other not in used),
     )
+
+
+def _called(paths: Sequence[str], plain: Mapping[str, str]) -> dict[str, str]:
+    """Return the paths by their plain names, by themselves where two have the same."""
+    called = {plain.get(path, path): path for path in paths}
+    return called if len(called) == len(paths) else {path: path for path in paths}
 
 
 def _shared_folder(paths: Sequence[str]) -> int:
@@ -110,19 +143,42 @@ def _pair(images: Sequence[str], others: Sequence[str], words: Sequence[str], *,
 def classify_files(paths: Sequence[str], words: Sequence[str], *, literal: bool = False) -> Classified:
     """Classify the files of one folder: alphas have one of `words`, trimaps one of TRIMAP_WORDS, images neither.
 
-    A word counts only where the name without it is the name of another file: `mask_party.jpg` stays an image.
-    Where no file has a word, the PNG of a JPEG and a PNG of one name is the alpha.
+    In folders side by side, of which one is called `image`, `photos` or the like and one `mask`, `alphas` or the
+    like, these names decide. Elsewhere a word counts only where the name without it is the name of another file:
+    `mask_party.jpg` stays an image. Where no file has a word, the PNG of a JPEG and a PNG of one name is the alpha.
     """
-    names = {key for path in paths for key in _identities(path, IMAGE_WORDS)}
-    trimaps = {path for path in paths if _is_marked(path, TRIMAP_WORDS, names)}
-    rest = [path for path in paths if path not in trimaps]
+    roles, plain = _roles_by_folder(paths)
+    free = [path for path in paths if path not in roles]
+    names = {key for path in free for key in _identities(path, IMAGE_WORDS)}
+    trimaps = {path for path in free if _is_marked(path, TRIMAP_WORDS, names)}
+    rest = [path for path in free if path not in trimaps]
     alphas = {path for path in rest if _is_marked(path, words, names, literal=literal)}
     alphas = alphas or _beside_jpegs(rest)
-    return Classified(
-        [path for path in rest if path not in alphas],
-        [path for path in rest if path in alphas],
-        [path for path in paths if path in trimaps],
+    roles |= dict.fromkeys(rest, "images") | dict.fromkeys(alphas, "alphas") | dict.fromkeys(trimaps, "trimaps")
+    images, mattes, maps = (
+        [path for path in paths if roles[path] == role] for role in dict.fromkeys(_FOLDERS.values())
     )
+    return Classified(images, mattes, maps, plain)
+
+
+def _roles_by_folder(paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what files are by the folder that they lie in, where it tells, and their paths without that folder."""
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    steps = [
+        (path, parts[:depth], role, parts[depth + 1 :])
+        for path, parts in ((path, PurePosixPath(path).parts) for path in paths)
+        for depth, folder in enumerate(parts[:-1])
+        if (role := _FOLDERS.get(folder.casefold()))
+    ]
+    for _, above, role, _ in steps:
+        beside[above].add(role)
+    roles: dict[str, str] = {}
+    plain: dict[str, str] = {}
+    for path, above, role, below in steps:
+        if path not in roles and beside[above] >= {"images", "alphas"}:
+            roles[path] = role
+            plain[path] = PurePosixPath(*above, *below).as_posix()
+    return roles, plain
 
 
 def _beside_jpegs(paths: Sequence[str]) -> set[str]:
