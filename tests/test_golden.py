@@ -99,6 +99,8 @@ def facts(path: Path) -> bytes:
     """
     record = json.loads(path.read_text(encoding="utf-8"))
     kept = {name: record[name] for name in ("complete", "counts", "digest", "fingerprint", "layouts")}
+    for each in record["foregrounds"]:
+        each["files"] = {name: value for name, value in each["files"].items() if (name, value) != ("colours", False)}
     kept["foregrounds"] = [[list(each.pop("files").values()), list(each.values())] for each in record["foregrounds"]]
     kept["sources"] = {key: (size, content) for key, (size, _, content) in record["sources"].items()}
     kept["skipped"] = sorted(name for names in record["skipped"].values() for name in names)

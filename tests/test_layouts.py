@@ -16,9 +16,11 @@ from shm_data.check import check_dataset, check_pairs
 from shm_data.dataset.citations import citations_of
 from shm_data.dataset.layout import SPLITS, Layout, read_names
 from shm_data.dataset.manifest import read_manifest, summary
+from shm_data.dataset.recipes import read_recipes
 from shm_data.errors import ShmDataError
 from shm_data.options import CompositeOptions
 from shm_data.options.published_sets import PUBLISHED_SETS
+from shm_data.pixels.compositing import resize
 from shm_data.sources.foregrounds import scan
 
 
@@ -80,6 +82,21 @@ def distinctions646(bench):
     bench.alpha("Test/GT/widow.png")
     sides = {"x": ("Train", "train"), "y": ("Train", "train"), "z": ("Test", "val")}
     return {(name, f"{home}/GT/{name}", None, side) for name, (home, side) in sides.items()}, {"Test/GT/widow.png"}
+
+
+def videomatte240k(bench):
+    sides = {"0000": "train", "0001": "train", "0010": "test"}
+    for clip, side in sides.items():
+        for frame in ("00000", "00001"):
+            bench.pair(f"{side}/fgr/{clip}/{frame}.jpg", f"{side}/pha/{clip}/{frame}.jpg")
+    splits = {"train": "train", "test": "val"}
+    found = {
+        # One clip in a split needs no name of its own.
+        (frame if side == "test" else f"{clip}_{frame}", f"{side}/pha/{clip}/{frame}", None, splits[side])
+        for clip, side in sides.items()
+        for frame in ("00000", "00001")
+    }
+    return found, set()
 
 
 def aim500(bench):
@@ -154,6 +171,7 @@ def alphamatting(bench):
 SETS = {
     "composition1k": composition1k,
     "distinctions646": distinctions646,
+    "videomatte240k": videomatte240k,
     "aim500": aim500,
     "p3m": p3m,
     "ppm100": ppm100,
@@ -167,8 +185,13 @@ def _stem(key, label):
     return None if key is None else key.removeprefix(f"{label}/").rpartition(".")[0]
 
 
-@pytest.mark.parametrize("label", ["inimg", "pubdir"])
-@pytest.mark.parametrize(("name", "draw"), DRAWN)
+COLOURS = {"composition1k", "distinctions646", "videomatte240k"}
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "draw"),
+    [(label, *each) for label in ("inimg", "pubdir") for each in DRAWN if label == "inimg" or each[0] not in COLOURS],
+)
 def test_exactly_the_pairs_of_a_set_are_found_named_or_recognised(tmp_path, name, draw, label):
     pairs, left = draw(Bench(tmp_path))
     named, recognised = (scan(CompositeOptions(**{label: tmp_path}, layout=layout)) for layout in (name, "auto"))
@@ -177,9 +200,45 @@ def test_exactly_the_pairs_of_a_set_are_found_named_or_recognised(tmp_path, name
     assert {(f.name, _stem(f.alpha, label), _stem(f.trimap, label), f.split) for f in files} == pairs
     assert len(files) == len(pairs)
     assert {skipped.what.removeprefix(f"{label}/") for skipped in named.skipped} == left
-    assert all(
-        f.imported == (label == "pubdir") and f.name == f.image.rpartition("/")[2].rpartition(".")[0] for f in files
+    assert all(f.imported == (label == "pubdir") and f.colours == (name in COLOURS) for f in files)
+    assert all(_stem(f.image, label).replace("/", "_").endswith(f.name) for f in files)
+
+
+@pytest.mark.parametrize("name", sorted(COLOURS))
+def test_colours_of_foregrounds_are_no_photos_to_import(tmp_path, name):
+    SETS[name](Bench(tmp_path))
+    with pytest.raises(ShmDataError, match=r"--pubdir .* found the colours of foregrounds, .* expected --inimg"):
+        scan(CompositeOptions(pubdir=tmp_path))
+
+
+def test_colours_of_foregrounds_give_composites_only_and_stay_as_they_are(sources, tmp_path):
+    """Red people whose pictures are blue outside of their mattes: an estimate would mix, a cut-out stays red."""
+    alpha = matte(1)
+    picture = np.where((alpha > 0)[..., None], np.uint8([200, 0, 0]), np.uint8([0, 0, 200]))
+    root = tmp_path / "clips"
+    for side in ("train", "test"):
+        for folder, pixels in (("fgr", picture), ("pha", alpha)):
+            (root / side / folder / "0000").mkdir(parents=True)
+            images.write_png(root / side / folder / "0000" / "0.png", pixels)
+    places = {"bgdir": (sources / "places",), "numbg": 2}
+    by_set = CompositeOptions.checked(inimg=root, **places)
+    cutouts = CompositeOptions.checked(
+        inimg=root / "train/fgr", inalp=root / "train/pha", layout="cutouts", trainsplit=1, **places
     )
+    for options, count in ((by_set, 4), (cutouts, 2)):
+        manifest = composite(options, tmp_path / str(count))
+        assert manifest.counts.samples == count
+        assert any("they give composites only" in note for note in manifest.notes)
+        for name in (tmp_path / str(count) / "input").iterdir():
+            image, mask = images.read_image(name), images.read_gray(tmp_path / str(count) / "mask" / name.name)
+            recipe = next(
+                each for each in read_recipes(tmp_path / str(count) / "recipes.jsonl") if each.name == name.name
+            )
+            place = images.read_image(sources / "places" / recipe.background.rpartition("/")[2])
+            x, y, width, height = recipe.crop
+            behind = resize(place[y : y + height, x : x + width], image.shape[1::-1]).astype(float)
+            weight = mask[..., None] / 255
+            np.testing.assert_allclose(image, [200, 0, 0] * weight + behind * (1 - weight), atol=3)
 
 
 def _drawn(page):
@@ -314,7 +373,7 @@ def test_a_list_leads_nowhere_else(tmp_path, name):
     [
         ({"layout": "p3m"}, "--layout p3m needs --inimg or --pubdir"),
         ({"layout": "cutouts", "pubdir": "x"}, "--layout cutouts needs --inimg"),
-        ({"layout": "cutouts", "inimg": "x", "inalp": "y"}, "leave out --inalp"),
+        ({"layout": "cutouts", "inimg": "x", "prefix": "y"}, "leave out --prefix"),
         ({"layout": "p3m", "inimg": "x", "inalp": "y"}, "leave out --inalp"),
         ({"layout": "p3m", "inimg": "x", "intri": "y"}, "leave out --intri"),
         ({"layout": "p3m", "pubdir": "x", "trimapdir": "y"}, "leave out --trimapdir"),
@@ -352,15 +411,16 @@ def _made(out, **options):
     return manifest, sides
 
 
-@pytest.mark.parametrize("draw", [composition1k, distinctions646, p3m, ppm100_split])
+@pytest.mark.parametrize("draw", [composition1k, distinctions646, videomatte240k, p3m, ppm100_split])
 def test_composites_of_a_set_are_where_it_has_their_foregrounds(sources, tmp_path, draw):
     pairs, _ = draw(Bench(tmp_path / "set"))
     manifest, sides = _made(
         tmp_path / "out", inimg=tmp_path / "set", bgdir=[sources / "places"], numbg=2, trainsplit=0.5
     )
     told = {name: split for name, _, _, split in pairs}
-    assert {name: sides[f"{name}.png"] for name in told} == told
-    assert len(sides) == 3 * len(told)
+    originals = {} if draw.__name__ in COLOURS else told
+    assert {name: sides.get(f"{name}.png") for name in told} == dict.fromkeys(told) | originals
+    assert len(sides) == 2 * len(told) + len(originals)
     for name, side in sides.items():
         (owner,) = [stem for stem in told if name.startswith(stem)]
         assert side == told[owner]
@@ -370,7 +430,7 @@ def test_composites_of_a_set_are_where_it_has_their_foregrounds(sources, tmp_pat
 
 @pytest.mark.parametrize("trainsplit", [0, 1])
 def test_a_published_split_wins_over_the_draw_which_decides_for_others(sources, tmp_path, trainsplit):
-    pairs, _ = distinctions646(Bench(tmp_path / "set"))
+    pairs, _ = p3m(Bench(tmp_path / "set"))
     own = {"inimg": sources / "photos", "inalp": sources / "alphas"}
     _, sides = _made(tmp_path / "out", pubdir=tmp_path / "set", trainsplit=trainsplit, numbg=0, **own)
     told = {f"{name}.png": split for name, _, _, split in pairs}
@@ -401,12 +461,12 @@ def test_a_group_across_the_split_of_a_set_is_refused(tmp_path):
 
 
 def test_ones_own_photos_go_with_the_group_that_a_set_has_placed(sources, tmp_path):
-    distinctions646(Bench(tmp_path / "set"))
+    p3m(Bench(tmp_path / "set"))
     for folder in ("photos", "alphas"):
-        (sources / folder / "p0.png").rename(sources / folder / "z_again.png")
+        (sources / folder / "p0.png").rename(sources / folder / "p_0000000c_again.png")
     own = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": [sources / "places"], "numbg": 1}
-    _, sides = _made(tmp_path / "out", pubdir=tmp_path / "set", trainsplit=0.9, group="^[xyz]", **own)
-    assert sides["z_again.png"] == sides["z.png"] == "val"
+    _, sides = _made(tmp_path / "out", pubdir=tmp_path / "set", trainsplit=0.9, group="^p_.{8}", **own)
+    assert sides["p_0000000c_again.png"] == sides["p_0000000c.png"] == "val"
 
 
 def test_a_tree_stays_what_it_was_read_as_when_a_set_is_resumed(tmp_path):

@@ -177,3 +177,21 @@ def test_sizes_that_can_be_resized_are_no_finding_where_that_is_asked_for(large)
     put(large, matte(1, (120, 160)))
     assert found(large) == [("size", "inalp/p1.png", False)]
     assert found(large, resize_alpha=True) == []
+
+
+@pytest.mark.parametrize("colours", ["photo", "matte", "white"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_trimap_in_the_a_channel_is_known_as_one(sources, tmp_path, colours, alone):
+    """Whatever the colours hold, and whether the picture is a cut-out or the alpha of a photo."""
+    alpha = matte(1)
+    under = {"photo": photo(1), "matte": np.dstack([alpha] * 3), "white": np.full((*alpha.shape, 3), 255, np.uint8)}
+    images.write_png(sources / "alphas" / "p1.png", np.dstack([under[colours], derive_trimap(alpha, RULE)]))
+    folders = {"inimg": sources / "alphas"} if alone else {"inimg": sources / "photos", "inalp": sources / "alphas"}
+    if alone:
+        for other in ("p0", "p2", "p3"):
+            (sources / "alphas" / f"{other}.png").unlink()
+    kinds = [(each.kind, each.grave) for each in check_pairs(**folders).findings if "p1" in each.what]
+    assert ("is_trimap", True) in kinds
+    chosen = CompositeOptions.checked(**folders, bgdir=(sources / "places",), numbg=1)
+    with pytest.raises(ShmDataError, match=r"p1\.png cannot be used as a matte: found a trimap"):
+        composite(chosen, tmp_path / "set")

@@ -226,7 +226,7 @@ def read_prepared(
     prepared = prepare(
         pixels,
         size,
-        straight=files.alpha is None,
+        straight=files.is_cutout,
         estimated=has_composites and options.foreground == "estimate",
     )
     return prepared if has_originals else replace(prepared, photo=prepared.colours)

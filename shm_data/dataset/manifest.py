@@ -210,7 +210,7 @@ def _in_words(value: object) -> str:
 def fingerprint(found: Found, pool: Pool, decoys: Sequence[str] = ()) -> str:
     """Return a digest of the names of all sources: the files of each foreground, the backgrounds and decoys."""
     names: list[object] = [
-        [[f.name, f.image, f.alpha, f.trimap, f.imported, *filter(None, [f.split])] for f in found.files],
+        [[f.name, f.image, f.alpha, f.trimap, f.imported, *filter(None, [f.split, f.colours])] for f in found.files],
         [[b.key, b.size] for b in pool.backgrounds],
         *[list(decoys)] * bool(decoys),
     ]

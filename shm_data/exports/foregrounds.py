@@ -99,7 +99,7 @@ def _write_foreground(manifest: Manifest, home: Path, task: tuple[Foreground, Si
         return
     files = replace(foreground.files, trimap=None)
     read = foregrounds.read(files, manifest.roots, resize_alpha=manifest.options.resize_alpha)
-    prepared = prepare(read, size, straight=files.alpha is None, estimated=True)
+    prepared = prepare(read, size, straight=files.is_cutout, estimated=True)
     for path, pixels in zip(paths, (prepared.colours, prepared.alpha), strict=True):
         if not size_of(path):
             write_bytes(path, images.encode(pixels))

@@ -178,8 +178,9 @@ class CompositeOptions(TrimapOptions):
         cutouts, label = self.layout == "cutouts", self.layout_of
         if getattr(self, label) is None:
             raise ValueError(f"--layout {self.layout} needs --inimg{'' if cutouts else ' or --pubdir'}")
-        others = {"pubdir": ("trimapdir",), "inimg": ("inalp",) if cutouts else ("inalp", "intri")}[label]
+        others = {"pubdir": ("trimapdir",), "inimg": () if cutouts else ("inalp", "intri")}[label]
         alone = self.inimg is None or self.pubdir is None  # else the word may be meant for the other folder
+        alone = alone and not (cutouts and self.inalp)
         for name in (*others, *["prefix"] * alone):
             if getattr(self, name) is not None:
                 raise ValueError(f"--layout {self.layout} finds pairs by itself: leave out {TABLE[name].flag}")

@@ -13,7 +13,8 @@ class PairFolders:
     An alpha has the path of its image, except that the names of its subfolders may begin otherwise:
     `folder_prefixes` are the prefix below `images` and the one that replaces it below `alphas`. The name of a trimap
     is that of its image and `trimap_suffix`. `name_list` is a file with the names of the images to use, one a line;
-    without it all are used. `split` is the split that the set gives these images, if any.
+    without it all are used. `split` is the split that the set gives these images, if any. Where they hold the
+    foreground's `colours` alone, and are no photos, they give composites only.
     """
 
     images: str
@@ -23,6 +24,7 @@ class PairFolders:
     folder_prefixes: tuple[str, str] = ("", "")
     trimap_suffix: str = ""
     name_list: str = ""
+    colours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,6 @@ class PublishedSet:
     name_pattern: str = ""
 
 
-_ADOBE_TRAIN = "Training_set/Adobe-licensed images"
-_ADOBE_TRAIN_NAMES = "Training_set/training_fg_names.txt"
 _ADOBE_TEST = "Test_set/Adobe-licensed images"
 _P3M = "validation/P3M-500"
 
@@ -51,9 +51,15 @@ PUBLISHED_SETS = {
     "composition1k": PublishedSet(
         "Composition-1k",
         (
-            PairFolders(f"{_ADOBE_TRAIN}/fg", f"{_ADOBE_TRAIN}/alpha", split="train", name_list=_ADOBE_TRAIN_NAMES),
-            PairFolders(
-                "Training_set/Other/fg", "Training_set/Other/alpha", split="train", name_list=_ADOBE_TRAIN_NAMES
+            *(
+                PairFolders(
+                    f"{folder}/fg",
+                    f"{folder}/alpha",
+                    split="train",
+                    name_list="Training_set/training_fg_names.txt",
+                    colours=True,
+                )
+                for folder in ("Training_set/Adobe-licensed images", "Training_set/Other")
             ),
             PairFolders(
                 f"{_ADOBE_TEST}/fg",
@@ -62,6 +68,7 @@ PUBLISHED_SETS = {
                 split="val",
                 trimap_suffix="_0",  # each foreground has a trimap for each of its 20 composites, _0 to _19
                 name_list="Test_set/test_fg_names.txt",
+                colours=True,
             ),
         ),
         citation="""\
@@ -76,8 +83,8 @@ PUBLISHED_SETS = {
     "distinctions646": PublishedSet(
         "Distinctions-646",
         (
-            PairFolders("Train/FG", "Train/GT", split="train"),
-            PairFolders("Test/FG", "Test/GT", split="val"),
+            PairFolders("Train/FG", "Train/GT", split="train", colours=True),
+            PairFolders("Test/FG", "Test/GT", split="val", colours=True),
         ),
         citation="""\
 @inproceedings{qiao2020attention,
@@ -89,6 +96,21 @@ PUBLISHED_SETS = {
 }""",
         licence="on request, for non-commercial use",
         needs_all=True,
+    ),
+    "videomatte240k": PublishedSet(
+        "VideoMatte240K",
+        (
+            PairFolders("train/fgr", "train/pha", split="train", colours=True),
+            PairFolders("test/fgr", "test/pha", split="val", colours=True),
+        ),
+        citation="""\
+@inproceedings{lin2021real,
+  title = {Real-Time High-Resolution Background Matting},
+  author = {Lin, Shanchuan and Ryabtsev, Andrey and Sengupta, Soumyadip and Curless, Brian and Seitz, Steven M.
+            and Kemelmacher-Shlizerman, Ira},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year = {2021}
+}""",
     ),
     "aim500": PublishedSet(
         "AIM-500",

@@ -275,7 +275,7 @@ def _stem(key: str) -> str:
 
 def _has_original(foreground: Foreground, options: CompositeOptions) -> bool:
     """Return whether the photo itself is a sample. A cut-out has no original: outside alpha it holds no photo."""
-    return foreground.files.imported or (options.originals and foreground.files.alpha is not None)
+    return foreground.files.imported or (options.originals and not foreground.files.is_cutout)
 
 
 def _unusable_indices(pool: Sequence[Background], unusable: AbstractSet[str], split: str) -> set[int]:

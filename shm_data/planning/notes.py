@@ -49,7 +49,7 @@ def notes(
         some = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
         yield f"{len(names)} of {counted(len(people), 'foreground')}: {oddity}: {some}"
     yield from _notes_on_augmentations(people, splits, options)
-    if options.originals and any(foreground.files.alpha is None for foreground in people):
+    if options.originals and any(foreground.files.is_cutout for foreground in people):
         yield "cut-outs have no original photo: they give composites only"
     for foreground in people:
         if foreground.missing:

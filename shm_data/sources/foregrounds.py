@@ -61,6 +61,8 @@ def scan(
                 some, left = published_folders.scan(label, roots[label], published[label], imported=label == "pubdir")
             else:
                 some, left = foreground_folders.scan(roots, *labels, prefix=options.prefix)
+            if label == "inimg" and options.layout == "cutouts":
+                some = [replace(files, colours=files.alpha is not None) for files in some]
             found += some
             skipped += left
     if not found:

@@ -118,19 +118,24 @@ def _read_names(path: Path) -> list[str]:
 def _scan_folders(
     label: str, root: Path, folders: PairFolders, pictures: Sequence[str], *, imported: bool
 ) -> tuple[list[Files], list[Skipped]]:
-    """Return the foregrounds of one pair of folders. Their names are those of the images: a set has each once."""
+    """Return the foregrounds of one pair of folders. Their names are those of the images, as a rule each once."""
+    if imported and folders.colours:
+        found = "the colours of foregrounds, which are no photos"
+        raise ShmDataError(f"--{label} {root}", found=found, expected="--inimg, to composite them")
+    unique = len(set(map(_stem, pictures))) == len(pictures)
     alphas = {_path_of_image(alpha, folders): alpha for alpha in images.find(root / folders.alphas)}
     trimaps = {_without_suffix(trimap, folders): trimap for trimap in _trimaps(root, folders)}
     with_alphas, with_trimaps = pair(pictures, list(alphas), ()), pair(pictures, list(trimaps), ())
     trimap_of = {image: f"{label}/{folders.trimaps}/{trimaps[key]}" for image, key in with_trimaps.matched.items()}
     files = [
         Files(
-            _stem(image),
+            _stem(image) if unique else stem_of(image),
             f"{label}/{folders.images}/{image}",
             f"{label}/{folders.alphas}/{alphas[alpha]}",
             trimap_of.get(image),
             imported,
             folders.split,
+            folders.colours,
         )
         for image, alpha in with_alphas.matched.items()
     ]

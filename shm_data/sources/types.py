@@ -12,7 +12,8 @@ class Files:
     """The files of one foreground, as keys ROOT/relative/path.
 
     `name` is the stem of its samples, unique in a data set. `alpha` is None for a cut-out. An `imported` foreground
-    becomes a sample unchanged and gives no composites. `split` is the split that a published set gives it.
+    becomes a sample unchanged and gives no composites. `split` is the split that a published set gives it. The image
+    of one with `colours` is no photo: it holds the colours of the foreground alone.
     """
 
     name: str
@@ -21,6 +22,12 @@ class Files:
     trimap: str | None
     imported: bool = False
     split: str | None = None
+    colours: bool = False
+
+    @property
+    def is_cutout(self) -> bool:
+        """Whether its image holds the foreground's own colours: there is no photo of it."""
+        return self.alpha is None or self.colours
 
     @property
     def has_mask(self) -> bool:
