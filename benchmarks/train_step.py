@@ -213,7 +213,7 @@ def fed_share(row: Row, root: Path, workers: int, options: dict[str, Any]) -> fl
     """
     config = row.run.config.model_copy(update={"data": kind_of(root), "data_root": root, "num_workers": workers})
     dataset = TrainingSet(config.model_copy(update={"max_epoch": 10**6}))
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), dataset.config)))
+    feed = iter(data_loader(dataset, EpochBatches(dataset.order(), dataset.config)))
     steps, ready = max(options["steps"], 2 * workers), next(feed)
     shares = []
     for _ in range(options["repeats"]):

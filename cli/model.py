@@ -2,14 +2,20 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.entry import run, until_interrupted
 from shm_data import __version__
+
+if TYPE_CHECKING:
+    from shm_model.config import Config
+    from shm_model.samples import Source
 
 _PATH = click.Path(path_type=Path)
 
@@ -39,7 +45,7 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
     if checked.mode == "test":
         paths = [checked.shm_checkpoint, checked.tnet_checkpoint, checked.mnet_checkpoint]
         device = None if checked.cuda else "cpu"
-        _evaluate(next(path for path in paths if path), checked.data_root, "val", checked.savedir, device)
+        _evaluate(next(path for path in paths if path), _val_of(checked), checked.savedir, device)
         return
     # Ctrl-C ends the program at once; the process that then frees its semaphores need not warn of them.
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
@@ -70,7 +76,7 @@ def train(config: Path, overrides: tuple[str, ...]) -> None:
 @device_option
 def evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
     """Score a checkpoint on a data set: SAD, MSE, MAD, Grad, Conn, and the trimap's IoU."""
-    _evaluate(checkpoint, data, split, savedir, device)
+    _evaluate(checkpoint, partial(_source_in, data, split), savedir, device)
 
 
 @model.command()
@@ -259,18 +265,34 @@ def _predictor(checkpoint: Path | None, onnx: Path | None, device: str | None, h
     return load_predictor(checkpoint, device_named(device), half)
 
 
-def _evaluate(checkpoint: Path, data: Path, split: str, savedir: Path | None, device: str | None) -> None:
+def _source_in(root: Path, split: str) -> "Source":
+    from shm_model.samples import kind_of, source_of
+
+    return source_of(kind_of(root), root, split)
+
+
+def _val_of(config: "Config") -> Callable[[], "Source"]:
+    """Return what opens val: of one folder by its files, of several as configured."""
+    from shm_model.roots import validation_source
+
+    if isinstance(config.data_root, Path):
+        return partial(_source_in, config.data_root, "val")
+    return partial(validation_source, config)
+
+
+def _evaluate(
+    checkpoint: Path, open_source: Callable[[], "Source"], savedir: Path | None, device: str | None
+) -> None:
     from cli.progress import show
     from shm_data.files import make_folders, shared_folder
     from shm_model.distributed import device_named
     from shm_model.evaluate import draw_panels, format_table, require_own_tables, write_panels, write_tables
     from shm_model.evaluate import evaluate as score
     from shm_model.predict import load_predictor
-    from shm_model.samples import kind_of, source_of
 
     if savedir:
         require_own_tables(savedir)
-    predictor, source = load_predictor(checkpoint, device_named(device)), source_of(kind_of(data), data, split)
+    predictor, source = load_predictor(checkpoint, device_named(device)), open_source()
     rows = score(predictor, source, show)
     for line in format_table(rows):
         click.echo(line)

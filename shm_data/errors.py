@@ -89,6 +89,10 @@ class WriteError(ShmDataError):
     """Nothing can be written any more (full disk, lost permission): the whole job stops."""
 
 
+class EmptySplitError(ShmDataError):
+    """A split of a data set has no samples."""
+
+
 class BusyError(ShmDataError):
     """Another run is using the folder, or was a moment ago."""
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shm_data.errors import ShmDataError
 from shm_data.options import Augment
@@ -31,6 +41,7 @@ def _path(path: Path) -> Path:
 _Count = Annotated[int, Field(ge=1, le=10**6)]
 _Edge = Annotated[int, Field(ge=32, le=2**15)]
 _Path = Annotated[Path, AfterValidator(_path)]
+_Kind = Literal["layout", "shards", "recipes"]
 
 # The keys that name weights to start from, by mode; any other of them would do nothing.
 _WEIGHTS = {
@@ -51,6 +62,34 @@ _ASPECT = 1.4
 _MNET_LONGEST = 1500
 
 
+class Root(BaseModel):
+    """One of several data sets to train on; `share` is relative to those of the others, `data` what the folder holds.
+
+    A root without a share is scored, but not trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    root: _Path
+    share: float = Field(default=1.0, ge=0, le=10**6)
+    data: _Kind | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, value: object) -> object:
+        is_root = isinstance(value, Mapping) and "root" in value and value.keys() <= cls.model_fields.keys()
+        if not is_root and not isinstance(value, Root):
+            raise ValueError("a folder with its share, and no other keys than {root: FOLDER, share: 0.3, data: KIND}")
+        return value
+
+
+def _form_of(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "path"
+
+
+_Roots = Annotated[Annotated[_Path, Tag("path")] | Annotated[tuple[Root, ...], Tag("list")], Discriminator(_form_of)]
+
+
 class Config(BaseModel):
     """The configuration of a run. Sizes are in px, periods in epochs.
 
@@ -63,9 +102,14 @@ class Config(BaseModel):
     # What `data_root` holds: a data set as shm-data writes it, shards of one, or a plan whose recipes the workers
     # composite. Only from recipes: `resample_backgrounds` draws another background in every epoch, `augment` draws
     # these augmentations in place of those of the plan, and `cache` is the folder of prepared foregrounds, by
-    # default the one in `data_root`.
-    data: Literal["layout", "shards", "recipes"] = "layout"
-    data_root: _Path
+    # default the one in `data_root`. Several data sets are a list, from which samples are drawn by their shares;
+    # `data` is what those hold that do not say it themselves.
+    data: _Kind = "layout"
+    data_root: _Roots
+    # How often an untouched photo is seen where a data set has composites, too; by default as often as any sample.
+    originals: float | None = Field(default=None, ge=0, le=1)
+    # Whether each batch shows its people before two backgrounds each.
+    pairs: bool = False
     resample_backgrounds: bool = False
     augment: tuple[Augment, ...] = ()
     cache: _Path | None = None
@@ -151,6 +195,16 @@ class Config(BaseModel):
     resume: bool = True
 
     @property
+    def roots(self) -> tuple[Root, ...]:
+        """The data sets."""
+        return self.data_root if isinstance(self.data_root, tuple) else (Root(root=self.data_root),)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the data sets."""
+        return tuple(root.share for root in self.roots)
+
+    @property
     def patches(self) -> tuple[int, ...]:
         """The sides of the squares that M-Net sees, before they are resized to `mnet_size`; the paper's if unset."""
         return self.patch_sizes or ((self.mnet_size,) if self.mode == "pretrain_mnet" else (320, 480, 640))
@@ -216,10 +270,24 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _check_data(self) -> "Config":
-        if self.data != "recipes":
+        if not any(self.shares):
+            raise ValueError("data_root: found no share above 0, expected at least one")
+        folders = Counter(root.root for root in self.roots)
+        for folder, count in folders.items():
+            if count > 1:
+                raise ValueError(f"data_root: found {folder} {count} times, expected each folder once")
+        if "recipes" not in {root.data or self.data for root in self.roots}:
             for key in ("resample_backgrounds", "augment", "cache"):
                 if getattr(self, key):
                     raise ValueError(f"{key}: only where samples are made from recipes (data: recipes)")
+        return self
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> "Config":
+        if self.pairs and self.batch_size % 2:
+            raise ValueError(f"batch_size: found {self.batch_size}, expected an even number with pairs: true")
+        if self.pairs and self.originals is not None:
+            raise ValueError("originals: does nothing with pairs: true, which takes all samples alike")
         return self
 
 
@@ -278,8 +346,16 @@ def config_of(values: Mapping[Any, Any], where: str) -> Config:
             raise ShmDataError(
                 f"{where}: {'.'.join(map(str, first['loc'])) or message}", expected=_plain(first)
             ) from error
-        key, found = first["loc"][0], _short(first["input"])
-        raise ShmDataError(f"{where}: {key}", found=found, expected=_plain(first)) from error
+        found = _short(first["input"])
+        raise ShmDataError(f"{where}: {_key_of(first['loc'])}", found=found, expected=_plain(first)) from error
+
+
+def _key_of(location: Sequence[int | str]) -> str:
+    """Return where a value stands: its key, and in the list of roots its entry, too."""
+    key, *inner = location
+    if key != "data_root" or len(inner) < 2:  # the first is the form of the value
+        return str(key)
+    return ", ".join([str(key), f"entry {int(inner[1]) + 1}", *map(str, inner[2:3])])
 
 
 def _short(value: object) -> str:

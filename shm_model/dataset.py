@@ -39,9 +39,8 @@ from shm_model.augment import (
 from shm_model.batches import IGNORE_LABEL, Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
 from shm_model.faults import end_with_parent
-from shm_model.samples import Source, source_of
-
-Key = tuple[int, int]  # epoch, index
+from shm_model.order import Key, Order, order_of
+from shm_model.roots import training_source
 
 # Bytes of freed memory that a worker keeps for the next pictures: some photos of a camera.
 FREED_MEMORY_KEPT = 2**28
@@ -59,21 +58,24 @@ def labels_of(trimap: Array) -> Tensor:
 
 
 class TrainingSet(Dataset[Batch | ShmDataError]):
-    """Augmented samples by (epoch, index), of the type that the stage trains on; see `batches`."""
+    """Augmented samples by their keys in an `Order`, of the type that the stage trains on; see `batches`."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        location = config.data, config.data_root, "train", config.cache
-        self.source: Source = source_of(*location, fresh=config.resample_backgrounds, augment=config.augment)
+        self.source = training_source(config)
 
     def __len__(self) -> int:
         return len(self.source.names)
 
+    def order(self) -> Order:
+        """Return the order in which training sees the samples. Raises ShmDataError where they do not fit it."""
+        return order_of(self.config, self.source)
+
     def __getitem__(self, key: Key) -> Batch | ShmDataError:
-        epoch, index = key
-        generator = generator_for(self.config.seed, epoch, index)
+        visit, index = key[:2]
+        generator = generator_for(self.config.seed, visit, index)
         try:
-            scene = self.source.scene(index, epoch)
+            scene = self.source.scene(index, visit, *key[2:])
         except ShmDataError as error:
             return error  # raised where the batch is used: a worker would bury it in a traceback
         make: dict[str, Callable[..., Batch]] = {
@@ -122,18 +124,19 @@ class TrainingSet(Dataset[Batch | ShmDataError]):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """The batches of a run as keys, each epoch in an order drawn from (seed, epoch).
+    """The batches of a run as keys, in the order drawn for each epoch.
 
     Each of `world_size` processes takes its share; samples that do not fill a batch in all of them are skipped in
     that epoch. The run starts after `step` batches of epoch `epoch`; batches `first` to before `last` remain.
     """
 
     def __init__(
-        self, length: int, config: Config, rank: int = 0, world_size: int = 1, *, epoch: int = 0, step: int = 0
+        self, order: Order, config: Config, rank: int = 0, world_size: int = 1, *, epoch: int = 0, step: int = 0
     ) -> None:
-        self.size = max(1, min(config.batch_size, length // world_size))
-        self.per_epoch = max(1, length // (self.size * world_size))
-        self.length, self.seed, self.rank, self.world_size = length, config.seed, rank, world_size
+        self.units = max(1, min(config.batch_size // order.unit, order.count // world_size))
+        self.size = self.units * order.unit
+        self.per_epoch = max(1, order.count // (self.units * world_size))
+        self.order, self.rank, self.world_size = order, rank, world_size
         self.first = epoch * self.per_epoch + step
         self.last = config.max_epoch * self.per_epoch
         if config.max_steps is not None:
@@ -145,12 +148,10 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         for epoch in range(self.first // self.per_epoch, math.ceil(self.last / self.per_epoch)):
-            order = list(range(self.length))
-            generator_for(self.seed, epoch, -1).shuffle(order)
-            mine = [(epoch, index) for index in order[self.rank :: self.world_size]]
+            mine = self.order.units(epoch)[self.rank :: self.world_size]
             before = epoch * self.per_epoch
             for batch in range(max(self.first - before, 0), min(self.last - before, self.per_epoch)):
-                yield mine[batch * self.size : (batch + 1) * self.size]
+                yield [key for unit in mine[batch * self.units : (batch + 1) * self.units] for key in unit]
 
 
 def data_loader(dataset: TrainingSet, sampler: EpochBatches) -> DataLoader[Batch | ShmDataError]:

@@ -27,7 +27,7 @@ LAST, BEST = "last.pt", "best.pt"
 
 # What must not change while a run is resumed, and what must not within an epoch.
 _FIXED = ("mode", "backbone", "output_stride", "mnet_width", "seed", "pretrained_lr", "decay_matrices_only")
-_FIXED_IN_EPOCH = ("batch_size", "accumulate")
+_FIXED_IN_EPOCH = ("batch_size", "accumulate", "shares", "originals", "pairs")
 
 
 @dataclass(slots=True)
@@ -267,7 +267,8 @@ def _require_same_run(old: Checkpoint, config: Config, context: ProcessContext, 
             expected = f"{now} as configured, another savedir, or resume: false"
             raise ShmDataError("is of another run", path=path, found=f"{key} {before}", expected=expected)
     if old.data and data and old.data != data:
-        expected = f"those of {config.data_root}; another savedir that starts from this checkpoint, or resume: false"
+        folders = ", ".join(str(root.root) for root in config.roots)
+        expected = f"those of {folders}; another savedir that starts from this checkpoint, or resume: false"
         raise ShmDataError("is of another run", path=path, found="other samples", expected=expected)
     if not old.optimizer:
         raise ShmDataError(

@@ -16,8 +16,9 @@ from shm_data.building.on_the_fly import PlannedSamples, open_plan
 from shm_data.building.render import Sample
 from shm_data.dataset.fingerprints import Fingerprint
 from shm_data.dataset.layout import SPLITS, Layout, read_names
-from shm_data.dataset.shard_format import INDEX, Row, read_index, read_pictures, rows_of
-from shm_data.errors import ShmDataError
+from shm_data.dataset.origins import Origin, parse_origin, read_origins
+from shm_data.dataset.shard_format import INDEX, Row, read_index, read_line, read_pictures, rows_of
+from shm_data.errors import EmptySplitError, ShmDataError
 from shm_data.images import Encoded, File, read_alpha, read_gray, read_image
 from shm_data.pixels.arrays import Array
 from shm_data.pixels.trimap import CLASSES, IGNORED
@@ -38,8 +39,14 @@ class Source(Protocol):
         Raises ShmDataError that names what is missing, broken, or of another size.
         """
 
-    def scene(self, index: int, epoch: int) -> Sample:
-        """A sample as training sees it in an epoch, with the colours that it mixes if they are known."""
+    def scene(self, index: int, epoch: int, beside: int | None = None) -> Sample:
+        """A sample as training sees it in an epoch, with the colours that it mixes if they are known.
+
+        Its background differs from that of the sample `beside`, which has the same foreground.
+        """
+
+    def origins(self) -> Sequence[Origin | None]:
+        """What each sample shows; None where no recipe says it. Raises ShmDataError where the record is broken."""
 
 
 class _Stored(ABC):
@@ -51,9 +58,9 @@ class _Stored(ABC):
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """Return image, alpha and trimap of a sample."""
 
-    def scene(self, index: int, epoch: int) -> Sample:
+    def scene(self, index: int, epoch: int, beside: int | None = None) -> Sample:
         """One of them, in any epoch."""
-        del epoch
+        del epoch, beside
         return Sample(*self.read(index))
 
 
@@ -67,6 +74,10 @@ class LayoutSource(_Stored):
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """Return image, alpha and trimap of a sample."""
         return read_sample(self.root, self.names[index])
+
+    def origins(self) -> list[Origin | None]:
+        """Return what each sample shows, by the record."""
+        return read_origins(Layout(self.root), self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +96,19 @@ class ShardSource(_Stored):
 
     def read(self, index: int) -> tuple[Array, Array, Array]:
         """Return image, alpha and trimap of a sample."""
-        file, offset, *sizes = self.places[index].tolist()
-        row = Row(index, self.names[index], *sizes)
-        tar = self.root / self.files[file]
+        tar, row, offset = self._place(index)
         files = [Encoded(f"{tar}: {member}", data) for member, data in read_pictures(tar, self.split, row, offset)]
         return _whole(f"sample {row.name} of {self.root}", *files)
+
+    def origins(self) -> list[Origin | None]:
+        """Return what each sample shows, by the JSON object beside it."""
+        places = map(self._place, range(len(self.names)))
+        return [parse_origin(read_line(tar, self.split, row, offset)) for tar, row, offset in places]
+
+    def _place(self, index: int) -> tuple[Path, Row, int]:
+        """Return the file of a sample, its row, and the byte that it begins at."""
+        file, offset, *sizes = self.places[index].tolist()
+        return self.root / self.files[file], Row(index, self.names[index], *sizes), offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +132,16 @@ class RecipeSource:
         scene = self.replay.sample(self.replay.recipe(index))
         return scene.image, scene.alpha, scene.trimap
 
-    def scene(self, index: int, epoch: int) -> Sample:
+    def origins(self) -> list[Origin | None]:
+        """Return what each sample shows in the plan."""
+        return read_origins(self.replay.layout, self.names)
+
+    def scene(self, index: int, epoch: int, beside: int | None = None) -> Sample:
         """One of them, with what it is composed of in an epoch."""
         recipe = self.replay.recipe(index)
         if self.fresh:
-            recipe = self.replay.with_new_background(recipe, epoch)
+            other = None if beside is None else self.replay.recipe(beside)
+            recipe = self.replay.with_new_background(recipe, epoch, other)
         return self.replay.sample(
             self.replay.with_new_augmentations(recipe, self.augment, epoch) if self.augment else recipe
         )
@@ -190,7 +214,7 @@ def names_of(root: Path, split: str) -> list[str]:
     """The names of a split. Raises ShmDataError where there are none or the files of one are missing."""
     names = read_names(root, split)
     if not names:
-        raise ShmDataError(f"{Layout(root).names_of(split)}", found="no samples", expected="at least one")
+        raise EmptySplitError(f"{Layout(root).names_of(split)}", found="no samples", expected="at least one")
     for name in names:
         for path in Layout(root).sample(name):
             if not os.path.isfile(path):  # which any name may be asked
@@ -219,7 +243,7 @@ def _in_shards(root: Path, split: str) -> ShardSource:
     shards = [shard for shard in index.shards if shard.split == split]
     rows = [(row, number, offset) for number, shard in enumerate(shards) for row, offset in rows_of(root, shard)]
     if not rows:
-        raise ShmDataError(f"{root / INDEX}", found=f"no samples in {split}", expected="at least one")
+        raise EmptySplitError(f"{root / INDEX}", found=f"no samples in {split}", expected="at least one")
     rows.sort()
     whole = len(rows) == getattr(index.counts, split)
     if not whole or [row.position for row, _, _ in rows] != list(range(len(rows))):

@@ -22,8 +22,9 @@ from shm_model.evaluate import draw_panels
 from shm_model.faults import machine_faults, read_batches, refuse_unguarded_script
 from shm_model.log import Log
 from shm_model.predict import Predictor
+from shm_model.roots import digest_of_roots, validation_source
 from shm_model.run import BEST, LAST, Run, remove_old_epochs, save_checkpoint, set_aside, start_lines, start_run
-from shm_model.samples import Source, digest_of, source_of
+from shm_model.samples import Source
 from shm_model.step import train_step
 from shm_model.validation import validation_sad
 
@@ -103,6 +104,7 @@ def train(config: Config, progress: Progress = quiet, report: Report = silent) -
     with ExitStack() as stack:
         stack.enter_context(machine_faults())
         dataset = TrainingSet(config)
+        order = dataset.order()
         context = stack.enter_context(process_context(config))
         if context.is_main:
             make_folders(config.savedir)
@@ -111,14 +113,14 @@ def train(config: Config, progress: Progress = quiet, report: Report = silent) -
         else:
             progress, report = quiet, silent
         val = _open_val(config, report)
-        run = start_run(config, context, digest_of(config.data, config.data_root))
+        run = start_run(config, context, digest_of_roots(config))
         begun, position = run.epoch, {"epoch": run.epoch, "step": run.step}
-        batches = EpochBatches(len(dataset), config, context.rank, context.world_size, **position)
+        batches = EpochBatches(order, config, context.rank, context.world_size, **position)
         run.total = run.total or batches.first
         if context.is_main and not config.resume and (folder := set_aside(config)):
             report(f"resume: false: the files of the run before are kept in {folder}.")
         if len(batches) or run.unscored:
-            for line in start_lines(run):
+            for line in (*start_lines(run), *order.notes):
                 report(line)
             fit(run, data_loader(dataset, batches), batches, val, progress, report)
     return Outcome(config.savedir / LAST, begun, run.epoch, len(batches), context.is_main)
@@ -245,7 +247,7 @@ def _position(run: Run) -> str:
 def _open_val(config: Config, report: Report) -> Source | None:
     """Return the samples of val, or None if there are none and nothing is scored."""
     try:
-        return source_of(config.data, config.data_root, "val", config.cache)
+        return validation_source(config)
     except ShmDataError as error:
         if config.eval:
             raise

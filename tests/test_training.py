@@ -27,6 +27,7 @@ from shm_model.batches import EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.checkpoint import load, new_network, save
 from shm_model.dataset import EpochBatches, TrainingSet, data_loader
 from shm_model.evaluate import evaluate, mean_row
+from shm_model.order import every_sample
 from shm_model.predict import Predictor, load_predictor
 from shm_model.run import start_run
 from shm_model.samples import read_sample, source_of
@@ -124,22 +125,25 @@ def test_items_are_uint8_and_fit_their_stage(root, mode, keys):
 
 def test_batches_hold_each_sample_once_an_epoch_in_ever_other_orders():
     given = config(Path("x"), batch_size=3)
-    one = list(EpochBatches(12, given))
+    one = list(EpochBatches(every_sample(12, given.seed), given))
     assert [len(batch) for batch in one] == [3] * 8
     for epoch in (0, 1):
         assert sorted(key for batch in one for key in batch if key[0] == epoch) == [(epoch, i) for i in range(12)]
     assert [key[1] for batch in one[:4] for key in batch] != [key[1] for batch in one[4:] for key in batch]
-    shares = [{key for batch in EpochBatches(12, given, rank, 2) for key in batch if key[0] == 0} for rank in (0, 1)]
+    shares = [
+        {key for batch in EpochBatches(every_sample(12, given.seed), given, rank, 2) for key in batch if key[0] == 0}
+        for rank in (0, 1)
+    ]
     assert not shares[0] & shares[1] and len(shares[0] | shares[1]) == 12
-    assert list(EpochBatches(12, given, epoch=1)) == one[4:]
-    assert list(EpochBatches(12, given, epoch=1, step=2)) == one[6:]
+    assert list(EpochBatches(every_sample(12, given.seed), given, epoch=1)) == one[4:]
+    assert list(EpochBatches(every_sample(12, given.seed), given, epoch=1, step=2)) == one[6:]
 
 
 def test_what_is_fed_does_not_depend_on_workers(root):
     fed = []
     for workers in (0, 2):
         dataset = TrainingSet(config(root, num_workers=workers))
-        fed.append(list(data_loader(dataset, EpochBatches(len(dataset), dataset.config))))
+        fed.append(list(data_loader(dataset, EpochBatches(dataset.order(), dataset.config))))
     for one, other in zip(*fed, strict=True):
         assert one.name == other.name and torch.equal(one.image, other.image)
 
@@ -330,7 +334,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_names_of_the_batch(root, tmp_p
     run = start_run(config(root, "pretrain_mnet", savedir=tmp_path), CPU)
     next(iter(run.network.parameters())).data.fill_(float("nan"))
     dataset = TrainingSet(run.config)
-    batches = EpochBatches(len(dataset), run.config)
+    batches = EpochBatches(dataset.order(), run.config)
     names = ", ".join(dataset.source.names[index] for _, index in next(iter(batches)))
     with pytest.raises(ShmDataError, match=rf"^the loss at step 5: found nan for {names}$"):
         train_step(run, next(iter(data_loader(dataset, batches))), 5, 10)
@@ -341,7 +345,7 @@ def test_accumulated_batches_move_as_one(root, tmp_path):
     run = start_run(config(root, savedir=tmp_path, accumulate=2), CPU)
     before = [parameter.clone() for parameter in run.network.parameters()]
     dataset = TrainingSet(run.config)
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), run.config)))
+    feed = iter(data_loader(dataset, EpochBatches(dataset.order(), run.config)))
     train_step(run, next(feed), 0, 10)
     assert all(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
     train_step(run, next(feed), 1, 10)
@@ -354,7 +358,7 @@ def test_the_accumulated_gradient_is_a_mean(root, tmp_path):
         torch.manual_seed(0)
         run = start_run(config(root, savedir=tmp_path / str(accumulate), accumulate=accumulate), CPU)
         dataset = TrainingSet(run.config)
-        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config))))
+        batch = next(iter(data_loader(dataset, EpochBatches(dataset.order(), run.config))))
         values = [train_step(run, batch, step, 10) for step in range(accumulate)]
         norms.append(values[-1]["gradient"])
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)
@@ -404,7 +408,7 @@ def test_half_precision_learns_about_the_same(root, tmp_path, precision):
     for name in ("fp32", precision):
         run = start_run(config(root, savedir=tmp_path, precision=name, tnet_size=32), CPU)
         dataset = TrainingSet(run.config)
-        batch = next(iter(data_loader(dataset, EpochBatches(len(dataset), run.config))))
+        batch = next(iter(data_loader(dataset, EpochBatches(dataset.order(), run.config))))
         losses[name] = [train_step(run, batch, step, 10)["loss"] for step in range(4)]
     assert losses[precision][-1] < losses[precision][0] and losses[precision] != losses["fp32"]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.1)
@@ -592,7 +596,7 @@ def found_by(given, context):
     gradients = []
     run.optimizer.step = lambda: gradients.append(_gradient(run))
     dataset = TrainingSet(given)
-    feed = iter(data_loader(dataset, EpochBatches(len(dataset), given, context.rank, context.world_size)))
+    feed = iter(data_loader(dataset, EpochBatches(dataset.order(), given, context.rank, context.world_size)))
     told = [train_step(run, next(feed), 0, 10)]
     gradients.append(_gradient(run))
     told.append(train_step(run, next(feed), 1, 10))
@@ -609,7 +613,14 @@ def found_by(given, context):
     if context.rank:
         next(iter(run.network.parameters())).data.fill_(float("nan"))
     try:
-        train_step(run, next(iter(data_loader(dataset, EpochBatches(3, given))))._replace(name=["a", "b"]), 2, 10)
+        train_step(
+            run,
+            next(iter(data_loader(dataset, EpochBatches(every_sample(3, given.seed), given))))._replace(
+                name=["a", "b"]
+            ),
+            2,
+            10,
+        )
     except ShmDataError as error:
         found["fault"] = str(error)
     return found

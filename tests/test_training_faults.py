@@ -163,7 +163,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_its_weights_learn(root, tmp_
 
 def test_a_run_may_end_after_some_steps_and_the_schedule_with_it(root, tmp_path):
     given = {"savedir": tmp_path, "max_epoch": 5, "batch_size": 2, "lr": 1.0, "schedule": "cosine"}
-    per_epoch = EpochBatches(len(TrainingSet(config(root))), config(root, **given)).per_epoch
+    per_epoch = EpochBatches(TrainingSet(config(root)).order(), config(root, **given)).per_epoch
     steps = per_epoch + 2
     outcome = train(config(root, "pretrain_mnet", max_steps=steps, **given))
     assert (outcome.done, outcome.batches) == (1, steps)

@@ -96,7 +96,7 @@ def test_a_stopped_run_with_an_average_resumes_to_the_bit(root, tmp_path, monkey
     more = {"max_epoch": 3, "ema": 0.9, "accumulate": 2, "checkpoint_steps": steps, "batch_size": 1}
     whole = load(train(config(root, "pretrain_mnet", savedir=tmp_path / "a", **more)).last)
     stopped = config(root, "pretrain_mnet", savedir=tmp_path / "b", **more)
-    per_epoch = EpochBatches(len(TrainingSet(stopped)), stopped).per_epoch
+    per_epoch = EpochBatches(TrainingSet(stopped).order(), stopped).per_epoch
 
     def stop(run, batch, step, per_epoch):
         if step == per_epoch + 3:

@@ -46,4 +46,4 @@ def config(root, mode="pretrain_tnet", **more):
 def batches_of(run):
     """The batches of a run's first epoch."""
     dataset = TrainingSet(run.config)
-    return list(data_loader(dataset, EpochBatches(len(dataset), run.config)))
+    return list(data_loader(dataset, EpochBatches(dataset.order(), run.config)))

@@ -20,7 +20,7 @@ from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, read_manifest, refuse_changed_sources, versions
 from shm_data.dataset.recipes import Recipe, from_line, parse_line
 from shm_data.draws import draws
-from shm_data.errors import ShmDataError
+from shm_data.errors import EmptySplitError, ShmDataError
 from shm_data.files import make_folders, write_bytes
 from shm_data.parallel import Progress, quiet
 from shm_data.pixels.arrays import Array
@@ -62,18 +62,22 @@ class PlannedSamples:
             file.seek(int(self.offsets[index]))
             return from_line(file.readline())
 
-    def with_new_background(self, recipe: Recipe, epoch: int) -> Recipe:
+    def with_new_background(self, recipe: Recipe, epoch: int, beside: Recipe | None = None) -> Recipe:
         """Return the recipe with another background of its split, and another crop, in every epoch.
 
-        An original stays as it is. What is drawn depends on the plan's seed, the sample and the epoch alone.
+        An original stays as it is. What is drawn depends on the plan's seed, the sample and the epoch alone, and it
+        differs from what is drawn for the recipe `beside`, which has the same foreground and another background.
         """
         if recipe.background is None:
             return recipe
+        excluded = None if beside is None else self.with_new_background(beside, epoch).background
         options = self.manifest.options
         drawn = draws(options.seed, "fresh", recipe.name, epoch)
         limit = math.inf if options.max_enlarge is None else options.max_enlarge
-        while True:  # its own background is one of them, and within the limit
+        while True:  # its own background is one of them, and within the limit; so is that of the one beside it
             key = self.backgrounds[int(next(drawn) * len(self.backgrounds))]
+            if key == excluded:
+                continue
             size = images.read_size(path_of(key, self.manifest.roots))
             if least_enlargement(size, recipe.size) <= limit:
                 break
@@ -193,7 +197,7 @@ def open_plan(root: Path, split: str, cache: Path, jobs: int = -1, progress: Pro
     refuse_changed_sources(manifest, manifest.roots, jobs=jobs, progress=progress)
     names, offsets, used, shown = _split_of(layout, manifest, split)
     if not names:
-        raise ShmDataError(path=layout.recipes, found=f"no samples in {split}", expected="at least one")
+        raise EmptySplitError(path=layout.recipes, found=f"no samples in {split}", expected="at least one")
     people = {foreground.files.name: foreground for foreground in manifest.foregrounds}
     able = [people[name] for name in sorted(shown) if partners.can_pair(people[name])]
     starts = np.array(offsets, np.int64)
