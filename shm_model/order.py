@@ -214,11 +214,11 @@ def _count_pairs(groups: Sequence[Sequence[int]]) -> int:
 
 
 def _draw_pairs(groups: Sequence[Sequence[int]], generator: Generator) -> Iterator[tuple[int, int]]:
-    """Draw as many pairs as there are. In a row of groups, the largest first, partners are too far apart for one."""
+    """Draw as many pairs as there are. In a row of groups, partners are farther apart than any group is long."""
     drawn = [list(group) for group in groups]
     generator.shuffle(drawn)
     for group in drawn:
         generator.shuffle(group)
-    row = [index for group in sorted(drawn, key=len, reverse=True) for index in group]
+    row = [index for group in drawn for index in group]
     count = _count_pairs(groups)
     return zip(row[:count], row[len(row) - count :], strict=True)

@@ -84,16 +84,18 @@ def test_one_data_set_is_seen_in_the_order_drawn_from_seed_and_epoch():
 @pytest.mark.parametrize("shares", [(0.7, 0.3), (1, 3), (0.5, 0.5), (1000, 1)])
 def test_in_every_epoch_shares_are_met_to_one_sample_and_no_sample_comes_before_its_turn(shares):
     order = Order(3, [Singles(range(90)), Singles(range(90, 100))], shares)
-    drawn = Counter()
+    drawn, ever = Counter(), set()
     for epoch in range(200):
         keys = [key for (key,) in order.units(epoch)]
         assert len(keys) == 100
         seen = Counter(index for _, index in keys)
+        ever |= seen.keys()
         for number, deck in enumerate(order.decks):
             counts = [seen[index] for index in deck.indices]
             assert max(counts) - min(counts) <= 1
             assert abs(sum(counts) - 100 * shares[number] / sum(shares)) < 1
             drawn[number] += sum(counts)
+    assert ever >= set(range(100 if drawn[1] > 100 else 90))
     # Where a share is not a whole number of samples, the mean over epochs still is the share.
     expected = 20_000 * shares[1] / sum(shares)
     assert drawn[1] > 0 and abs(drawn[1] - expected) <= 4 * (200 * 0.25) ** 0.5
@@ -194,8 +196,10 @@ def test_val_is_that_of_all_roots_that_have_one(folder):
 
 
 def test_a_root_without_share_is_scored_and_not_trained_on(folder):
-    given = of(folder, {"shards": 1.0, "set": 0.0})
-    assert {name.partition(" of ")[2] for name in TrainingSet(given).source.names} == {str(folder / "shards")}
+    given = of(folder, {"set": 0.0, "shards": 1.0})
+    dataset = TrainingSet(given)
+    assert {name.partition(" of ")[2] for name in dataset.source.names} == {str(folder / "shards")}
+    assert {key[1] for key in keys_of(dataset.order(), 1)} == set(range(len(dataset)))
     fault = fault_of(validation_source, of(folder, {"shards": 1.0, "bare": 0.0}))
     assert fault.path == str(folder / "bare" / "val.txt")
 
