@@ -8,7 +8,7 @@ import torch
 from faults import fault_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import matte, photo
+from small import photo, write_people
 from tiny import config
 
 from shm_data import images
@@ -31,11 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def folder(tmp_path_factory):
     """Five people: each with its original before three backgrounds (`set`), in shards, and with one sample alone."""
     folder = tmp_path_factory.mktemp("pairs")
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir()
-    for number in range(5):
-        images.write_png(folder / "photos" / f"p{number}.png", photo(number))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number))
+    write_people(folder, [f"p{number}" for number in range(5)])
+    (folder / "places").mkdir()
     for number in range(5):
         images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128, 136)))
     sources = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from faults import fault_of
-from small import matte, photo
+from small import photo, write_people
 from tiny import CPU, config
 
 from shm_data import images
@@ -38,11 +38,8 @@ KINDS = {"plan": "recipes", "set": "layout", "shards": "shards", "bare": "layout
 def folder(tmp_path_factory):
     """A plan, a set, shards, and a set without record or val, all small and of different lengths."""
     folder = tmp_path_factory.mktemp("roots")
-    for name in ("photos", "alphas", "places"):
-        (folder / name).mkdir()
-    for number in range(5):
-        images.write_png(folder / "photos" / f"p{number}.png", photo(number))
-        images.write_png(folder / "alphas" / f"p{number}.png", matte(number))
+    write_people(folder, [f"p{number}" for number in range(5)])
+    (folder / "places").mkdir()
     for number in range(6):
         images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128, 136)))
     sources = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",)}
