@@ -158,3 +158,31 @@ def test_a_copy_of_a_listed_foreground_goes_to_val_with_it(people, tmp_path):
     made(people, tmp_path / "set", val=("p3",))
     found = splits_of(tmp_path / "set")
     assert {name for name, split in found.items() if split == "val"} == {"p3", "z"}
+
+
+@pytest.mark.parametrize("change", [lambda pixels: cv2.resize(pixels, (300, 200)), as_jpeg, mirrored])
+def test_check_finds_near_copies_of_backgrounds_that_nobody_compared(people, tmp_path, change, monkeypatch):
+    for number in range(9):
+        pixels = images.read_image(people / "places" / f"b{number}.png")
+        images.write_png(people / "places" / f"c{number}.png", change(pixels))
+    with monkeypatch.context() as patch:
+        patch.setattr("shm_data.planning.survey.near_duplicate_pairs", lambda hashes: [])
+        made(people, tmp_path / "set", numbg=18)
+    layout = Layout(tmp_path / "set")
+    assert not check_dataset(layout.root).wrong  # the record says that they were compared
+    record = json.loads(layout.manifest.read_text())
+    assert record.pop("distinct")
+    layout.manifest.write_text(json.dumps(record))
+    splits = {recipe.background: recipe.split for recipe in recipes_of(layout, None) if recipe.background}
+    pairs = [
+        (f"bgdir/{one}{number}.png", f"bgdir/{other}{number}.png")
+        for one, other in ("bc", "cb")
+        for number in range(9)
+    ]
+    both = {val: train for train, val in pairs if (splits[train], splits[val]) == ("train", "val")}
+    findings = [each for each in check_dataset(layout.root).findings if each.grave]
+    assert both and {each.what: each.other for each in findings} == both
+    assert {each.kind for each in findings} == {"near_duplicate"}
+    (people / "places").rename(people / "gone")
+    (unchecked,) = (each for each in check_dataset(layout.root).unchecked if each.kind == "near_duplicate")
+    assert f"{len(splits)} of {len(splits)} backgrounds" in unchecked.phrase

@@ -9,17 +9,21 @@ from statistics import median
 
 import numpy as np
 
+from shm_data import images
 from shm_data.check.deep import rerender
 from shm_data.check.findings import Finding, Unchecked, Verdict, error, warning
 from shm_data.check.index import DatasetIndex, digests_of, leaks, read_index, recipes_of
 from shm_data.check.samples import Visit, check_task, no_visit, tasks_of
 from shm_data.dataset.layout import SPLITS, Layout
+from shm_data.dataset.local import require_roots
 from shm_data.dataset.manifest import Manifest
+from shm_data.errors import ShmDataError
 from shm_data.parallel import Progress, quiet, spread
 from shm_data.pixels.arrays import Array
-from shm_data.pixels.near_duplicates import near_duplicates
+from shm_data.pixels.near_duplicates import hashes_of_photo, near_duplicates
 from shm_data.planning.resolution import VISIBLE_ENLARGEMENT, relative_blur
 from shm_data.planning.splits import count_matches
+from shm_data.sources import path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,12 @@ def check_index(
     survey = _survey(layout, index, visit, jobs, progress)
     findings = [*index.findings, *survey.findings, *_leaks(layout, index, survey), *_near_duplicates(survey)]
     findings += _enlarged(layout, index)
-    left: list[Unchecked] = []
+    of_backgrounds, left = _near_backgrounds(layout, index, jobs, progress, always=deep > 0)
+    findings += of_backgrounds
     if deep and index.manifest is not None and index.planned is not None:
-        of_deep, left = rerender(layout, index.manifest, deep, jobs, progress)
+        of_deep, more = rerender(layout, index.manifest, deep, jobs, progress)
         findings += of_deep
+        left += more
     return Verdict(
         tuple(findings), _counts(index, survey), tuple(_checked(index, deep)), (*_unchecked(index, deep), *left)
     )
@@ -102,13 +108,56 @@ def _near_duplicates(survey: _Survey) -> Iterator[Finding]:
     for key, hashes in survey.hashes.items():
         split, name = next(iter(survey.samples[key].items()))
         sides[split].append((name, hashes))
+    yield from _pairs(sides, "foreground")
+
+
+def _near_backgrounds(
+    layout: Layout, index: DatasetIndex, jobs: int, progress: Progress, *, always: bool
+) -> tuple[list[Finding], list[Unchecked]]:
+    """Return the backgrounds of val that are near duplicates of one of train, and what could not be compared.
+
+    They are read unless the record says that they were compared when the set was planned, or `always`.
+    """
+    manifest = index.manifest
+    if manifest is None or index.planned is None or (manifest.distinct and not always):
+        return [], []
+    recipes = (recipe for recipe in recipes_of(layout, manifest) if recipe.background is not None)
+    splits = {str(recipe.background): index.splits.get(recipe.name) or recipe.split for recipe in recipes}
+    results = spread(partial(_hashes_of_background, manifest), splits, jobs, ordered=True, batch=16)
+    sides: dict[str, list[tuple[str, Array]]] = {split: [] for split in SPLITS}
+    faults = []
+    hashed = progress(results, len(splits), "comparing backgrounds")
+    for (key, split), hashes in zip(splits.items(), hashed, strict=True):
+        if isinstance(hashes, ShmDataError):
+            faults.append(hashes)
+        elif hashes is not None:
+            sides[split].append((key, hashes))
+    phrase = f"{len(faults)} of {len(splits)} backgrounds against those of the other split"
+    left = [Unchecked("near_duplicate", f"{phrase} ({faults[0]})")] if faults else []
+    return list(_pairs(sides, "background")), left
+
+
+def _hashes_of_background(manifest: Manifest, key: str) -> Array | ShmDataError | None:
+    """Return the hashes of a background, None where it is too plain, or why it cannot be read."""
+    try:
+        require_roots(manifest.roots)
+        return hashes_of_photo(images.read_background(path_of(key, manifest.roots))[0])
+    except ShmDataError as fault:
+        return fault
+    except OSError as fault:
+        return ShmDataError(key, found=fault.strerror, expected="the picture as recorded")
+
+
+def _pairs(sides: Mapping[str, list[tuple[str, Array]]], kind: str) -> Iterator[Finding]:
+    """Yield what is in val and nearly the same as one in train, of the names and hashes of each split."""
     train, val = (sides[split] for split in SPLITS)
     if train and val:
         stacks = (np.stack([hashes for _, hashes in side]) for side in (train, val))
         for one, other, distance in near_duplicates(*stacks):
             name = train[one][0]
-            found = f"nearly the foreground of {name} in train ({distance:.0%} of the hash differs)"
-            yield error("near_duplicate", val[other][0], found, "different foregrounds in both splits", name)
+            of = " of" * (kind == "foreground")  # which is known by a sample; a background by itself
+            found = f"nearly the {kind}{of} {name} in train ({distance:.0%} of the hash differs)"
+            yield error("near_duplicate", val[other][0], found, f"different {kind}s in both splits", name)
 
 
 def _enlarged(layout: Layout, index: DatasetIndex) -> Iterator[Finding]:
@@ -136,6 +185,8 @@ def _checked(index: DatasetIndex, deep: int) -> Iterator[str]:
     if index.manifest is not None and index.manifest.options.group:
         yield "the groups that the splits share"
     yield "foregrounds that are nearly the same in both splits"
+    if index.manifest is not None and index.planned is not None:
+        yield "backgrounds that are nearly the same in both splits"
     if deep and index.manifest is not None and index.planned is not None:
         yield "samples made again from their sources"
 

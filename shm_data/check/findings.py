@@ -42,7 +42,7 @@ KINDS: dict[Kind, str] = {
     "trimap": "a trimap has other values than 0, 128, 255, or contradicts its alpha",
     "foreground": "a sample shows another foreground than its recipe names",
     "leak": "train and val share a foreground, a group or a background",
-    "near_duplicate": "foregrounds in train and val are nearly the same picture",
+    "near_duplicate": "foregrounds or backgrounds in train and val are nearly the same picture",
     "enlarged": "backgrounds are enlarged, so that sharpness alone gives the person away",
     "source": "a source is not what was recorded when the data set was made",
     "rerender": "a sample is not what its recipe makes",

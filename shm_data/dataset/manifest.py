@@ -56,6 +56,7 @@ class Manifest(BaseModel):
     name folders by their options alone. `skipped` has the files that are not used by reason. `layouts`
     names the published sets that folders of foregrounds were read as. `licences` counts the used backgrounds of a
     source by the licence in its annotations, "" for none. `sources` has the fingerprint of every file used, by key.
+    `distinct` says that the backgrounds were compared with each other, so that none is a copy of another.
     `fingerprint` is a digest of the names of all files found, used or not. `digest` is the SHA-256 of the first
     `counts.samples` lines of recipes.jsonl, which belong to this record.
     """
@@ -76,6 +77,7 @@ class Manifest(BaseModel):
     foregrounds: tuple[Foreground, ...]
     layouts: dict[str, str] = {}
     licences: dict[str, dict[str, int]] = {}
+    distinct: bool = False
 
     @model_validator(mode="after")
     def _require_sources(self) -> Self:

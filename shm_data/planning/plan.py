@@ -70,6 +70,8 @@ def make_plan(
     skipped = [*sources.foregrounds.skipped, *conflicts, *sources.backgrounds.skipped, *files.broken.values()]
     all_notes = (*remarks, *sources.backgrounds.notes)
     manifest = _manifest(sources, options, people, files, skipped=by_reason(skipped), remarks=all_notes)
+    # Copies among recorded backgrounds stay.
+    manifest = manifest.model_copy(update={"distinct": previous is None or previous.distinct})
     return Plan(manifest, lambda: draw(files.broken.keys()), previous=previous)
 
 
