@@ -41,7 +41,9 @@ def main(foregrounds: int, numbg: int, turns: int, form: str, folder: Path | Non
         root = Path(scratch)
         click.echo(write_sources(root / "sources", 1_000_000, foregrounds, 60))
         sources = {"inimg": root / "sources/photos", "inalp": root / "sources/alphas"}
-        options = CompositeOptions.checked(**sources, bgdir=(root / "sources/backgrounds",), numbg=numbg, format=form)
+        options = CompositeOptions.checked(
+            **sources, bgdir=(root / "sources/backgrounds",), numbg=numbg, format=form, augment=()
+        )
         times: dict[str, list[tuple[float, float]]] = {"composite": [], "check": [], "report": []}
         for turn in range(turns + 1):
             folder = root / f"set{turn}"

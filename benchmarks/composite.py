@@ -120,7 +120,7 @@ def composited(sources: Path, *options: str) -> Callable[[Path, int], list[str]]
         folders = {"inimg": "photos", "inalp": "alphas", "bgdir": "backgrounds"}
         inputs = [text for name, folder in folders.items() for text in (f"--{name}", str(sources / folder))]
         count = ["--no-originals", "--trainsplit", "1", "--numbg", str(numbg), "--savedir", str(savedir)]
-        return [SHM_DATA, "composite", *inputs, *count, *options]
+        return [SHM_DATA, "composite", "--augment", "none", *inputs, *count, *options]
 
     return command
 

@@ -24,7 +24,7 @@ from shm_data.planning.resolution import enlargement
 
 # By name: options of the composites.
 SETTINGS: Mapping[str, Mapping[str, object]] = {
-    "as it comes": {},
+    "--augment none": {},
     "--maxsize 400": {"maxsize": 400},
     "--max-enlarge 1": {"max_enlarge": 1.0},
     "--max-enlarge 0.5": {"max_enlarge": 0.5},
@@ -80,7 +80,14 @@ def main() -> None:
     print("|---|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         photos, alphas = people_in(given.realdata, given.people, Path(folder))
-        plain = {"inimg": photos, "inalp": alphas, "numbg": given.numbg, "trainsplit": 1.0, "resize_alpha": True}
+        plain = {
+            "inimg": photos,
+            "inalp": alphas,
+            "numbg": given.numbg,
+            "trainsplit": 1.0,
+            "resize_alpha": True,
+            "augment": (),
+        }
         for title, roots in sources.items():
             for name, more in SETTINGS.items():
                 root = Path(folder) / f"{title} {name}"

@@ -54,6 +54,7 @@ def write_sets(folder: Path, size: Size) -> tuple[dict[str, Path], str]:
         numbg=_NUMBG,
         trainsplit=1.0,
         originals=False,
+        augment=(),
     )
     roots = {kind: folder / kind for kind in KINDS}
     composite(options, roots["layout"])

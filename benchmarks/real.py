@@ -129,7 +129,7 @@ class Sources:
             more["decoys"] = self.folder / "decoys"
         photos = {"inimg": self.folder / "photos", "inalp": self.folder / "alphas"}
         return CompositeOptions.checked(
-            **photos, **more, numbg=4, seed=seed, resize_alpha=True, maxsize=800, **arm.set
+            **photos, **more, numbg=4, seed=seed, resize_alpha=True, maxsize=800, **{"augment": ()} | arm.set
         )
 
     def tests(self) -> Iterator[tuple[str, Array, Array]]:

@@ -51,7 +51,7 @@ def main(foregrounds: int, backgrounds: int, numbg: int, made: str) -> None:
 def shm_data(command: str, sources: Path, savedir: Path, numbg: int) -> list[str]:
     """Return the command that plans or makes a set."""
     where = ["--inimg", sources / "photos", "--inalp", sources / "alphas", "--bgdir", sources / "backgrounds"]
-    what = ["--no-originals", "--numbg", numbg, "--savedir", savedir]
+    what = ["--no-originals", "--augment", "none", "--numbg", numbg, "--savedir", savedir]
     return [str(word) for word in (Path(sys.executable).with_name("shm-data"), command, *where, *what)]
 
 

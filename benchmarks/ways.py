@@ -117,6 +117,7 @@ def make_set(way: Way, sources: Path, folder: Path, seed: int, numbg: int) -> No
         numbg=numbg,
         trainsplit=1.0,
         seed=seed,
+        augment=(),
     )
     composite(options, folder)
     names = read_names(folder, "train")

@@ -23,12 +23,12 @@ def _from(option: Option, default: Any) -> Callable[[Any], Any]:
     if option.kind is bool:
         declared = f"{option.flag}/{option.flag.replace('--', '--no-', 1)}" if default else option.flag
         return click.option(declared, is_flag=True, default=default, show_default=bool(default), help=option.help)
-    shown = default if default is not None else option.unset
+    shown = (", ".join(default) if option.repeated else default) if default is not None else option.unset
     notes = "; ".join([*[option.limits] * bool(option.limits), *[f"default: {shown}"] * (shown != "")])
     return click.option(
         option.flag,
         type=_type(option),
-        default=None if option.repeated else default,
+        default=default,
         multiple=option.repeated,
         metavar=option.metavar,
         help=option.help + f"  [{notes}]" * bool(notes),

@@ -59,7 +59,7 @@ def test_the_layout_is_exact(sources, tmp_path):
 
 
 def test_each_sample_is_what_its_recipe_says(sources, tmp_path):
-    manifest = composite(options(sources), tmp_path / "out")
+    manifest = composite(options(sources, augment=()), tmp_path / "out")
     layout = Layout(tmp_path / "out")
     for recipe in read_recipes(layout.recipes):
         original = images.read_image(sources / "photos" / f"{recipe.foreground}.png")
@@ -91,8 +91,8 @@ def test_any_number_of_workers_makes_the_same_bytes(sources, tmp_path, more):
 
 @pytest.mark.parametrize("link", ["auto", "hard", "copy"])
 def test_linked_or_copied_the_bytes_are_the_same(sources, tmp_path, link):
-    composite(options(sources), tmp_path / "plain")
-    composite(options(sources), tmp_path / "out", link=link)
+    composite(options(sources, augment=()), tmp_path / "plain")
+    composite(options(sources, augment=()), tmp_path / "out", link=link)
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
     links = {path.stat().st_nlink for name in ("mask", "trimap") for path in (tmp_path / "out" / name).iterdir()}
     assert links == ({1} if link == "copy" else {4})
@@ -581,9 +581,8 @@ def test_cutouts_composite_with_their_own_colours(tmp_path):
 
     Image.fromarray(cutout).save(tmp_path / "cutouts" / "c.png")
     images.write_png(tmp_path / "places" / "b.png", photo(2, (128, 160)))
-    manifest = composite(
-        CompositeOptions(inimg=tmp_path / "cutouts", bgdir=(tmp_path / "places",), numbg=1), tmp_path / "out"
-    )
+    given = CompositeOptions(inimg=tmp_path / "cutouts", bgdir=(tmp_path / "places",), numbg=1, augment=())
+    manifest = composite(given, tmp_path / "out")
     (recipe,) = read_recipes(Layout(tmp_path / "out").recipes)
     background = images.read_image(tmp_path / "places" / "b.png")
     expected = blend(photo(1), matte(1), cover(background, recipe.crop, recipe.size))

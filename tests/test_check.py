@@ -38,7 +38,13 @@ def large(sources):
 
 
 def built(sources, root, **more):
-    plain = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",), "numbg": 3}
+    plain = {
+        "inimg": sources / "photos",
+        "inalp": sources / "alphas",
+        "bgdir": (sources / "places",),
+        "numbg": 3,
+        "augment": (),
+    }
     composite(CompositeOptions.checked(**plain | more), root)
     return Layout(root)
 

@@ -39,7 +39,7 @@ def options(sources, **more):
         "inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",),
         "decoys": sources / "things",
     }  # fmt: skip
-    return CompositeOptions.checked(**folders | {"numbg": 8, "trimap_size": 7} | more)
+    return CompositeOptions.checked(**folders | {"numbg": 8, "trimap_size": 7, "augment": ()} | more)
 
 
 def recipes_in(root):

@@ -42,7 +42,13 @@ def made(folder, **more):
     for number in range(6):
         images.write_png(folder / "places" / f"b {number}.png", photo(50 + number, (128, 136)))
     options = CompositeOptions(
-        inimg=folder / "photos", inalp=folder / "alphas", bgdir=(folder / "places",), numbg=3, trimap_size=9, **more
+        inimg=folder / "photos",
+        inalp=folder / "alphas",
+        bgdir=(folder / "places",),
+        numbg=3,
+        trimap_size=9,
+        augment=(),
+        **more,
     )
     composite(options, folder / "set")
     return folder / "set"

@@ -32,14 +32,14 @@ SCALED = (
 
 # By name: the commands, one after the other, all into the folder {out}.
 CASES = {
-    "png": [f"composite {EXAMPLE} --numbg 3 --maxsize 240 --savedir {{out}}/set"],
+    "png": [f"composite {EXAMPLE} --numbg 3 --maxsize 240 --augment none --savedir {{out}}/set"],
     "jpg": [
         f"composite {EXAMPLE} --numbg 4 --maxsize 240 --format jpg --quality 90 --trimap random --trimap-size 21 "
         "--augment blur --augment shadow --augment gamma --augment colour --augment noise --augment jpeg "
         "--augment over --augment place --seed 3 --savedir {out}/set"
     ],
     "webp": [
-        f"composite {EXAMPLE} --numbg 2 --maxsize 200 --format webp --foreground photo --no-originals "
+        f"composite {EXAMPLE} --numbg 2 --maxsize 200 --augment none --format webp --foreground photo --no-originals "
         "--trimap ellipse --trimap-size 9 --trainsplit 0.5 --savedir {out}/set"
     ],
     "parts": [
@@ -51,16 +51,16 @@ CASES = {
         "shards --data {out}/set --maxcount 4 --savedir {out}/shards",
     ],
     "groups": [
-        f"composite {PORTRAITS} --numbg 3 --maxsize 320 --group p_(.) --savedir {{out}}/set",
-        f"composite {PORTRAITS} --numbg 3 --maxsize 320 --group p_(.) --verify --link copy --savedir {{out}}/set",
+        f"composite {PORTRAITS} --augment none --numbg 3 --maxsize 320 --group p_(.) --savedir {{out}}/set",
+        f"composite {PORTRAITS} --augment none --numbg 3 --maxsize 320 --group p_(.) --verify --link copy --savedir {{out}}/set",
     ],
     "own trimaps": [
         f"composite {OBJECTS} --intri {{real}}/fg/alphamatting_gt27/trimap --cocoroot {{real}}/coco_mini "
-        "--numbg 2 --maxsize 256 --savedir {out}/set"
+        "--augment none --numbg 2 --maxsize 256 --savedir {out}/set"
     ],
     "taken over": [
         f"prepare --pubdir {{real}}/fg/tsing90_shm --prefix AIT {SCALED} --bgdir {{real}}/bg_plain/skimage "
-        "--numbg 2 --maxsize 256 --savedir {out}/set"
+        "--augment none --numbg 2 --maxsize 256 --savedir {out}/set"
     ],
     "trimaps": ["trimap --inalp {real}/fg/p3m_demo/alpha --trimap-size 31 --savedir {out}/trimaps"],
 }

@@ -123,7 +123,7 @@ def add_masks(folder, numbers=(1, 2, 3)):
 def options(folder, **more):
     own = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",), "numbg": 2}
     masks = {"maskimg": folder / "crowd", "inmask": folder / "masks"}
-    return CompositeOptions.checked(**own | masks | {"trimap_size": 9} | more)
+    return CompositeOptions.checked(**own | masks | {"trimap_size": 9, "augment": ()} | more)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,9 @@ def test_table_and_model_have_the_same_options_and_defaults():
     assert set(TRIMAP_OPTIONS) == TrimapOptions.model_fields.keys()
     defaults = CompositeOptions()
     for name, option in TABLE.items():
-        assert getattr(defaults, name) == ((() if name != "license" else {}) if option.repeated else option.default)
+        assert getattr(defaults, name) == (
+            ({} if name == "license" else option.default or ()) if option.repeated else option.default
+        )
 
 
 @pytest.mark.parametrize(
@@ -57,13 +59,21 @@ def test_every_choice_is_accepted_and_no_other(name):
     company = COMPANY.get(name, {})
     for choice in option.choices:
         value = [choice] if option.repeated else choice
-        assert getattr(CompositeOptions.checked(**{name: value}, **company), name) == (
-            (choice,) if option.repeated else choice
-        )
+        expected = choice
+        if option.repeated:
+            expected = () if choice == "none" else (choice,)
+        assert getattr(CompositeOptions.checked(**{name: value}, **company), name) == expected
     with pytest.raises(ShmDataError) as caught:
         CompositeOptions.checked(**{name: ["other"] if option.repeated else "other"}, **company)
     assert caught.value.what == option.flag and caught.value.found == "'other'"
     assert all(choice in caught.value.expected for choice in option.choices)
+
+
+def test_no_augmentation_cannot_be_one_of_several():
+    assert CompositeOptions().augment == ("camera",)
+    with pytest.raises(ShmDataError) as caught:
+        CompositeOptions.checked(augment=["none", "blur"])
+    assert "alone" in caught.value.expected
 
 
 @pytest.mark.parametrize("name", [name for name, option in TABLE.items() if option.limits])

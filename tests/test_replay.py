@@ -30,7 +30,7 @@ CHOICES = {
 
 def options_of(sources, **more):
     folders = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",)}
-    return CompositeOptions.checked(**folders | {"numbg": 3, "trainsplit": 0.5} | more)
+    return CompositeOptions.checked(**folders | {"numbg": 3, "trainsplit": 0.5, "augment": ()} | more)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

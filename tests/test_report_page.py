@@ -31,7 +31,13 @@ from shm_data.report.page import in_bytes
 
 
 def built(sources, root, **more):
-    plain = {"inimg": sources / "photos", "inalp": sources / "alphas", "bgdir": (sources / "places",), "numbg": 3}
+    plain = {
+        "inimg": sources / "photos",
+        "inalp": sources / "alphas",
+        "bgdir": (sources / "places",),
+        "numbg": 3,
+        "augment": (),
+    }
     composite(CompositeOptions.checked(**plain | more), root)
     return Layout(root)
 

@@ -65,7 +65,7 @@ def large(tmp_path):
 
 def options(folder, **more):
     plain = {"inimg": folder / "photos", "inalp": folder / "alphas", "bgdir": (folder / "places",), "numbg": 4}
-    return CompositeOptions(**plain | {"trainsplit": 1} | more)
+    return CompositeOptions(**plain | {"trainsplit": 1, "augment": ()} | more)
 
 
 def recipes_in(root):

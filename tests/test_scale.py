@@ -28,7 +28,7 @@ def count(event, arguments):
 sources, out, numbg = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 folders = dict(inimg=sources / "photos", inalp=sources / "alphas", bgdir=(sources / "places",))
 sys.addaudithook(count)
-composite(CompositeOptions(**folders, numbg=numbg, originals=False), out)
+composite(CompositeOptions(**folders, numbg=numbg, originals=False, augment=()), out)
 print(json.dumps(counts))
 """
 

@@ -27,7 +27,12 @@ def write_set(folder):
     for number in range(6):
         images.write_png(folder / "places" / f"b{number}.png", photo(100 + number, (128, 136)) // 3)
     options = CompositeOptions(
-        inimg=folder / "photos", inalp=folder / "alphas", bgdir=(folder / "places",), numbg=2, trimap_size=9
+        inimg=folder / "photos",
+        inalp=folder / "alphas",
+        bgdir=(folder / "places",),
+        numbg=2,
+        trimap_size=9,
+        augment=(),
     )
     composite(options, folder / "set")
     return folder / "set"

@@ -32,6 +32,8 @@ def _options(options: CompositeOptions, roots: Mapping[str, object]) -> Iterator
             value = name.upper()  # stands for a file with the names that the record has
         elif name == "vocset" and "voc" not in roots:
             continue  # no background was used
+        elif name == "augment":
+            value = value or ("none",)
         if value != field.default or name in _ALWAYS:
             yield from _words(f"--{name.replace('_', '-')}", value)
 

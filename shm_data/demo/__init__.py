@@ -26,6 +26,7 @@ def options(folder: Path) -> CompositeOptions:
         inalp=folder / "alphas",
         vocroot=(folder / "VOC2012",),
         numbg=16,
+        augment=(),
         seed=10,
         maxsize=480,
     )

@@ -19,6 +19,7 @@ from pydantic import (
 
 from shm_data.errors import ShmDataError
 from shm_data.options.table import TABLE, ForegroundColours, ImageFormat, TrimapMethod
+from shm_data.pixels.augmentations import AUGMENTATIONS
 
 __all__ = ["Augment", "CompositeOptions", "TrimapOptions"]
 
@@ -26,7 +27,7 @@ __all__ = ["Augment", "CompositeOptions", "TrimapOptions"]
 def _default(name: str) -> Any:
     """Return the field of an option, with its default from the table."""
     option = TABLE[name]
-    return Field(default=() if option.repeated else option.default)
+    return Field(default=option.default or () if option.repeated else option.default)
 
 
 def _licences(given: Any) -> Any:
@@ -55,8 +56,8 @@ def _names(given: Any) -> Any:
 
 
 def _registered(name: str) -> str:
-    if expected := TABLE["augment"].expected((name,)):
-        raise ValueError(expected)
+    if name not in AUGMENTATIONS:
+        raise ValueError(f"one of {', '.join(AUGMENTATIONS)}")
     return name
 
 
@@ -64,9 +65,13 @@ def _registered(name: str) -> str:
 Augment = Annotated[str, AfterValidator(_registered)]
 
 
-def _once(names: tuple[Augment, ...]) -> tuple[Augment, ...]:
-    """Return each name once, in the order of the table: the order in which they are typed decides nothing."""
-    return tuple(name for name in TABLE["augment"].choices if name in names)
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each name once, in the order of the registry: the order in which they are typed decides nothing."""
+    if expected := TABLE["augment"].expected(names):
+        raise ValueError(expected)
+    if "none" in names and set(names) != {"none"}:
+        raise ValueError("none alone, or only others")
+    return tuple(name for name in AUGMENTATIONS if name in names)
 
 
 class _Options(BaseModel):
@@ -148,7 +153,7 @@ class CompositeOptions(TrimapOptions):
     format: ImageFormat = _default("format")
     quality: int | None = _default("quality")
 
-    augment: Annotated[tuple[Augment, ...], AfterValidator(_once)] = _default("augment")
+    augment: Annotated[tuple[str, ...], AfterValidator(_once)] = _default("augment")
 
     trainsplit: float = _default("trainsplit")
     numval: int | None = _default("numval")

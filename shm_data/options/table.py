@@ -204,9 +204,10 @@ _SET = (
     Option(
         "augment",
         str,
-        "Make half of the train samples look more like photos, in this way; give it once for each way. "
+        "Make train samples look more like photos, in this way; give it once for each way, or none. "
         "See docs/augmentations.md.",
-        choices=tuple(AUGMENTATIONS),
+        default=("camera",),
+        choices=(*AUGMENTATIONS, "none"),
         repeated=True,
     ),
     Option("trainsplit", float, "Share of the foregrounds and backgrounds that goes to train.", 0.8, low=0, high=1),
