@@ -151,12 +151,13 @@ def test_new_backgrounds_of_a_pair_differ(folder):
 
 def test_training_sees_pairs_before_different_backgrounds(folder):
     dataset = TrainingSet(of(folder, "plan", resample_backgrounds=True, cache=folder / "cache"))
-    scenes, source = [], dataset.source
+    scenes, places, source = [], [], dataset.source
 
     class Watched:
         names = source.names
 
         def scene(self, *place):
+            places.append(place)
             scenes.append(source.scene(*place))
             return scenes[-1]
 
@@ -164,6 +165,7 @@ def test_training_sees_pairs_before_different_backgrounds(folder):
     dataset.source = Watched()
     for unit in units:
         first, second = (dataset[key] and scenes[-1] for key in unit)
+        assert places[-1] == (unit[1][1], unit[1][0], unit[0][1])  # in sight of the first
         behind = (first.alpha == 0) & (second.alpha == 0)
         assert behind.any() and (first.image[behind] != second.image[behind]).any(axis=1).mean() > 0.5
 
