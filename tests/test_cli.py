@@ -108,9 +108,8 @@ def test_prepare_takes_over_and_composites_in_one(sources, tmp_path):
     for number in range(3):
         images.write_png(public / f"q{number}.png", photo(200 + number))
         images.write_png(public / f"q{number}_matte.png", matte(number))
-    result = shm_data(
-        "prepare", "--pubdir", public, "--prefix", "matte", *folders(sources), "--savedir", tmp_path / "out"
-    )
+    published = ("--pubdir", public, "--prefix", "matte", "--augment", "none")
+    result = shm_data("prepare", *published, *folders(sources), "--savedir", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     files, record = contents(tmp_path / "out")
     assert record["counts"]["samples"] == 3 + 4 * 3

@@ -220,7 +220,7 @@ def test_colours_of_foregrounds_give_composites_only_and_stay_as_they_are(source
         for folder, pixels in (("fgr", picture), ("pha", alpha)):
             (root / side / folder / "0000").mkdir(parents=True)
             images.write_png(root / side / folder / "0000" / "0.png", pixels)
-    places = {"bgdir": (sources / "places",), "numbg": 2}
+    places = {"bgdir": (sources / "places",), "numbg": 2, "augment": ()}
     by_set = CompositeOptions.checked(inimg=root, **places)
     cutouts = CompositeOptions.checked(
         inimg=root / "train/fgr", inalp=root / "train/pha", layout="cutouts", trainsplit=1, **places

@@ -65,10 +65,14 @@ def _registered(name: str) -> str:
 Augment = Annotated[str, AfterValidator(_registered)]
 
 
+def _choice(name: str) -> str:
+    if expected := TABLE["augment"].expected((name,)):
+        raise ValueError(expected)
+    return name
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return each name once, in the order of the registry: the order in which they are typed decides nothing."""
-    if expected := TABLE["augment"].expected(names):
-        raise ValueError(expected)
     if "none" in names and set(names) != {"none"}:
         raise ValueError("none alone, or only others")
     return tuple(name for name in AUGMENTATIONS if name in names)
@@ -153,7 +157,9 @@ class CompositeOptions(TrimapOptions):
     format: ImageFormat = _default("format")
     quality: int | None = _default("quality")
 
-    augment: Annotated[tuple[str, ...], AfterValidator(_once)] = _default("augment")
+    augment: Annotated[tuple[Annotated[str, AfterValidator(_choice)], ...], AfterValidator(_once)] = _default(
+        "augment"
+    )
 
     trainsplit: float = _default("trainsplit")
     numval: int | None = _default("numval")
