@@ -57,6 +57,7 @@ BASE = "lite0"
 ARMS: Mapping[str, Arm] = {
     BASE: Arm(),
     "resnet18, random": Arm(train=_RESNET),
+    "resnet18, auxiliary": Arm(train=_RESNET | {"aux_weight": 0.4}),
     "lite0, random": Arm(train=_RANDOM),
     "degrade": Arm(train=_DEGRADE),
     "masks": Arm(sources=("masks",)),
@@ -204,7 +205,8 @@ def run(name: str, seed: int, sources: Sources, savedir: Path, seconds: float) -
     if scores.is_file():
         return
     write_plan(sources.options(arm, seed), folder / "plan")
-    kind = savedir / f"steps {arm.train.get('backbone', _TRAINING['backbone'])}.json"
+    auxiliary = " auxiliary" * ("aux_weight" in arm.train)
+    kind = savedir / f"steps {arm.train.get('backbone', _TRAINING['backbone'])}{auxiliary}.json"
     if not kind.is_file():
         write_bytes(kind, json.dumps(steps_in(seconds, arm, folder / "plan", folder)).encode())
     steps, start = json.loads(kind.read_text()), time.process_time()

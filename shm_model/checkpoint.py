@@ -28,7 +28,7 @@ class Checkpoint:
     is the digest of the samples. Optimiser and scaler are empty in a file that no run can resume from.
 
     `network` holds the weights to use. `training` holds those of the optimiser where they differ: all of them beside
-    a moving average. The scores of an `unscored` checkpoint are still due.
+    a moving average, and those of an auxiliary classifier. The scores of an `unscored` checkpoint are still due.
     """
 
     config: Config
@@ -103,7 +103,7 @@ def new_network(config: Config) -> nn.Module:
     """
     with seeded_weights(config.seed):
         if config.mode == "pretrain_tnet":
-            return _new_tnet(config)
+            return _with_auxiliary(_new_tnet(config), config)
         if config.mode == "pretrain_mnet":
             return _new_mnet(config)
         return _new_shm(config)
@@ -121,6 +121,12 @@ def _new_tnet(config: Config) -> TNet:
             load_resnet(tnet.backbone, path)
         else:
             load_efficientnet(tnet.backbone, path)
+    return tnet
+
+
+def _with_auxiliary(tnet: TNet, config: Config) -> TNet:
+    if config.aux_weight:
+        tnet.add_auxiliary()
     return tnet
 
 
@@ -160,9 +166,10 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
 
 def restore_training_network(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """Return the network as the optimiser left it. Raises ShmDataError as `restore_network` does."""
-    return _fill(
-        _empty(checkpoint.config), replace(checkpoint, network=checkpoint.network | checkpoint.training), path
-    )
+    network = _empty(checkpoint.config)
+    if isinstance(network, TNet):
+        network = _with_auxiliary(network, checkpoint.config)
+    return _fill(network, replace(checkpoint, network=checkpoint.network | checkpoint.training), path)
 
 
 def _fill(network: nn.Module, checkpoint: Checkpoint, path: Path) -> nn.Module:

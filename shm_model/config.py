@@ -155,6 +155,9 @@ class Config(BaseModel):
     loss_lambda: float = Field(default=0.01, ge=0)
     gamma: float = Field(default=0.5, ge=0, le=1)
     unknown_weight: float = Field(default=1.0, gt=0)
+    # The weight of the loss of PSPNet's auxiliary classifier, on the third stage of T-Net's ResNet: T-Net is
+    # pretrained with it, and used without it. 0: no such classifier; PSPNet has 0.4.
+    aux_weight: float = Field(default=0.0, ge=0, le=10)
 
     batch_size: _Count = 8
     accumulate: _Count = 1
@@ -266,6 +269,12 @@ class Config(BaseModel):
             raise ValueError(f"{' and '.join(given)}: only one of them would be used")
         elif self.backbone_weights == "packaged" and self.backbone != "efficientnet_lite0":
             raise ValueError("backbone_weights: packaged only for efficientnet_lite0")
+        return self
+
+    @model_validator(mode="after")
+    def _check_auxiliary(self) -> "Config":
+        if self.aux_weight and (self.mode != "pretrain_tnet" or self.backbone == "efficientnet_lite0"):
+            raise ValueError("aux_weight: only for pretrain_tnet with a ResNet")
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,16 @@ from shm_model.tnet import TNet
 LAST, BEST = "last.pt", "best.pt"
 
 # What must not change while a run is resumed, and what must not within an epoch.
-_FIXED = ("mode", "backbone", "output_stride", "mnet_width", "seed", "pretrained_lr", "decay_matrices_only")
+_FIXED = (
+    "mode",
+    "backbone",
+    "output_stride",
+    "mnet_width",
+    "seed",
+    "pretrained_lr",
+    "decay_matrices_only",
+    "aux_weight",
+)
 _FIXED_IN_EPOCH = ("batch_size", "accumulate", "shares", "originals", "pairs")
 
 
@@ -74,7 +83,8 @@ def start_run(config: Config, context: ProcessContext, data: str = "") -> Run:
     _require_same_run(resumed, config, context, data, last)
     run = new_run(checkpoint.restore_training_network(resumed, last), config, context)
     if run.average is not None:
-        run.average.load_state_dict(checkpoint.restore_network(resumed, last).state_dict())
+        # The average of an auxiliary classifier is used nowhere, and not saved.
+        run.average.load_state_dict(checkpoint.restore_network(resumed, last).state_dict(), strict=False)
     # The optimiser's state is the checkpoint's, its options are those of the configuration.
     groups = run.optimizer.state_dict()["param_groups"]
     try:
@@ -159,6 +169,8 @@ def start_lines(run: Run) -> Iterator[str]:
         yield f"{name}: {millions:.1f} million parameters, {_origin(run, name)}, all of them trained"
     if config.ema:
         yield f"A moving average of the weights is scored and saved: ema {config.ema:g}."
+    if config.aux_weight:
+        yield f"An auxiliary classifier is trained, too, and not used: aux_weight {config.aux_weight:g}."
     if config.freeze_bn:
         yield "Batch norm keeps the means and deviations that it starts with."
     if config.cuda and device.type == "cpu":
@@ -214,11 +226,11 @@ def save_checkpoint(run: Run, name: str, *, resumable: bool = True) -> None:
         )
     optimizer = run.optimizer.state_dict() if resumable else {}
     scaler = run.scaler.state_dict() if resumable else {}
-    training = run.network.state_dict() if resumable and run.average is not None else {}
+    used = {name: value for name, value in run.result.state_dict().items() if not name.startswith("auxiliary.")}
+    trained = run.network.state_dict() if resumable else {}
+    training = {name: value for name, value in trained.items() if run.average is not None or name not in used}
     progress = run.epoch, run.best, run.step, run.total, run.context.world_size, run.data
-    saved = Checkpoint(
-        run.config, run.result.state_dict(), optimizer, scaler, *progress, training=training, unscored=run.unscored
-    )
+    saved = Checkpoint(run.config, used, optimizer, scaler, *progress, training=training, unscored=run.unscored)
     checkpoint.save(run.config.savedir / name, saved)
 
 

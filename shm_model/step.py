@@ -15,6 +15,7 @@ from shm_model.batches import Batch, EndToEndBatch, MNetBatch, TNetBatch
 from shm_model.config import Config
 from shm_model.distributed import ProcessContext
 from shm_model.run import Run, update_average
+from shm_model.tnet import TwoLogits
 from shm_model.validation import PRECISIONS
 
 # Names of a batch that a message shows.
@@ -136,7 +137,7 @@ def to_device(batch: Batch, config: Config, context: ProcessContext) -> Batch:
 def stage_loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Return the loss of the stage, under "loss", and its parts."""
     if isinstance(batch, TNetBatch):
-        return {"loss": losses.trimap_loss(network(batch.image), batch.labels, config.loss)}
+        return _trimap_losses(network(batch.image), batch.labels, config)
     if isinstance(batch, MNetBatch):
         probabilities = one_hot(batch.labels, 3).movedim(-1, 1).float()
         alpha = network(batch.patch, probabilities)
@@ -146,6 +147,13 @@ def stage_loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Te
     trimap = losses.trimap_loss(matte.logits, batch.labels, config.loss)
     total = losses.total_loss(prediction, trimap, config.loss_lambda)
     return {"loss": total, "prediction": prediction, "trimap": trimap}
+
+
+def _trimap_losses(found: Tensor | TwoLogits, labels: Tensor, config: Config) -> dict[str, Tensor]:
+    if isinstance(found, Tensor):
+        return {"loss": losses.trimap_loss(found, labels, config.loss)}
+    trimap, auxiliary = (losses.trimap_loss(logits, labels, config.loss) for logits in found)
+    return {"loss": trimap + config.aux_weight * auxiliary, "trimap": trimap, "auxiliary": auxiliary}
 
 
 def _prediction_loss(alpha: Tensor, batch: MNetBatch | EndToEndBatch, config: Config) -> Tensor:

@@ -1,7 +1,7 @@
 """T-Net: an image to its trimap. PSPNet over a dilated ResNet, or a feature pyramid over EfficientNet-Lite0."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -135,8 +135,19 @@ def _smoothing(width: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True))
 
 
+class TwoLogits(NamedTuple):
+    """Logits (N, 3, H, W) of T-Net, and those of its auxiliary classifier, which only training uses."""
+
+    logits: Tensor
+    auxiliary: Tensor
+
+
 class TNet(nn.Module):
-    """A backbone, a decoder and a classifier: PSPNet over a ResNet, or a feature pyramid over EfficientNet-Lite0."""
+    """A backbone, a decoder and a classifier: PSPNet over a ResNet, or a feature pyramid over EfficientNet-Lite0.
+
+    `auxiliary` is PSPNet's second classifier, None unless `add_auxiliary` made it: it sees the third of the ResNet's
+    four stages, which its loss reaches by a shorter way.
+    """
 
     def __init__(self, backbone: Backbone = "resnet50", output_stride: OutputStride = 8) -> None:
         super().__init__()
@@ -149,9 +160,23 @@ class TNet(nn.Module):
             self.stride, self.backbone = output_stride, ResNet(backbone, output_stride)
             self.decoder = PSPDecoder(self.backbone.channels)
         self.classify = nn.Conv2d(self.decoder.width, CLASSES, 1)
+        self.auxiliary: nn.Sequential | None = None
 
-    def forward(self, image: Tensor) -> Tensor:
+    def add_auxiliary(self) -> None:
+        """Add the auxiliary classifier, with random weights. The backbone must be a ResNet."""
+        assert isinstance(self.backbone, ResNet)
+        channels = self.backbone.channels // 2
+        self.auxiliary = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels // 4),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // 4, CLASSES, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor | TwoLogits:
         """Image (N, 3, H, W) RGB in [0, 1] -> logits (N, 3, H, W) of background, unknown, foreground.
+
+        In training mode with an auxiliary classifier -> TwoLogits.
 
         Any H and W: the image is padded to a multiple of the stride and one more, since features lie at pixels
         0, stride, 2 stride ...; between them the logits are interpolated, and the padding is cropped.
@@ -159,9 +184,18 @@ class TNet(nn.Module):
         height, width = image.shape[2:]
         stride = self.stride
         padded = pad_replicate(image, *((length + stride - 2) // stride * stride + 1 for length in (height, width)))
-        features = self.decoder(self.backbone(padded))
+        maps = self.backbone(padded)
+        features = self.decoder(maps)
         # In half precision probabilities would come in steps that a matte shows.
         with torch.autocast(image.device.type, enabled=False):
             logits = self.classify(features.to(self.classify.weight.dtype))
-        logits = F.interpolate(logits, padded.shape[2:], mode="bilinear", align_corners=True)
-        return logits[..., :height, :width]
+        sizes = padded.shape[2:], (height, width)
+        if self.auxiliary is None or not self.training:
+            return _enlarge(logits, *sizes)
+        return TwoLogits(_enlarge(logits, *sizes), _enlarge(self.auxiliary(maps[0]).float(), *sizes))
+
+
+def _enlarge(logits: Tensor, padded: Sequence[int], size: Sequence[int]) -> Tensor:
+    """Return logits interpolated to the size of the padded image, and cropped to the size of the image."""
+    logits = F.interpolate(logits, tuple(padded), mode="bilinear", align_corners=True)
+    return logits[..., : size[0], : size[1]]

@@ -25,6 +25,7 @@ LIBRARIES = ("numba", "numpy", "opencv-python-headless", "pillow", "scikit-image
 
 EXAMPLE = "--inimg {example}/photos --inalp {example}/alphas --vocroot {example}/VOC2012"
 PORTRAITS = "--inimg {real}/fg/p3m_demo/original --inalp {real}/fg/p3m_demo/alpha --vocroot {real}/voc_mini/VOC2012"
+GROUPS = "--augment none --numbg 3 --maxsize 320 --group p_(.)"
 OBJECTS = "--inimg {real}/fg/alphamatting_gt27/input --inalp {real}/fg/alphamatting_gt27/GT"
 SCALED = (
     "--inimg {real}/fg/vikram_humanseg/Training_Images --inalp {real}/fg/vikram_humanseg/Ground_Truth --resize-alpha"
@@ -51,8 +52,8 @@ CASES = {
         "shards --data {out}/set --maxcount 4 --savedir {out}/shards",
     ],
     "groups": [
-        f"composite {PORTRAITS} --augment none --numbg 3 --maxsize 320 --group p_(.) --savedir {{out}}/set",
-        f"composite {PORTRAITS} --augment none --numbg 3 --maxsize 320 --group p_(.) --verify --link copy --savedir {{out}}/set",
+        f"composite {PORTRAITS} {GROUPS} --savedir {{out}}/set",
+        f"composite {PORTRAITS} {GROUPS} --verify --link copy --savedir {{out}}/set",
     ],
     "own trimaps": [
         f"composite {OBJECTS} --intri {{real}}/fg/alphamatting_gt27/trimap --cocoroot {{real}}/coco_mini "

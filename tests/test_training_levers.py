@@ -1,4 +1,4 @@
-"""What a run may do beside the plain steps: a moving average of the weights."""
+"""What a run may do beside the plain steps: a moving average of the weights, an auxiliary loss."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from tiny import CPU, batches_of, config, write_set
 
 import shm_model.train as training
 from shm_data.errors import ShmDataError
-from shm_model.checkpoint import load, new_network, restore_network
+from shm_model.checkpoint import load, new_network, restore_network, restore_training_network
 from shm_model.config import config_of
 from shm_model.dataset import EpochBatches, TrainingSet
 from shm_model.export import export
@@ -132,3 +132,71 @@ def test_an_average_keeps_a_share_below_1(value):
     with pytest.raises(ShmDataError) as error:
         config_of({"mode": "pretrain_tnet", "data_root": "x", "ema": value}, "run.yaml")
     assert error.value.what == "run.yaml: ema"
+
+
+# The auxiliary loss.
+
+AUX = {"aux_weight": 0.4}
+
+
+def test_the_auxiliary_loss_is_added_by_its_weight_and_moves_its_classifier(root, tmp_path):
+    run = start_run(config(root, savedir=tmp_path, **AUX), CPU)
+    before = floats(run.network)
+    values = train_step(run, batches_of(run)[0], 0, 10)
+    assert values["loss"] == pytest.approx(values["trimap"] + 0.4 * values["auxiliary"], rel=1e-6)
+    after = floats(run.network)
+    assert all(not torch.equal(after[name], before[name]) for name in after if name.startswith("auxiliary."))
+    assert sum(name.startswith("auxiliary.") for name in after) == 7
+
+
+def test_the_auxiliary_loss_reaches_the_third_stage_and_those_before_alone(root, tmp_path):
+    run = start_run(config(root, savedir=tmp_path, **AUX), CPU)
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    run.network.train()
+    run.network(image).auxiliary.square().sum().backward()
+    reached = {
+        name.split(".")[1]
+        for name, each in run.network.backbone.named_parameters("backbone")
+        if each.grad is not None
+    }
+    assert reached == {"conv1", "bn1", "layer1", "layer2", "layer3"}
+    assert all(each.grad is None for each in run.network.decoder.parameters())
+
+
+def test_predictions_and_exports_have_no_auxiliary_classifier(root, tmp_path):
+    last = train(config(root, savedir=tmp_path / "run", max_epoch=1, eval=True, **AUX)).last
+    saved = load(last)
+    assert not any(name.startswith("auxiliary.") for name in saved.network)
+    assert saved.training and all(name.startswith("auxiliary.") for name in saved.training)
+    assert not load(tmp_path / "run" / "best.pt").training
+    plain = restore_network(saved, last)
+    trained = restore_training_network(saved, last)
+    image = torch.rand(1, 3, 40, 56)
+    assert plain.auxiliary is None and trained.auxiliary is not None
+    assert torch.equal(plain.eval()(image), trained.eval()(image))
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.4, 0.0), (0.0, 0.4), (0.4, 0.4)])
+def test_a_checkpoint_starts_runs_with_and_without_the_auxiliary_loss(root, tmp_path, before, after):
+    last = train(config(root, savedir=tmp_path / "run", max_epoch=1, aux_weight=before)).last
+    network = new_network(config(root, tnet_checkpoint=last, aux_weight=after))
+    assert (network.auxiliary is not None) == bool(after)
+    started = network.state_dict()
+    assert all(torch.equal(started[name], value) for name, value in load(last).network.items())
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stopped_run_with_an_auxiliary_loss_resumes_to_the_bit(root, tmp_path, ema):
+    more = {"ema": ema, "schedule": "constant", **AUX}
+    whole = load(train(config(root, savedir=tmp_path / "a", max_epoch=2, **more)).last)
+    train(config(root, savedir=tmp_path / "b", max_epoch=1, **more))
+    resumed = load(train(config(root, savedir=tmp_path / "b", max_epoch=2, **more)).last)
+    assert same(whole.network, resumed.network) and same(whole.training, resumed.training)
+    with pytest.raises(ShmDataError, match="aux_weight"):
+        train(config(root, savedir=tmp_path / "b", max_epoch=3, ema=ema))
+
+
+@pytest.mark.parametrize("more", [{"mode": "pretrain_mnet"}, {"backbone": "efficientnet_lite0"}])
+def test_an_auxiliary_loss_that_would_do_nothing_is_an_error(more):
+    with pytest.raises(ShmDataError, match="aux_weight"):
+        config_of({"mode": "pretrain_tnet", "data_root": "x", **AUX} | more, "run.yaml")

@@ -71,6 +71,10 @@ def _choice(name: str) -> str:
     return name
 
 
+# The name of an augmentation, or none.
+Way = Annotated[str, AfterValidator(_choice)]
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return each name once, in the order of the registry: the order in which they are typed decides nothing."""
     if "none" in names and set(names) != {"none"}:
@@ -157,9 +161,7 @@ class CompositeOptions(TrimapOptions):
     format: ImageFormat = _default("format")
     quality: int | None = _default("quality")
 
-    augment: Annotated[tuple[Annotated[str, AfterValidator(_choice)], ...], AfterValidator(_once)] = _default(
-        "augment"
-    )
+    augment: Annotated[tuple[Way, ...], AfterValidator(_once)] = _default("augment")
 
     trainsplit: float = _default("trainsplit")
     numval: int | None = _default("numval")
