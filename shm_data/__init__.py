@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shm_data.building.executors import Part as Part
     from shm_data.building.executors import Threads as Threads
     from shm_data.building.mattes import write_mattes as write_mattes
+    from shm_data.building.processes import Processes as Processes
     from shm_data.building.render import Sample as Sample
     from shm_data.building.render import render as render
     from shm_data.building.trimaps import write_trimaps as write_trimaps
@@ -51,6 +52,7 @@ _HOMES = {
     "Dataset": "dataset.store",
     "Manifest": "dataset.manifest",
     "Part": "building.executors",
+    "Processes": "building.processes",
     "Recipe": "dataset.recipes",
     "Sample": "building.render",
     "ShmDataError": "errors",

@@ -4,13 +4,12 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from shm_data import images
-from shm_data.building.executors import Executor, Threads, Workers
-from shm_data.building.worker import ForegroundJob, Link, RunContext, Task
+from shm_data.building.executors import Executor, Threads, Work, Workers
+from shm_data.building.worker import ForegroundJob, Link, RunContext
 from shm_data.dataset.layout import Layout
 from shm_data.dataset.manifest import Manifest, changed_sources
 from shm_data.dataset.recipes import Recipe, read_recipes
@@ -147,11 +146,10 @@ def make_samples(
     missing = sum(recipe.name not in present for recipe in recipes()) if present else len(indices)
     if not missing:
         return
-    size = min(workers.batch, max(1, missing // (4 * workers.count)))
     context = RunContext(plan.manifest.options, plan.manifest.roots, layout, link)
     people = {foreground.files.name: foreground for foreground in plan.manifest.foregrounds}
     jobs = _jobs(recipes(), people, present, context)
-    outcomes = itertools.chain.from_iterable(workers.run(_interleaved(jobs, workers.count, size), size))
+    outcomes = itertools.chain.from_iterable(workers.run(jobs, Work.of(plan.manifest, missing)))
     faults = [outcome for outcome in progress(outcomes, missing, "compositing") if outcome.fault]
     changes = changed_sources(plan.manifest, plan.manifest.roots)
     _remove_made_of(changes, plan.manifest, layout, (recipe for recipe in recipes() if recipe.name not in present))
@@ -236,24 +234,3 @@ def _jobs(
         if missing := [recipe for recipe in some if recipe.name not in present]:
             partners = {recipe.partner for recipe in missing if recipe.partner is not None}
             yield ForegroundJob(people[name], missing, context, {partner: people[partner] for partner in partners})
-
-
-def _interleaved(jobs: Iterator[ForegroundJob], count: int, size: int) -> Iterator[Task]:
-    """Return tasks of at most `size` samples, of `count` foregrounds in turn.
-
-    So each worker prepares a foreground of its own instead of waiting for the one that prepares theirs.
-    """
-    started = deque(map(_tasks, itertools.islice(jobs, count), itertools.repeat(size)))
-    while started:
-        tasks = started.popleft()
-        if task := next(tasks, None):
-            yield task
-            started.append(tasks)
-        else:
-            started.extend(map(_tasks, itertools.islice(jobs, 1), itertools.repeat(size)))
-
-
-def _tasks(job: ForegroundJob, size: int) -> Iterator[Task]:
-    recipes: Iterable[Recipe] = iter(job.recipes)
-    while some := tuple(itertools.islice(recipes, size)):
-        yield Task(job, some)

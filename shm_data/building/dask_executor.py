@@ -22,7 +22,7 @@ from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.core import rpc
 
-from shm_data.building.executors import Workers
+from shm_data.building.executors import Work, Workers, interleaved
 from shm_data.building.worker import ForegroundJob, Outcome, RunContext, Task, build_task
 from shm_data.dataset.fingerprints import Fingerprint, changed
 from shm_data.dataset.manifest import versions
@@ -32,6 +32,9 @@ from shm_data.errors import ShmDataError
 from shm_data.files import write_bytes
 from shm_data.parallel import tune_worker
 from shm_data.sources import Foreground, path_of
+
+# The most samples that are sent to a worker together. Tasks share nothing, not even foregrounds: so they are large.
+_BATCH = 256
 
 # Tasks that are sent to a worker together.
 Batch = list[Task]
@@ -138,18 +141,11 @@ class DaskCluster:
 
 
 class DaskWorkers:
-    """The threads of all workers of a scheduler. Tasks share nothing, not even foregrounds: so they are large."""
-
-    batch = 256
+    """The threads of all workers of a scheduler."""
 
     def __init__(self, client: Client, address: str) -> None:
         self._client, self._address = client, address
         self._requirements: Requirements | None = None
-
-    @property
-    def count(self) -> int:
-        """How many threads there are, or 1 while others are awaited. Raises ShmDataError as `threads` does."""
-        return max(1, self.threads())
 
     def threads(self) -> int:
         """Return how many threads there are. Raises ShmDataError where the scheduler is gone."""
@@ -176,17 +172,19 @@ class DaskWorkers:
         if faults:
             raise ShmDataError(f"workers of {self._address} lack what they need", faults=faults)
 
-    def run(self, tasks: Iterator[Task], size: int) -> Iterator[list[Outcome]]:
-        """Carry out the tasks; those of a worker that is lost are done again by others.
+    def run(self, jobs: Iterator[ForegroundJob], work: Work) -> Iterator[list[Outcome]]:
+        """Make the samples of all jobs; the tasks of a worker that is lost are done again by others.
 
         When a task kills a worker, all tasks of that worker are suspects: in the end each is tried alone.
         Raises ShmDataError where the scheduler is gone, or all workers are.
         """
         if self._requirements is None:
             raise ValueError("the workers must be required before they run")
+        count = max(1, self.threads())  # or others are awaited
+        size = work.batch(count, _BATCH)
         with _probe(self._requirements.probe):
             suspects: list[tuple[Batch, KilledWorker]] = []
-            yield from self._send(_batches(tasks, size), suspects)
+            yield from self._send(_batches(interleaved(jobs, count, size), size), suspects)
             for task in itertools.chain.from_iterable(batch for batch, _ in suspects):
                 killers: list[tuple[Batch, KilledWorker]] = []
                 yield from self._send(iter([[task]]), killers)

@@ -1,7 +1,6 @@
 """Picture files -> pixels as they are stored, upright, of 8 bits. Faults name the file in one sentence."""
 
 import contextlib
-import functools
 import io
 import logging
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shm_data.errors import ShmDataError
+from shm_data.host.logs import log_once
 from shm_data.images import containers, integrity
 from shm_data.images.colours import cmyk_to_srgb, to_srgb
 from shm_data.images.opening import File, Opened, open_image, opened
@@ -41,7 +41,6 @@ _LEAST_OF_16_BITS = 4096
 # A share of pixels that may be transparent by mistake.
 _FEW = 0.001
 
-_log = logging.getLogger(__name__)
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
 _REDUCED = {
@@ -102,7 +101,7 @@ def read_image(path: File) -> Array:
     colours = to_srgb(colours, profile)
     if alpha is None or alpha.min() == 255:
         return colours
-    _log_once("%s is transparent: it is composited over white", str(path))
+    log_once(__name__, logging.WARNING, f"{path} is transparent: it is composited over white")
     return blend(colours, np.ascontiguousarray(alpha), np.full_like(colours, 255))
 
 
@@ -142,19 +141,13 @@ def _read(path: File) -> tuple[Array, bytes]:
         # First the pixels: asking for the orientation may load the picture, which then forgets its depth.
         pixels = _decode(path, picture)
         if picture.has_more:
-            _log_once("%s has several frames or pages: only the first one is used", str(path))
+            log_once(__name__, logging.WARNING, f"{path} has several frames or pages: only the first one is used")
         return _upright(pixels, _orientation(picture)), picture.metadata.profile
 
 
 def _separate(pixels: Array) -> tuple[Array, Array | None]:
     """Return colours (H, W, 1 or 3) and A (H, W), None if there is none."""
     return (pixels[..., :-1], pixels[..., -1]) if pixels.shape[2] in (2, 4) else (pixels, None)
-
-
-@functools.lru_cache(maxsize=2**12)
-def _log_once(message: str, name: str) -> None:
-    """Log a message about a file, though the file is read again and again."""
-    _log.warning(message, name)
 
 
 def _decode(path: File, picture: Opened) -> NDArray[np.generic]:
