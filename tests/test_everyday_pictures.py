@@ -1,6 +1,7 @@
 """Pictures that people really have: animated, transparent, turned, of many formats, with broken metadata."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -16,6 +17,7 @@ from shm_data.building.build import composite
 from shm_data.check import check_pairs
 from shm_data.dataset.layout import Layout
 from shm_data.errors import ShmDataError
+from shm_data.host.logs import log_once
 from shm_data.images import decoding, formats, listing
 from shm_data.options import CompositeOptions
 
@@ -26,8 +28,12 @@ SMOOTH = cv2.GaussianBlur(PHOTO, (0, 0), 6)
 @pytest.fixture
 def logged(caplog):
     """Returns the files that were logged while they were read. Each is logged once, so earlier ones are forgotten."""
-    decoding._log_once.cache_clear()
-    return lambda: [record.args[0] for record in caplog.records if record.name == decoding.__name__]
+    log_once.cache_clear()
+    return lambda: [
+        re.split(" is transparent| has several", record.getMessage())[0]
+        for record in caplog.records
+        if record.name == decoding.__name__
+    ]
 
 
 def saved(pixels, kind, mode=None, **options):

@@ -31,13 +31,14 @@ from shm_data.sources import Foreground
 _MOST_THREADS = 4
 _MANY_PROCESSES = 8
 
-# Bytes that a process takes, and bytes a pixel of the largest foreground for each thread; see benchmarks/RESULTS.md.
+# Bytes that a process may take (with shared pages it was less), and bytes a pixel of the largest foreground for
+# each thread.
 _BYTES_OF_PROCESS = 120 * 2**20
 _BYTES_OF_PIXEL = 30
 _SHARE_OF_MEMORY = 0.8
 
 # What threads lose against processes: seconds of processor time a sample and a pixel, the share of it in which a
-# thread holds the lock, and the seconds that processes take to start.
+# thread holds the lock, and the seconds that processes take to start. The share is an estimate, not measured here.
 _SECONDS_OF_SAMPLE, _SECONDS_OF_PIXEL = 6e-4, 6.5e-9
 _LOCKED = 0.15
 _START = 1.0
