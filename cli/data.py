@@ -246,8 +246,7 @@ def _composite(savedir: Path, dry_run: bool, part: str | None, cluster: str | No
 
 
 def _executor(part: str | None, cluster: str | None, jobs: int) -> "Executor":
-    from shm_data.building.executors import Part
-    from shm_data.building.processes import Local
+    from shm_data.building.executors import Part, Threads
 
     if part is not None and cluster is not None:
         raise click.UsageError("--part and --cluster exclude each other: a cluster divides the work by itself")
@@ -255,7 +254,7 @@ def _executor(part: str | None, cluster: str | None, jobs: int) -> "Executor":
         from shm_data.building.dask_executor import DaskCluster
 
         return DaskCluster(cluster, jobs)
-    return Local(jobs) if part is None else Part.parse(part, jobs, Local(jobs))
+    return Threads(jobs) if part is None else Part.parse(part, jobs)
 
 
 def _dry_run(options: "CompositeOptions", savedir: Path, executor: "Executor", *, verify: bool) -> None:

@@ -44,9 +44,9 @@ def _type(option: Option) -> Any:
 
 
 def jobs(function: Command) -> Command:
-    """Add --jobs, the number of workers."""
+    """Add --jobs, the number of threads."""
     kind = click.IntRange(min=-1)
-    help_ = "Number of workers; -1 is one for each core. They are threads; for a large composite job, processes."
+    help_ = "Number of threads; -1 is one for each core."
     return click.option("--jobs", "-j", type=kind, default=-1, show_default=True, callback=_not_zero, help=help_)(
         function
     )
@@ -55,7 +55,7 @@ def jobs(function: Command) -> Command:
 def _not_zero(context: click.Context, option: click.Parameter, jobs: int) -> int:
     del context, option
     if jobs == 0:
-        raise click.BadParameter("found 0, expected -1 or a number of workers", param_hint="--jobs")
+        raise click.BadParameter("found 0, expected -1 or a number of threads", param_hint="--jobs")
     return jobs
 
 

@@ -18,22 +18,22 @@ from small import contents
 from shm_data import images
 from shm_data.building import processes
 from shm_data.building.build import composite
-from shm_data.building.executors import Part, Threads, Work
-from shm_data.building.processes import Local, Processes, choose_processes
+from shm_data.building.executors import Part, Threads
+from shm_data.building.processes import Processes
 from shm_data.errors import WriteError
 from shm_data.host.logs import log_once
 from shm_data.options import CompositeOptions
 
-MEGAPIXEL = 10**6
-
-# A run of two processes as the program `shm-data` makes it: so small a job would be made by threads.
+# A run of two processes, with the manners of the program `shm-data`: one sentence when it is interrupted.
 PROGRAM = """
-from shm_data.building import processes
-from cli.data import main
+import sys
+
+from cli import data
+from shm_data.building.processes import Processes
 
 if __name__ == "__main__":
-    processes._START = 0
-    main()
+    data._executor = lambda part, cluster, jobs: Processes(jobs)
+    data.main()
 """
 
 
@@ -200,47 +200,7 @@ def test_however_a_run_ends_it_leaves_no_process_behind(sources, tmp_path, truth
     assert contents(root) == truth
 
 
-@pytest.mark.parametrize("count", [2, 3, 8, 16, 17, 64, 100])
-def test_small_jobs_start_no_process_and_all_larger_ones_do(count):
-    chosen = [choose_processes(Work(samples, MEGAPIXEL, MEGAPIXEL), count) for samples in (1, 50, 10**5, 10**6)]
-    assert chosen[0] is None and None not in chosen[2:]
-    workers = chosen[-1]
-    assert 0 <= workers.count * workers.threads - count < workers.threads <= 4
-    kinds = [choose_processes(Work(samples, MEGAPIXEL, MEGAPIXEL), count) for samples in range(0, 10**4, 50)]
-    first = next(number for number, kind in enumerate(kinds) if kind is not None)
-    assert None not in kinds[first:]
-
-
-def test_one_worker_is_never_a_process():
-    assert choose_processes(Work(10**9, MEGAPIXEL, MEGAPIXEL), 1) is None
-
-
-def test_the_workers_of_a_machine_and_of_a_part_are_processes_where_a_job_is_large(
-    sources, tmp_path, truth, monkeypatch
-):
-    monkeypatch.setattr(processes, "_START", 0)
-    seen = []
-
-    def look():
-        seen.append({process.name for process in multiprocessing.active_children()})
-
-    composite(options(sources), tmp_path / "out", Local(2), at_first_outcome(look))
-    assert contents(tmp_path / "out") == truth
+def test_a_part_can_be_made_by_processes(sources, tmp_path, truth):
     for number in (1, 2):
-        composite(options(sources), tmp_path / "parts", Part(number, 2, 2, Local(2)), at_first_outcome(look))
-    assert contents(tmp_path / "parts") == truth
-    assert seen == [{"shm-data worker"}] * 3
-
-
-def test_where_memory_is_short_threads_make_the_samples_and_say_so(sources, tmp_path, truth, monkeypatch, caplog):
-    monkeypatch.setattr(processes, "_START", 0)
-    monkeypatch.setattr(processes, "available_memory", lambda: 200 * 2**20)
-    seen = []
-    composite(
-        options(sources),
-        tmp_path / "out",
-        Local(2),
-        at_first_outcome(lambda: seen.extend(multiprocessing.active_children())),
-    )
-    assert contents(tmp_path / "out") == truth and seen == []
-    assert [record.args[0] for record in caplog.records] == [2]
+        composite(options(sources), tmp_path / "out", Part(number, 2, workers=Processes(2)))
+    assert contents(tmp_path / "out") == truth

@@ -135,12 +135,12 @@ class Part:
     shared: bool = True
 
     @classmethod
-    def parse(cls, text: str, jobs: int = -1, workers: OwnWorkers | None = None) -> Self:
+    def parse(cls, text: str, jobs: int = -1) -> Self:
         """Return the part of a text K/N. Raises ShmDataError where it is none."""
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise ShmDataError("--part", found=text, expected="K/N with K from 1 to N, such as 3/8")
-        return cls(int(match[1]), int(match[2]), jobs, workers)
+        return cls(int(match[1]), int(match[2]), jobs)
 
     def indices(self, total: int) -> range:
         """Return the indices of its samples: neighbours, so that few foregrounds belong to two parts."""

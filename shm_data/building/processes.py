@@ -17,31 +17,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from shm_data.building.executors import OwnWorkers, Threads, Work, in_threads
+from shm_data.building.executors import OwnWorkers, Work, in_threads
 from shm_data.building.worker import ForegroundJob, Outcome, RunContext
 from shm_data.dataset.recipes import Recipe
 from shm_data.errors import ShmDataError, counted
 from shm_data.host.logs import log_once
-from shm_data.host.memory import available_memory
-from shm_data.parallel import count_workers, tune_worker
+from shm_data.parallel import tune_worker
 from shm_data.sources import Foreground
-
-# The most threads of a process: one holds the lock for up to a fifth of its time, so more would wait for each other.
-# And the number of processes from which each gets a second thread, since a process takes memory of its own.
-_MOST_THREADS = 4
-_MANY_PROCESSES = 8
-
-# Bytes that a process may take (with shared pages it was less), and bytes a pixel of the largest foreground for
-# each thread.
-_BYTES_OF_PROCESS = 120 * 2**20
-_BYTES_OF_PIXEL = 30
-_SHARE_OF_MEMORY = 0.8
-
-# What threads lose against processes: seconds of processor time a sample and a pixel, the share of it in which a
-# thread holds the lock, and the seconds that processes take to start. The share is an estimate, not measured here.
-_SECONDS_OF_SAMPLE, _SECONDS_OF_PIXEL = 6e-4, 6.5e-9
-_LOCKED = 0.15
-_START = 1.0
 
 # The most and the fewest samples of one foreground that a process takes at a time: each time it reads the foreground.
 _MOST_SAMPLES, _FEWEST_SAMPLES = 256, 16
@@ -70,54 +52,12 @@ class Processes(OwnWorkers):
     jobs: int = -1
     shared: bool = False
 
-    def bytes(self, work: Work) -> int:
-        """Return how much memory they take at most."""
-        return self.count * (_BYTES_OF_PROCESS + self.threads * _BYTES_OF_PIXEL * work.largest)
-
     def run(self, jobs: Iterator[ForegroundJob], work: Work) -> Iterator[list[Outcome]]:
         """Make the samples of all jobs. Raises ShmDataError where process after process dies."""
         pieces = _Pieces(jobs, work.samples, self.count * self.threads)
         batch = work.batch(self.count * self.threads)
         with _Crew(self.count, self.threads, batch) as crew:
             yield from crew.make(pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class Local(OwnWorkers):
-    """`jobs` workers of this machine (-1: one a core): threads, or processes where a job gains by them."""
-
-    jobs: int = -1
-    shared: bool = False
-
-    def run(self, jobs: Iterator[ForegroundJob], work: Work) -> Iterator[list[Outcome]]:
-        """Make the samples of all jobs."""
-        return _choose(work, count_workers(self.jobs)).run(jobs, work)
-
-
-def _choose(work: Work, count: int) -> Threads | Processes:
-    """Return those of `count` workers that make the work sooner; threads where processes do not fit into memory."""
-    processes = choose_processes(work, count)
-    if processes is None:
-        return Threads(count)
-    needed, available = processes.bytes(work), available_memory()
-    if available is None or needed <= _SHARE_OF_MEMORY * available:
-        return processes
-    _log.warning(
-        "%d processes would need %.1f GB of memory, and %.1f are free: threads make the samples, with less memory",
-        *(processes.count, needed / 1e9, available / 1e9),
-    )
-    return Threads(count)
-
-
-def choose_processes(work: Work, count: int) -> Processes | None:
-    """Return the processes of `count` workers that make the work sooner than threads would, None where none do."""
-    seconds = work.samples * (_SECONDS_OF_SAMPLE + _SECONDS_OF_PIXEL * work.pixels)
-    # A thread waits for a half of the time in which others hold the lock; all together take at least as long as that.
-    longer = max(_LOCKED * (count - 1) / 2, _LOCKED * count - 1)
-    if seconds / count * longer < _START:
-        return None
-    threads = min(_MOST_THREADS, -(-count // _MANY_PROCESSES))
-    return Processes(-(-count // threads), threads)
 
 
 @dataclass(frozen=True, slots=True)
